@@ -1,8 +1,8 @@
 module example.com/fdpass
 
-go 1.26
+go 1.26.0
 
 require (
-	github.com/valyala/bytebufferpool v1.0.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
+	github.com/valyala/bytebufferpool v1.0.0
+	golang.org/x/sys v0.49.0
 )

@@ -1,0 +1,150 @@
+# GNU make. `make` alone lists the targets; `make test` is what CI runs.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Tools are pinned and run by the go command: nothing to install, and go.mod does not know them.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
+BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+
+# What the user may set: make bench BENCH=Pass/proto=framed COUNT=10
+ARGS     ?=
+BENCH    ?= .
+COUNT    ?= 1
+FUZZ     ?= .
+FUZZTIME ?= 20s
+TIMEOUT  ?= 5m
+OLD      ?= old.txt
+NEW      ?= new.txt
+
+# Every module of the repository: the root, and those that keep their dependencies out of it.
+MODULES := $(patsubst %/,%,$(dir $(sort $(shell find . -name go.mod -not -path './.*/*'))))
+
+# The build tags that change which files are compiled; each is checked for itself.
+TAGS := fdpass_portable invariants
+
+PLATFORMS := darwin/arm64 freebsd/amd64 netbsd/amd64 openbsd/amd64 dragonfly/amd64 \
+	illumos/amd64 solaris/amd64 linux/s390x windows/amd64 plan9/amd64 js/wasm wasip1/wasm
+
+STEPS := lint unit race invariants portable test386 cross corpus
+
+GOTEST := go test -timeout $(TIMEOUT)
+
+##@ Use
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z0-9]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\nVariables: ARGS (demo, bench, tests), BENCH and COUNT (bench), FUZZ and FUZZTIME (fuzz), TIMEOUT (of one test binary)\n'
+
+# Built, not `go run`: the demo starts itself again as its workers, and Ctrl-C is its own to handle.
+.PHONY: demo
+demo: ## accept real connections, hand them to workers, kill some; ARGS="--help" for options
+	@go build -o .build/demo ./bench/demo
+	@exec .build/demo $(ARGS)
+
+##@ Test
+
+.PHONY: test
+test: ## everything CI runs: the steps below one after the other, up to the first failure
+	@begin=$$SECONDS; \
+	for step in $(STEPS); do \
+		printf '\n==> %s\n' "$$step"; \
+		start=$$SECONDS; \
+		$(MAKE) --no-print-directory "$$step" || { \
+			printf '\nmake test: FAILED in step "%s" after %ds; again: make %s\n' "$$step" $$((SECONDS - start)) "$$step" >&2; \
+			exit 1; \
+		}; \
+		printf '==> %s took %ds\n' "$$step" $$((SECONDS - start)); \
+	done; \
+	printf '\nmake test: all steps passed in %ds: $(STEPS)\n' $$((SECONDS - begin))
+
+.PHONY: lint
+lint: ## go vet, staticcheck and gofumpt, over every module and build tag
+	@for module in $(MODULES); do ( \
+		cd "$$module"; \
+		for tag in '' $(TAGS); do \
+			echo "go vet and staticcheck: $$module$${tag:+ (-tags $$tag)}"; \
+			go vet -tags "$$tag" ./...; \
+			go run $(STATICCHECK) -tags "$$tag" ./...; \
+		done; \
+	); done
+	@unformatted=$$(go run $(GOFUMPT) -l .); \
+	if [ -n "$$unformatted" ]; then \
+		printf 'not as gofumpt would have it (make fmt):\n%s\n' "$$unformatted" >&2; exit 1; \
+	fi; \
+	echo "gofumpt: clean"
+
+.PHONY: unit
+unit: ## go test ./...: the build that users get
+	$(GOTEST) $(ARGS) ./...
+
+.PHONY: race
+race: ## go test -race ./...
+	$(GOTEST) -race $(ARGS) ./...
+
+.PHONY: invariants
+invariants: ## ring, cmsgpool and fastpass with double-put, double-close and order checks
+	$(GOTEST) -tags invariants $(ARGS) ./ring/... ./cmsgpool/... ./fastpass/...
+
+.PHONY: portable
+portable: ## the other Unixes' implementation, run on this system
+	$(GOTEST) -tags fdpass_portable $(ARGS) ./...
+
+.PHONY: test386
+test386: ## 32-bit
+	CGO_ENABLED=0 GOARCH=386 $(GOTEST) $(ARGS) ./...
+
+.PHONY: cross
+cross: ## build and vet for every other platform
+	@for platform in $(PLATFORMS); do \
+		echo "go build and vet: $$platform"; \
+		export CGO_ENABLED=0 GOOS="$${platform%/*}" GOARCH="$${platform#*/}"; \
+		go build ./... && go vet ./... || { echo "cross: $$platform does not build" >&2; exit 1; }; \
+	done
+
+# fuzz/ may be a module of its own or a part of the root's: both are tested from inside.
+.PHONY: corpus
+corpus: ## the fuzz targets over their committed corpora
+	cd fuzz && $(GOTEST) $(ARGS) ./...
+
+##@ Longer
+
+.PHONY: fuzz
+fuzz: ## fuzz each target that matches FUZZ for FUZZTIME
+	@cd fuzz; ran=0; \
+	for package in $$(go list ./...); do \
+		listed=$$(go test -list '^Fuzz' "$$package") || { echo "$$listed" >&2; exit 1; }; \
+		for target in $$(grep -E '^Fuzz' <<<"$$listed" | grep -E -e '$(FUZZ)' || true); do \
+			printf '\n==> %s %s\n' "$$target" '$(FUZZTIME)'; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime '$(FUZZTIME)' $(ARGS) "$$package"; \
+			ran=$$((ran + 1)); \
+		done; \
+	done; \
+	if [ $$ran = 0 ]; then echo 'fuzz: no target matches $(FUZZ)' >&2; exit 1; fi; \
+	printf '\nfuzz: %d targets, nothing found\n' $$ran
+
+.PHONY: bench
+bench: ## Go benchmarks and the C limit beside them; BENCH=regexp COUNT=n, output for benchstat
+	@$(GOTEST) -timeout 60m -run '^$$' -bench '$(BENCH)' -count $(COUNT) $(ARGS) ./... | { grep -v -e 'no test files' || true; }
+
+.PHONY: benchstat
+benchstat: ## compare two outputs of make bench: OLD=old.txt NEW=new.txt
+	@go run $(BENCHSTAT) $(OLD) $(NEW)
+
+.PHONY: vuln
+vuln: ## govulncheck over every module (asks vuln.go.dev, so it is no part of test)
+	@for module in $(MODULES); do (cd "$$module"; echo "govulncheck: $$module"; go run $(GOVULNCHECK) ./...); done
+
+.PHONY: fmt
+fmt: ## gofumpt -w
+	@go run $(GOFUMPT) -l -w .
+
+.PHONY: clean
+clean: ## remove what make built here
+	rm -rf .build

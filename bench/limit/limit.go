@@ -1,0 +1,85 @@
+// Package limit measures how fast this kernel passes descriptors between two processes,
+// with a C program that holds nothing of the library: the figure that every benchmark of
+// the library is a ratio to.
+//
+// The program, limit.c, is embedded and compiled when it is first needed ([Build]); the
+// binary is kept in the user's cache and reused until the source changes. Use it on its
+// own as well:
+//
+//	cc -O2 -o limit bench/limit/limit.c && ./limit --help
+//
+// A figure is only worth comparing with others of the same run: the machine's other work,
+// its frequency and its kernel move it far more than any change to the library. Interleave
+// the runs and compare medians.
+package limit
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// ErrNoCompiler is returned by [Build] and [Run] where no C compiler was found and no
+// binary from an earlier build is in the cache.
+var ErrNoCompiler = errors.New("no C compiler")
+
+// Options says what to measure. The zero value is the case that the library's targets
+// are stated for.
+type Options struct {
+	Type      string // "seq" (SOCK_SEQPACKET) or "stream" (SOCK_STREAM); "" means "seq"
+	Batch     int    // descriptors per message, 1 to 253; 0 means 253
+	Messages  int    // messages per system call, 1 to 64; 0 means 8
+	Total     int64  // descriptors to pass, rounded up to whole messages; 0 means 2,000,000
+	Lend      bool   // the sender passes sockets that it keeps; default: it gives a copy away and closes it
+	CloseEach bool   // close(2) one by one; default: close_range(2) over contiguous runs
+}
+
+// Result is one measurement.
+type Result struct {
+	DescriptorsPerSecond float64 `json:"descriptors_per_second"`
+	NsPerDescriptor      float64 `json:"ns_per_descriptor"` // wall clock, first send to last close
+	SenderCPUNs          float64 `json:"sender_cpu_ns"`     // CPU time of the sender per descriptor
+	ReceiverCPUNs        float64 `json:"receiver_cpu_ns"`   // CPU time of the receiver per descriptor
+	Refused              int64   `json:"refused"`           // sends repeated for lack of room; not 0: the figure is not the limit
+	Config               Config  `json:"config"`
+}
+
+// Config is what was measured, with every default filled in.
+type Config struct {
+	Type     string `json:"type"` // "seq" or "stream"
+	Batch    int    `json:"batch"`
+	Messages int    `json:"messages"`
+	Total    int64  `json:"total"`
+	Source   string `json:"source"` // "give" or "lend"
+	Close    string `json:"close"`  // "range" or "each"
+}
+
+// String returns the result in the manner of a benchmark line's measurements.
+func (r Result) String() string {
+	return fmt.Sprintf("%.0f descriptors/s, %.1f ns/descriptor", r.DescriptorsPerSecond, r.NsPerDescriptor)
+}
+
+// args returns the program's arguments. Values out of range are left to the program, which
+// knows its limits and names them.
+func (o Options) args() []string {
+	args := []string{"--json"}
+	if o.Type != "" {
+		args = append(args, "--type", o.Type)
+	}
+	if o.Batch != 0 {
+		args = append(args, "--batch", strconv.Itoa(o.Batch))
+	}
+	if o.Messages != 0 {
+		args = append(args, "--messages", strconv.Itoa(o.Messages))
+	}
+	if o.Total != 0 {
+		args = append(args, "--total", strconv.FormatInt(o.Total, 10))
+	}
+	if o.Lend {
+		args = append(args, "--lend")
+	}
+	if o.CloseEach {
+		args = append(args, "--close", "each")
+	}
+	return args
+}

@@ -1,0 +1,95 @@
+package fastpass
+
+import "github.com/valyala/bytebufferpool"
+
+// entry is a descriptor in the window of a sender, or in the queue of a receiver.
+type entry struct {
+	payload *bytebufferpool.ByteBuffer // nil: none
+	tag     uint64
+	fd      int32
+	refused uint16 // errno with which the kernel would not pass it; not 0: it takes no part any more
+	keep    bool   // leave fd open here
+	shared  bool   // other processes may hold it a while longer
+}
+
+func (e *entry) set(d *Desc) {
+	*e = entry{tag: d.Tag, fd: int32(d.FD), keep: d.Keep, shared: d.Keep || d.Shared}
+	e.setPayload(d.Payload)
+}
+
+func (e *entry) setPayload(b []byte) {
+	if len(b) > 0 {
+		e.payload = bytebufferpool.Get()
+		e.payload.Set(b)
+	}
+}
+
+func (e *entry) payloadBytes() []byte {
+	if e.payload == nil {
+		return nil
+	}
+	return e.payload.B
+}
+
+func (e *entry) dropPayload() {
+	if e.payload != nil {
+		bytebufferpool.Put(e.payload)
+		e.payload = nil
+	}
+}
+
+// desc returns the entry with a payload of the caller's own.
+func (e *entry) desc() Desc {
+	return Desc{
+		FD: int(e.fd), Tag: e.tag, Keep: e.keep, Shared: e.shared && !e.keep,
+		Payload: append([]byte(nil), e.payloadBytes()...),
+	}
+}
+
+// queue is a FIFO of entries that grows to what it once held, and stays.
+type queue struct {
+	ring    []entry // its length is a power of two, or 0
+	head, n int
+}
+
+func (q *queue) len() int { return q.n }
+
+// at returns the i-th oldest entry.
+func (q *queue) at(i int) *entry { return &q.ring[(q.head+i)&(len(q.ring)-1)] }
+
+// add appends an entry and returns it for the caller to fill.
+func (q *queue) add() *entry {
+	if q.n == len(q.ring) {
+		grown := make([]entry, max(2*len(q.ring), 64))
+		for i := range q.n {
+			grown[i] = *q.at(i)
+		}
+		q.ring, q.head = grown, 0
+	}
+	q.n++
+	return q.at(q.n - 1)
+}
+
+// drop removes the n oldest entries and returns their payload buffers.
+func (q *queue) drop(n int) {
+	for i := range n {
+		q.at(i).dropPayload()
+	}
+	q.head, q.n = q.head+n, q.n-n
+	if len(q.ring) > 0 {
+		q.head &= len(q.ring) - 1
+	}
+}
+
+// prepend puts ds in front of what is queued, with their payloads.
+func (q *queue) prepend(ds []Desc) {
+	for range ds {
+		q.add()
+	}
+	for i := q.n - 1; i >= len(ds); i-- {
+		*q.at(i) = *q.at(i - len(ds))
+	}
+	for i := range ds {
+		q.at(i).set(&ds[i])
+	}
+}

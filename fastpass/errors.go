@@ -1,0 +1,47 @@
+package fastpass
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Besides these, net.ErrClosed, os.ErrDeadlineExceeded and io.EOF keep their usual meaning.
+var (
+	// ErrFull means that the window has no room: TrySend and Push return it where Send would wait.
+	ErrFull = errors.New("fastpass: the window is full")
+
+	// ErrProtocol means that the peer does not speak the protocol, or broke it. The error that wraps it says how.
+	ErrProtocol = errors.New("fastpass: protocol error")
+
+	// ErrPeerGone means that the peer ended without saying goodbye: it died, or closed the socket.
+	ErrPeerGone = errors.New("fastpass: the peer is gone")
+
+	// ErrStalled means that a pool took the link's descriptors back because the worker did not take them in time.
+	ErrStalled = errors.New("fastpass: the worker has stalled")
+)
+
+// DescError is the refusal of one descriptor; others of the same batch are not affected.
+type DescError struct {
+	FD  int   // the descriptor as it was given
+	Err error // why it was refused
+}
+
+func (e *DescError) Error() string { return fmt.Sprintf("fastpass: descriptor %d: %v", e.FD, e.Err) }
+
+// Unwrap returns why the descriptor was refused.
+func (e *DescError) Unwrap() error { return e.Err }
+
+// BatchError says how much of a batch was taken before it failed.
+type BatchError struct {
+	Taken int   // the first Taken descriptors belong to the library, the others to the caller
+	Err   error // why the next one was not taken
+}
+
+func (e *BatchError) Error() string { return fmt.Sprintf("%v (%d of the batch taken)", e.Err, e.Taken) }
+
+// Unwrap returns the error that stopped the batch.
+func (e *BatchError) Unwrap() error { return e.Err }
+
+func protocolError(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrProtocol, fmt.Sprintf(format, args...))
+}

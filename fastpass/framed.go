@@ -1,0 +1,259 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"syscall"
+
+	"example.com/fdpass/internal/flow"
+	"example.com/fdpass/internal/sys"
+	"example.com/fdpass/internal/wire"
+
+	"golang.org/x/sys/unix"
+)
+
+// hello returns the frame that opens the link from this end.
+func (in *inbox) hello() []byte {
+	c := &in.p.cfg
+	h := wire.Hello{Sends: c.sends(), Receives: c.receives(), MaxPayload: c.MaxPayload, MaxBody: c.maxBody()}
+	if h.Receives {
+		h.Credit = max(in.room.left(), 0)
+	}
+	in.flow.Open(h.Credit)
+	in.watchCredit()
+	b := make([]byte, wire.HeaderSize+wire.HelloSize)
+	header := wire.Header{Type: wire.TypeHello, Count: c.Batch, Length: wire.HelloSize}
+	header.Put(b)
+	h.Put(b[wire.HeaderSize:])
+	return b
+}
+
+// takeFrame takes in one frame, with the descriptors in fds. Truncated is what the kernel says of them.
+func (in *inbox) takeFrame(b []byte, truncated bool) {
+	if in.over.Load() {
+		in.closeFrom(0) // behind the end
+		return
+	}
+	if err := in.frame(b, truncated); err != nil {
+		in.closeFrom(0)
+		in.stop(ending{err: protocolError("%v", err)})
+	}
+}
+
+func (in *inbox) frame(b []byte, truncated bool) error {
+	var h wire.Header
+	if err := h.Parse(b); err != nil {
+		return err
+	}
+	body := b[wire.HeaderSize:]
+	switch {
+	case len(body) != h.Length:
+		return protocolError("%v announces a body of %d bytes and has one of %d", h.Type, h.Length, len(body))
+	case in.heard == (h.Type == wire.TypeHello):
+		return protocolError("%v where HELLO must come first, and once", h.Type)
+	case h.Type != wire.TypeData && len(in.fds) > 0:
+		return protocolError("%d descriptors with %v, which carries none", len(in.fds), h.Type)
+	}
+	switch h.Type {
+	case wire.TypeHello:
+		return in.takeHello(&h, body)
+	case wire.TypeAck:
+		return in.takeAck(&h, body)
+	case wire.TypeBye:
+		in.bye = true
+		in.stop(ending{})
+		return nil
+	default:
+		return in.takeData(&h, body, truncated)
+	}
+}
+
+func (in *inbox) takeHello(h *wire.Header, body []byte) error {
+	peer := new(wire.Hello)
+	if err := peer.Parse(body); err != nil {
+		return err
+	}
+	c := &in.p.cfg
+	sends, receives := c.sends() && peer.Receives, c.receives() && peer.Sends
+	switch {
+	case !sends && !receives:
+		return protocolError("neither end takes what the other sends: this one is %v (Config.Direction)", c.Direction)
+	case receives && peer.MaxPayload > c.MaxPayload:
+		return protocolError("the peer may send payloads of %d bytes, this end takes %d (Config.MaxPayload)", peer.MaxPayload, c.MaxPayload)
+	}
+	in.heard = true
+	in.p.out.mail.postHello(peer, h.Count)
+	if !sends {
+		in.p.deaf.Store(true)
+	}
+	return nil
+}
+
+func (in *inbox) takeAck(h *wire.Header, body []byte) error {
+	if !in.p.cfg.sends() {
+		return protocolError("ACK to an end that only receives")
+	}
+	a := flow.Ack{Seq: h.Seq, Credit: h.Credit, Resend: h.Flags&wire.FlagResend != 0}
+	if a.Resend {
+		a.From = wire.Resend(body)
+	}
+	in.p.out.mail.postAck(a)
+	return nil
+}
+
+func (in *inbox) takeData(h *wire.Header, body []byte, truncated bool) error {
+	if !in.p.cfg.receives() {
+		return protocolError("%d descriptors to an end that only sends (Config.Direction)", h.Count)
+	}
+	if err := wire.CheckRecords(body, h.Count, in.p.cfg.MaxPayload); err != nil {
+		return err
+	}
+	got := len(in.fds)
+	truncated = truncated || got < h.Count && !sys.ReportsTruncation()
+	n, err := in.flow.Data(h.Seq, h.Count, got, truncated)
+	if err != nil {
+		return err
+	}
+	payloads := body[h.Count*wire.RecordSize:]
+	for i := range n {
+		tag, length, flags := wire.Record(body[i*wire.RecordSize:])
+		in.store(in.fds[i], tag, flags&wire.RecordShared != 0, payloads[:length])
+		payloads = payloads[length:]
+	}
+	if got < h.Count {
+		in.stats.truncated.Add(1)
+		in.room.short()
+		in.lookAgain()
+	} else if n > 0 {
+		in.room.pause = 0
+	}
+	in.closeFrom(n)
+	return nil
+}
+
+// acknowledge tells the peer that n more of what was taken in are the application's from now on, before the
+// application gets them. They may be handed over only if it returns nil.
+func (in *inbox) acknowledge(n int) error {
+	switch {
+	case in.p.cfg.Protocol == Bare || in.orphan:
+		return nil
+	case in.cut.Load():
+		return errCut
+	}
+	a := in.flow.Ack(n, max(in.room.left(), 0))
+	switch in.ack.write(a) {
+	case 0:
+		in.flow.Sent(a)
+		in.watchCredit()
+		return nil
+	case syscall.EAGAIN:
+		return errWait
+	default:
+		return errCut
+	}
+}
+
+// watchCredit has the reader look for room if the peer has been told that there is none: nothing would come then that
+// could be answered with credit.
+func (in *inbox) watchCredit() {
+	if in.p.cfg.receives() && (in.flow.Credit() <= 0 || in.flow.Lost()) {
+		in.lookAgain()
+	}
+}
+
+// offer gives the peer credit if it has none and there is room, and tells it of what was lost.
+func (in *inbox) offer() {
+	if in.p.cfg.Protocol != Framed || !in.p.cfg.receives() || in.over.Load() {
+		return
+	}
+	if in.flow.Credit() <= 0 || in.flow.Lost() {
+		a := in.flow.Ack(0, max(in.room.left(), 0))
+		if (a.Credit > in.flow.Held() || a.Resend) && in.ack.write(a) == 0 {
+			in.flow.Sent(a)
+		}
+		in.watchCredit()
+	}
+}
+
+// ackWriter sends acknowledgements without an allocation.
+type ackWriter struct {
+	p     *Passer
+	buf   [wire.HeaderSize + wire.ResendSize]byte
+	n     int
+	errno syscall.Errno
+	call  func(fd uintptr) // run, bound once
+}
+
+func (w *ackWriter) init(p *Passer) { w.p, w.call = p, w.run }
+
+func (w *ackWriter) write(a flow.Ack) syscall.Errno {
+	h := wire.Header{Type: wire.TypeAck, Seq: a.Seq, Credit: a.Credit}
+	w.n = wire.HeaderSize
+	if a.Resend {
+		h.Flags, h.Length = wire.FlagResend, wire.ResendSize
+		wire.PutResend(w.buf[w.n:], a.From)
+		w.n += wire.ResendSize
+	}
+	h.Put(w.buf[:])
+	if w.p.raw.Control(w.call) != nil {
+		return syscall.EPIPE
+	}
+	return w.errno
+}
+
+func (w *ackWriter) run(fd uintptr) { w.errno = w.p.writeTo(int(fd), w.buf[:w.n]) }
+
+// partialFrame is a frame of a stream socket on its way in. Reading stops at the end of a header and of a body, so
+// descriptors never come with a part of another frame than their own.
+type partialFrame struct {
+	buf       []byte // as far as it has come
+	want      int    // bytes until the next stop
+	fds       []int32
+	truncated bool
+}
+
+// fillStream takes in the next piece of a frame.
+func (in *inbox) fillStream(fd int) bool {
+	v := in.vectors.get()
+	defer v.put()
+	f := &in.partial
+	if len(f.buf) == 0 {
+		f.want = wire.HeaderSize
+	}
+	v.Set(0, v.data[0][:f.want-len(f.buf)], v.control[0].Raw())
+	n, ok := in.receive(v, fd, 1, 0)
+	if n == 0 {
+		return ok
+	}
+	data, control := v.received(0)
+	in.gather(control)
+	f.fds = append(f.fds, in.fds...)
+	f.buf = append(f.buf, data...)
+	f.truncated = f.truncated || v.Flags(0)&unix.MSG_CTRUNC != 0
+	switch {
+	case len(data) == 0:
+		in.fds = append(in.fds[:0], f.fds...)
+		in.closeFrom(0)
+		in.hangUp()
+	case len(f.buf) < f.want && len(f.fds) <= wire.MaxCount:
+		return true
+	case len(f.buf) == wire.HeaderSize && in.bodyFollows():
+		return true
+	default:
+		in.fds = append(in.fds[:0], f.fds...)
+		in.takeFrame(f.buf, f.truncated)
+	}
+	*f = partialFrame{buf: f.buf[:0], fds: f.fds[:0]}
+	in.closer.Flush()
+	return true
+}
+
+// bodyFollows reports whether the header just read is a good one with a body, and then prepares for reading it.
+func (in *inbox) bodyFollows() bool {
+	var h wire.Header
+	if h.Parse(in.partial.buf) != nil || h.Length == 0 || h.Length > in.p.cfg.maxBody() {
+		return false // takeFrame says what is wrong
+	}
+	in.partial.want += h.Length
+	return true
+}

@@ -1,0 +1,443 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"example.com/fdpass/cmsgpool"
+	"example.com/fdpass/internal/flow"
+	"example.com/fdpass/internal/sys"
+	"example.com/fdpass/ring"
+
+	"golang.org/x/sys/unix"
+)
+
+// inbox is the receiving half of a link. One goroutine at a time reads the socket. Where this end only receives that
+// is the caller of Recv, straight into its own slice; otherwise it is the pump, a goroutine of the link's own, since
+// what the peer acknowledges must be read although nobody calls Recv.
+type inbox struct {
+	p      *Passer
+	direct atomic.Bool // callers of Recv read the socket; there is no pump (any more)
+	read   deadline
+	some   ring.Event  // for callers of Recv while the pump reads
+	ready  func() bool // mayTake, bound once
+	space  ring.Event  // for the pump of a Bare link, which has nothing else to hold the peer back
+	queued atomic.Int32
+	cut    atomic.Bool // the peer hears no acknowledgements any more
+	over   atomic.Bool // nothing more comes
+
+	mu      sync.Mutex // held by who reads the socket or takes from the queue
+	queue   queue      // taken in, not acknowledged
+	target  []Desc     // where to store what comes while the queue is empty: a caller's own slice
+	got     int        // how many of target are filled
+	flow    flow.Receiver
+	room    room
+	tick    *time.Timer // wakes the reader when there might be room again
+	heard   bool        // HELLO has come
+	bye     bool        // BYE has come
+	reset   bool        // ECONNRESET has come: SEQPACKET reports it before the rest of the data
+	orphan  bool        // the peer is dead: what came from it has no other owner
+	last    int         // descriptors in the last message
+	fds     []int32     // those of the message at hand
+	closer  sys.Closer
+	vectors *vectorPool
+	partial partialFrame
+
+	tryPump   func(fd uintptr) bool // fill, with and without taking mu; bound once
+	tryDirect func(fd uintptr) bool
+	ack       ackWriter
+
+	stats recvStats
+}
+
+func (in *inbox) init(p *Passer) {
+	in.p = p
+	in.vectors = vectorsOf(p.cfg.Messages, p.cfg.maxBody())
+	in.room.source = p.probe
+	in.last = cmsgpool.MaxFDs
+	in.ready = in.mayTake
+	in.ack.init(p)
+	in.tryDirect = func(fd uintptr) bool { return in.spin(int(fd)) }
+	in.tryPump = func(fd uintptr) bool {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		return in.fill(int(fd))
+	}
+}
+
+// recv is RecvBatch.
+func (in *inbox) recv(ds []Desc) (int, error) {
+	if !in.p.cfg.receives() {
+		return 0, errSendOnly
+	}
+	if len(ds) == 0 {
+		return 0, nil
+	}
+	for {
+		n, err := in.take(ds)
+		if n > 0 || err != nil && err != errWait {
+			return n, err
+		}
+		if err == errWait {
+			in.p.raw.Write(writable)
+		} else if !in.direct.Load() {
+			in.some.Wait(in.ready)
+		}
+	}
+}
+
+// errWait says that an acknowledgement has to wait until the socket takes it; errCut that the peer hears no more of them.
+var (
+	errWait = errors.New("fastpass: the socket is full")
+	errCut  = errors.New("fastpass: the peer hears nothing")
+)
+
+func writable(fd uintptr) bool { return sys.Writable(int(fd)) }
+
+// mayTake reports whether a caller of Recv need not wait for the pump (any longer).
+func (in *inbox) mayTake() bool {
+	return in.queued.Load() > 0 && !in.cut.Load() || in.over.Load() || in.direct.Load() ||
+		in.read.passed() || in.p.closed.Load()
+}
+
+// take moves descriptors to ds, acknowledged. If there are none it returns an error if there is a reason, and 0, nil
+// if it is to be called again: after the pump has brought some, unless the callers read themselves.
+func (in *inbox) take(ds []Desc) (int, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.room.asked = true
+	n, direct := 0, false
+	switch cut := in.cut.Load(); {
+	case in.p.closed.Load():
+		return 0, net.ErrClosed
+	case cut && in.over.Load() && !in.orphan:
+		in.dropQueue() // the peer lives, and has taken them back
+	case in.queue.len() > 0 && !cut:
+		n = in.copyQueue(ds)
+	case in.direct.Load() && !in.over.Load():
+		if cut {
+			in.readInto(nil)
+		} else {
+			n, direct = in.readInto(ds), true
+		}
+	case cut && in.over.Load():
+		n = in.copyQueue(ds)
+	}
+	if n == 0 {
+		return 0, in.emptyError()
+	}
+	err := in.acknowledge(n)
+	switch {
+	case err == nil && !direct:
+		in.dropFront(n)
+	case err != nil && direct:
+		in.queue.prepend(ds[:n])
+		in.queued.Store(int32(in.queue.len()))
+	}
+	if err == errCut {
+		in.cut.Store(true)
+		err = nil
+	}
+	if err != nil || in.cut.Load() && !in.orphan {
+		clear(ds[:n])
+		return 0, err
+	}
+	in.stats.received.Add(uint64(n))
+	return n, nil
+}
+
+// emptyError is what Recv returns when there is nothing to take; nil if it is to wait.
+func (in *inbox) emptyError() error {
+	switch {
+	case in.p.closed.Load():
+		return net.ErrClosed
+	case in.over.Load() && in.queue.len() == 0:
+		return in.p.recvError()
+	case in.read.passed():
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// copyQueue copies the oldest queued entries to ds. They stay queued until they are acknowledged.
+func (in *inbox) copyQueue(ds []Desc) int {
+	n := min(len(ds), in.queue.len())
+	for i := range n {
+		e := in.queue.at(i)
+		ds[i] = Desc{FD: int(e.fd), Tag: e.tag, Shared: e.shared, Payload: append(ds[i].Payload[:0], e.payloadBytes()...)}
+	}
+	return n
+}
+
+// dropFront removes the n oldest queued entries, which the application has now.
+func (in *inbox) dropFront(n int) {
+	in.queue.drop(n)
+	in.queued.Store(int32(in.queue.len()))
+	in.space.Notify()
+}
+
+// dropQueue closes and removes everything that is queued.
+func (in *inbox) dropQueue() {
+	n := in.queue.len()
+	for i := range n {
+		if fd := in.queue.at(i).fd; fd >= 0 {
+			in.closer.Add(int(fd))
+		}
+	}
+	in.closer.Flush()
+	in.dropFront(n)
+}
+
+// discard closes what the application will not get any more.
+func (in *inbox) discard() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.over.Store(true)
+	if in.tick != nil {
+		in.tick.Stop()
+	}
+	in.dropQueue()
+}
+
+// readInto reads the socket until something has come into ds or the queue, or Recv has another reason to return, and
+// returns how many of ds are filled. The caller holds mu.
+func (in *inbox) readInto(ds []Desc) int {
+	in.target, in.got = ds, 0
+	for in.got == 0 && !in.over.Load() && !in.read.passed() && !in.p.closed.Load() {
+		if err := in.p.raw.Read(in.tryDirect); err != nil {
+			in.woken(err)
+		} else if ds == nil {
+			break
+		}
+	}
+	n := in.got
+	in.target, in.got = nil, 0
+	if in.over.Load() {
+		in.p.finish()
+	}
+	return n
+}
+
+// pump reads the socket until the link ends, or until it turns out that nobody needs it.
+func (in *inbox) pump() {
+	for !in.over.Load() {
+		if err := in.p.raw.Read(in.tryPump); err != nil {
+			in.mu.Lock()
+			in.woken(err)
+			in.mu.Unlock()
+		}
+		in.p.out.answer()
+		if in.p.deaf.Load() && in.p.ending.Load() == nil {
+			in.direct.Store(true)
+			in.some.Notify()
+			return
+		}
+		if in.p.cfg.Protocol == Bare && in.queued.Load() >= unaskedCredit {
+			in.space.Wait(func() bool { return in.queued.Load() < unaskedCredit || in.p.ending.Load() != nil })
+		}
+	}
+	in.p.finish()
+	in.some.Notify()
+}
+
+// woken deals with an error of RawConn.Read: a deadline, which means only that somebody wants the reader to look
+// around, or the end.
+func (in *inbox) woken(err error) {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		in.stop(ending{err: ErrPeerGone})
+		return
+	}
+	// First this: whoever sets the deadline again has something new to be looked at.
+	in.p.conn.SetReadDeadline(time.Time{})
+	in.offer()
+}
+
+var longAgo = time.Unix(1, 0)
+
+// wakeReader makes the one who reads the socket look around.
+func (in *inbox) wakeReader() { in.p.conn.SetReadDeadline(longAgo) }
+
+// kick makes callers of Recv look at the read deadline and at whether the link is closed.
+func (in *inbox) kick() {
+	if in.direct.Load() {
+		in.wakeReader()
+	}
+	in.some.Notify()
+}
+
+// spin is fill for a caller of Recv, who may rather wait busily for a while than park.
+func (in *inbox) spin(fd int) bool {
+	if in.fill(fd) {
+		return true
+	}
+	if in.p.cfg.Spin == 0 {
+		return false
+	}
+	for start := time.Now(); time.Since(start) < in.p.cfg.Spin; {
+		if in.p.closed.Load() || in.read.passed() || in.fill(fd) {
+			return true
+		}
+	}
+	return false
+}
+
+// fill takes in what one system call brings. It returns false if there was nothing, and the reader should wait for
+// the socket. The caller holds mu.
+func (in *inbox) fill(fd int) bool {
+	var some bool
+	switch {
+	case in.p.cfg.Protocol == Bare:
+		some = in.fillBare(fd)
+	case in.p.stream:
+		some = in.fillStream(fd)
+	default:
+		some = in.fillPackets(fd)
+	}
+	if n := in.queue.len(); n > 0 || in.over.Load() {
+		in.queued.Store(int32(n))
+		in.some.Notify()
+	}
+	return some
+}
+
+// fillPackets takes in frames from a socket that keeps messages whole.
+func (in *inbox) fillPackets(fd int) bool {
+	v := in.vectors.get()
+	defer v.put()
+	n := in.messages()
+	v.room(n)
+	n, ok := in.receive(v, fd, n, 0)
+	for i := range n {
+		data, control := v.received(i)
+		in.gather(control)
+		switch {
+		case len(data) == 0 && len(in.fds) == 0:
+			in.hangUp()
+		default:
+			in.takeFrame(data, v.Flags(i)&unix.MSG_CTRUNC != 0)
+		}
+	}
+	in.closer.Flush()
+	return ok
+}
+
+// messages is how many messages to ask for: what a caller of Recv has room for, judging by the last one.
+func (in *inbox) messages() int {
+	if in.target == nil {
+		return in.p.cfg.Messages
+	}
+	return min((len(in.target)+in.last-1)/in.last, in.p.cfg.Messages)
+}
+
+// receive receives up to n messages into v, which has room for them. It returns false if none is there.
+func (in *inbox) receive(v *vector, fd, n, flags int) (int, bool) {
+	for {
+		got, errno := v.Recv(fd, n, flags)
+		in.stats.calls.Add(1)
+		switch {
+		case errno == 0:
+			return got, true
+		case errno == syscall.EAGAIN:
+			return 0, false
+		case errno == syscall.ECONNRESET && !in.reset:
+			in.reset = true // the rest of the data comes after it
+		case errno == syscall.ENOBUFS || errno == syscall.ENOMEM:
+			in.lookAgain()
+			return 0, false
+		default:
+			in.hangUp()
+			return 0, true
+		}
+	}
+}
+
+// gather collects the descriptors of one message in fds.
+func (in *inbox) gather(control []byte) {
+	in.fds = in.fds[:0]
+	p := cmsgpool.Parse(control)
+	for m, ok := p.Next(); ok; m, ok = p.Next() {
+		switch {
+		case m.IsRights():
+			in.fds = append(in.fds, m.FDs()...)
+		case m.IsPidfd():
+			for _, fd := range m.FDs() {
+				in.closer.Add(int(fd))
+			}
+		}
+	}
+	in.stats.batches.add(min(len(in.fds), cmsgpool.MaxFDs))
+	in.room.used += len(in.fds)
+	if len(in.fds) > 0 {
+		in.last = len(in.fds)
+	}
+}
+
+// closeFrom closes the descriptors of the message at hand from the i-th on.
+func (in *inbox) closeFrom(i int) {
+	for _, fd := range in.fds[i:] {
+		in.closer.Add(int(fd))
+	}
+	in.fds = in.fds[:i]
+}
+
+// store adds a descriptor to what the application gets next.
+func (in *inbox) store(fd int32, tag uint64, shared bool, payload []byte) {
+	if in.got < len(in.target) && in.queue.len() == 0 {
+		d := &in.target[in.got]
+		d.FD, d.Tag, d.Keep, d.Shared = int(fd), tag, false, shared
+		d.Payload = append(d.Payload[:0], payload...)
+		in.got++
+		return
+	}
+	e := in.queue.add()
+	*e = entry{fd: fd, tag: tag, shared: shared}
+	e.setPayload(payload)
+}
+
+// hangUp is the end of the stream of messages.
+func (in *inbox) hangUp() {
+	if in.p.cfg.Protocol == Bare {
+		in.stop(ending{}) // there is no goodbye that could be missed
+		return
+	}
+	if in.p.ending.Load() == nil && !in.bye {
+		in.orphan = true
+		in.cut.Store(true)
+	}
+	in.stop(ending{err: ErrPeerGone})
+}
+
+// stop notes that nothing more comes.
+func (in *inbox) stop(e ending) {
+	in.p.conclude(e)
+	in.over.Store(true)
+}
+
+// lookAgain has the reader woken after a pause.
+func (in *inbox) lookAgain() {
+	if pause := in.room.nextPause(); in.tick == nil {
+		in.tick = time.AfterFunc(pause, in.wakeReader)
+	} else {
+		in.tick.Reset(pause)
+	}
+}
+
+// recvError is why nothing more comes.
+func (p *Passer) recvError() error {
+	switch e := p.ending.Load(); {
+	case p.closed.Load() || e == nil || e.local:
+		return net.ErrClosed
+	case e.err == nil:
+		return io.EOF
+	default:
+		return e.err
+	}
+}

@@ -1,0 +1,473 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"example.com/fdpass/internal/flow"
+	"example.com/fdpass/internal/sys"
+	"example.com/fdpass/internal/wire"
+	"example.com/fdpass/ring"
+)
+
+// outbox is the sending half of a link. Any goroutine pushes into the window; the flusher, whichever goroutine has
+// that role at the moment, takes entries on from there. The window is the queue and the resend list in one:
+//
+//	head            sent            end                tail
+//	  |  in flight   |    queued     |  being pushed    |
+type outbox struct {
+	p         *Passer
+	window    *ring.Window[entry]
+	room      ring.Event  // for those who wait until the window has room, or is empty
+	roomReady func() bool // hasRoom, bound once
+	write     deadline
+
+	closing  atomic.Bool // nothing more is queued
+	payloads atomic.Bool // some entry has had a payload
+
+	work    atomic.Int32  // calls of flush not answered yet; not 0: somebody has the role
+	blocked atomic.Bool   // the kernel takes nothing at present
+	wake    chan struct{} // tells the writer goroutine, which waits for the socket
+	writer  sync.Once     // starts it
+
+	mail mail // from the goroutine that reads the socket
+
+	// The flusher's own.
+	head, sent, end uint64 // positions in the window
+	flow            flow.Sender
+	batch, body     int // limits of a message, agreed with the peer
+	isolate         int // this many descriptors go one per message, to find the one that the kernel refuses
+	vectors         *vectorPool
+	closer          sys.Closer
+	backoff         time.Duration
+	retry           *time.Timer
+	ended           bool
+
+	// What sendVector works on, which runs inside RawConn.Control.
+	vector   *vector
+	messages int
+	took     int
+	errno    syscall.Errno
+	control  func(fd uintptr) // sendVector, bound once
+
+	refusals refusals
+	stats    sendStats
+}
+
+func (o *outbox) init(p *Passer) {
+	o.p = p
+	o.window = ring.NewWindow[entry](p.cfg.Window)
+	o.wake = make(chan struct{}, 1)
+	o.batch, o.body = p.cfg.Batch, p.cfg.maxBody()
+	o.vectors = vectorsOf(p.cfg.Messages, o.body)
+	o.control, o.roomReady = o.sendVector, o.hasRoom
+	if p.cfg.Protocol == Bare {
+		o.flow.Open(1 << 62)
+	}
+}
+
+// send queues ds and has them sent. It returns how many the library owns now.
+func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
+	var refused error
+	for n < len(ds) {
+		if wait && o.write.passed() {
+			return n, os.ErrDeadlineExceeded
+		}
+		good, bad := o.good(ds[n:])
+		if good == 0 {
+			return n, bad
+		}
+		pos, k := o.push(ds[n : n+good])
+		if k > 0 {
+			o.flush()
+			n += k
+			if refused == nil {
+				refused = o.refusals.find(pos, k)
+			}
+			continue
+		}
+		if !wait {
+			return n, ErrFull
+		}
+		o.room.Wait(o.roomReady)
+	}
+	return n, refused
+}
+
+// hasRoom reports whether a sender need not wait (any longer).
+func (o *outbox) hasRoom() bool {
+	return o.window.Len() < o.window.Cap() || o.write.passed() || o.closing.Load() || o.p.ending.Load() != nil
+}
+
+// good returns how many of the first of ds can be queued, and what is wrong with the next one.
+func (o *outbox) good(ds []Desc) (n int, err error) {
+	for n < len(ds) && err == nil {
+		if err = o.check(&ds[n]); err == nil {
+			n++
+		}
+	}
+	return n, err
+}
+
+// check says what is wrong with d, as far as that can be told without asking the kernel.
+func (o *outbox) check(d *Desc) error {
+	switch {
+	case o.closing.Load() || o.p.ending.Load() != nil:
+		return o.p.sendError()
+	case !o.p.cfg.sends():
+		return errReceiveOnly
+	case o.p.deaf.Load():
+		return errDeaf
+	case d.FD < 0 || d.FD > math.MaxInt32:
+		return &DescError{d.FD, syscall.EBADF}
+	case len(d.Payload) > o.p.cfg.MaxPayload:
+		return &DescError{d.FD, fmt.Errorf("a payload of %d bytes, over Config.MaxPayload (%d)", len(d.Payload), o.p.cfg.MaxPayload)}
+	}
+	return nil
+}
+
+var (
+	errReceiveOnly = errors.New("fastpass: this end only receives (Config.Direction)")
+	errSendOnly    = errors.New("fastpass: this end only sends (Config.Direction)")
+	errDeaf        = errors.New("fastpass: the peer only sends (its Config.Direction)")
+)
+
+// push queues the first of ds, as many as fit, and returns where they lie and how many they are. It does not block.
+// All of ds have passed check.
+func (o *outbox) push(ds []Desc) (pos uint64, n int) {
+	pos, n = o.window.Claim(len(ds))
+	for i := 0; i < n; {
+		slots := o.window.Slots(pos+uint64(i), n-i)
+		for k := range slots {
+			d := &ds[i+k]
+			if len(d.Payload) > 0 {
+				o.payloads.Store(true)
+			}
+			slots[k].set(d)
+		}
+		i += len(slots)
+	}
+	o.window.Publish(pos, n)
+	return pos, n
+}
+
+// flush has everything sent that can be sent now: by the caller, if nobody is at it, or else by the one who is, who
+// sees the call counted and looks again before leaving.
+func (o *outbox) flush() {
+	if o.work.Add(1) != 1 {
+		return
+	}
+	for seen := int32(1); seen != 0; {
+		o.turn()
+		seen = o.work.Add(-seen)
+	}
+}
+
+// answer is flush for the goroutine that has left something in the mail, if it has.
+func (o *outbox) answer() {
+	if o.mail.waiting.Load() {
+		o.flush()
+	}
+}
+
+// turn is one round of the flusher.
+func (o *outbox) turn() {
+	o.readMail()
+	if o.ended {
+		return
+	}
+	if o.p.over.Load() {
+		o.finish()
+		return
+	}
+	for !o.blocked.Load() && o.sendSome() {
+		o.readMail()
+	}
+}
+
+// sendSome packs and sends what one system call takes, and reports whether it makes sense to go on.
+func (o *outbox) sendSome() bool {
+	o.end = o.window.Published(o.end)
+	rest := o.p.stream && o.p.tail.waiting()
+	if !rest && (o.sent == o.end || o.flow.Allowance() == 0) {
+		return false
+	}
+	o.vector = o.vectors.get()
+	o.pack()
+	o.took, o.errno = 0, 0
+	if o.messages > 0 || rest {
+		if o.p.raw.Control(o.control) != nil {
+			o.errno = syscall.EPIPE // closed meanwhile
+		}
+	}
+	again := o.account()
+	o.vector.put()
+	o.vector = nil
+	return again
+}
+
+// sendVector hands the packed messages to the kernel.
+func (o *outbox) sendVector(fd uintptr) {
+	if !o.p.stream {
+		o.took, o.errno = o.vector.Send(int(fd), 0, o.messages)
+		return
+	}
+	t := &o.p.tail
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if o.errno = t.send(int(fd)); o.errno == 0 && o.messages > 0 {
+		o.took, o.errno = o.vector.Send(int(fd), 0, o.messages)
+		if last := o.took - 1; last >= 0 {
+			t.keep(o.vector.data[last][o.vector.Bytes(last):o.vector.lengths[last]])
+		}
+	}
+}
+
+// account takes in what became of the messages in the vector. It reports whether sending may go on.
+func (o *outbox) account() bool {
+	n := 0
+	for i := range o.took {
+		n += o.vector.counts[i]
+		o.sent = o.vector.ends[i]
+		o.stats.batches.add(o.vector.counts[i])
+	}
+	o.stats.calls.Add(1)
+	o.stats.sent.Add(uint64(n))
+	o.flow.Sent(n)
+	o.isolate = max(0, o.isolate-n)
+	if o.p.cfg.Protocol == Bare {
+		o.flow.Acked(flow.Ack{Seq: o.flow.Seq(), Credit: math.MaxInt32})
+		o.release(n)
+	}
+	switch o.errno {
+	case 0:
+		o.backoff = 0
+		return true
+	case syscall.EAGAIN:
+		o.waitForSocket()
+	case syscall.ETOOMANYREFS, syscall.ENOBUFS, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE:
+		o.waitForKernel()
+	case syscall.EPIPE, syscall.ECONNRESET, syscall.ENOTCONN, syscall.ECONNREFUSED:
+		o.blocked.Store(true)
+		if o.p.cfg.Protocol == Bare {
+			o.p.fail(ErrPeerGone) // Framed: what the peer said last, which the pump reads, tells why
+		}
+	case syscall.EBADF, syscall.EINVAL, syscall.E2BIG:
+		return o.refuse()
+	default:
+		o.blocked.Store(true)
+		o.p.fail(os.NewSyscallError("sendmsg", o.errno))
+	}
+	return false
+}
+
+// refuse deals with an error that one descriptor of the first message has caused: a message of one names it; a larger
+// one is sent again in messages of one.
+func (o *outbox) refuse() bool {
+	if n := o.vector.counts[0]; n > 1 {
+		o.isolate = n
+		return true
+	}
+	end := o.vector.ends[0]
+	e := &o.window.Slots(end-1, 1)[0]
+	e.refused = uint16(o.errno)
+	o.refusals.add(end-1, e)
+	o.sent = end
+	o.isolate = max(0, o.isolate-1)
+	o.release(0)
+	return true
+}
+
+// waitForSocket has the writer goroutine call unblock when the socket takes messages again.
+func (o *outbox) waitForSocket() {
+	o.stats.full.Add(1)
+	o.blocked.Store(true)
+	o.writer.Do(func() { go o.waitWritable() })
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (o *outbox) waitWritable() {
+	try := func(uintptr) bool {
+		o.unblock()
+		return !o.blocked.Load()
+	}
+	for {
+		select {
+		case <-o.wake:
+		case <-o.p.done:
+			return
+		}
+		if o.p.raw.Write(try) != nil {
+			return // closed
+		}
+	}
+}
+
+// waitForKernel calls unblock after a while: nothing announces the end of a shortage in the kernel.
+func (o *outbox) waitForKernel() {
+	o.stats.shortages.Add(1)
+	o.blocked.Store(true)
+	o.backoff = min(max(2*o.backoff, time.Millisecond), 64*time.Millisecond)
+	if o.retry == nil {
+		o.retry = time.AfterFunc(o.backoff, o.unblock)
+	} else {
+		o.retry.Reset(o.backoff)
+	}
+}
+
+func (o *outbox) unblock() {
+	o.blocked.Store(false)
+	o.flush()
+}
+
+// release gives up the oldest n of those in flight, which have an owner elsewhere now: their copies are closed, and
+// their slots given back. Refused entries that lie among them and directly behind go as well, to be closed by nobody.
+func (o *outbox) release(n int) {
+	o.stats.delivered.Add(uint64(n))
+	from := o.head
+	for pos := o.head; pos != o.sent; {
+		slots := o.window.Slots(pos, int(o.sent-pos))
+		for i := range slots {
+			e := &slots[i]
+			if n == 0 && e.refused == 0 {
+				o.releaseTo(from, pos+uint64(i))
+				return
+			}
+			if e.refused == 0 {
+				n--
+				if !e.keep {
+					o.closer.Add(int(e.fd))
+				}
+			}
+			e.dropPayload()
+		}
+		pos += uint64(len(slots))
+	}
+	o.releaseTo(from, o.sent)
+}
+
+func (o *outbox) releaseTo(from, to uint64) {
+	if from == to {
+		return
+	}
+	o.closer.Flush()
+	o.head = to
+	if o.p.cfg.OnSent != nil || o.p.cfg.OnRefused != nil {
+		o.callBack(from, to)
+	}
+	o.window.Release(to)
+	o.room.Notify()
+}
+
+// callBack tells the application what became of the entries from..to-1, in order.
+func (o *outbox) callBack(from, to uint64) {
+	for pos := from; pos != to; pos++ {
+		e := &o.window.Slots(pos, 1)[0]
+		d := Desc{FD: int(e.fd), Tag: e.tag, Keep: e.keep}
+		if e.refused == 0 && o.p.cfg.OnSent != nil {
+			o.p.cfg.OnSent(d)
+		}
+		if e.refused != 0 && o.p.cfg.OnRefused != nil {
+			o.p.cfg.OnRefused(d, e.refusal())
+		}
+	}
+}
+
+// mail is what the goroutine that reads the socket leaves for the flusher. Acknowledgements are cumulative, so the last
+// one stands for all before it, except that a request to resend stays until it is seen.
+type mail struct {
+	waiting atomic.Bool
+	mu      sync.Mutex
+	hello   *wire.Hello
+	batch   int
+	ack     flow.Ack
+	acked   bool
+}
+
+func (m *mail) postHello(h *wire.Hello, batch int) {
+	m.mu.Lock()
+	m.hello, m.batch = h, batch
+	m.waiting.Store(true)
+	m.mu.Unlock()
+}
+
+func (m *mail) postAck(a flow.Ack) {
+	m.mu.Lock()
+	if m.acked && m.ack.Resend && !a.Resend {
+		a.Resend, a.From = true, m.ack.From
+	}
+	m.ack, m.acked = a, true
+	m.waiting.Store(true)
+	m.mu.Unlock()
+}
+
+func (o *outbox) readMail() {
+	if !o.mail.waiting.Load() {
+		return
+	}
+	o.mail.mu.Lock()
+	hello, batch, ack, acked := o.mail.hello, o.mail.batch, o.mail.ack, o.mail.acked
+	o.mail.hello, o.mail.acked = nil, false
+	o.mail.waiting.Store(false)
+	o.mail.mu.Unlock()
+	if o.ended {
+		return
+	}
+	if hello != nil {
+		o.batch, o.body = min(o.batch, batch), min(o.body, hello.MaxBody)
+		o.flow.Open(hello.Credit)
+	}
+	if !acked {
+		return
+	}
+	taken, again, err := o.flow.Acked(ack)
+	if err != nil {
+		o.p.fail(protocolError("%v", err))
+		return
+	}
+	o.release(taken)
+	o.stats.resent.Add(uint64(again))
+	for again > 0 {
+		o.sent--
+		if o.window.Slots(o.sent, 1)[0].refused == 0 {
+			again--
+		}
+	}
+}
+
+// finish is the flusher's last act, once nothing more can be acknowledged: it shuts the window for good, and hands
+// everything that is in it back.
+func (o *outbox) finish() {
+	o.ended = true
+	if o.retry != nil {
+		o.retry.Stop()
+	}
+	// Whoever claims the last free slot has shut the window: what is never published is never released. What other
+	// goroutines have claimed lies below, and they are about to publish it.
+	end, _ := o.window.Claim(o.window.Cap())
+	for o.end = o.window.Published(o.end); o.end != end; o.end = o.window.Published(o.end) {
+		runtime.Gosched()
+	}
+	var ds []Desc
+	for pos := o.head; pos != end; pos++ {
+		e := &o.window.Slots(pos, 1)[0]
+		if e.refused == 0 {
+			ds = append(ds, e.desc())
+		}
+		e.dropPayload()
+	}
+	o.p.leftover.put(ds)
+	o.p.finished()
+}

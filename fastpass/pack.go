@@ -1,0 +1,132 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"example.com/fdpass/cmsgpool"
+	"example.com/fdpass/internal/wire"
+)
+
+// The functions of this file turn queued entries into messages, straight from the window's slots into the buffers of
+// the flusher's vector. They move nothing on: what the kernel does not take is packed again.
+
+// pack fills the vector with messages from the entries from sent on, as far as batch, credit and vector allow.
+func (o *outbox) pack() {
+	o.messages = 0
+	pos, seq := o.sent, o.flow.Seq()
+	room, isolate := o.flow.Allowance(), o.isolate
+	for i := 0; i < o.p.cfg.Messages && room > 0; i++ {
+		most := min(room, o.batch)
+		if isolate > 0 {
+			most = 1
+		}
+		n, end := o.measure(pos, most)
+		if n == 0 {
+			o.skipRefused(pos, end)
+			return
+		}
+		o.packRights(i, pos, end, n)
+		var length int
+		if o.p.cfg.Protocol == Framed {
+			length = o.packRecords(i, pos, end, n)
+			h := wire.Header{Type: wire.TypeData, Count: n, Seq: seq, Length: length - wire.HeaderSize}
+			h.Put(o.vector.data[i])
+		} else {
+			length = o.packByte(i, pos)
+		}
+		v := o.vector
+		v.Set(i, v.data[i][:length], v.control[i].Raw()[:cmsgpool.Space(n)])
+		v.counts[i], v.ends[i], v.lengths[i] = n, end, length
+		o.messages++
+		pos, seq = end, seq+uint64(n)
+		room, isolate = room-n, isolate-n
+	}
+}
+
+// measure returns how many descriptors from pos on the next message carries, most at the most, and the position behind
+// them; refused entries lie between them.
+func (o *outbox) measure(pos uint64, most int) (n int, end uint64) {
+	if !o.payloads.Load() && o.refusals.total.Load() == 0 {
+		n = min(most, int(o.end-pos))
+		return n, pos + uint64(n)
+	}
+	body := 0
+	for end = pos; end != o.end && n < most; end++ {
+		e := &o.window.Slots(end, 1)[0]
+		if e.refused != 0 {
+			continue
+		}
+		if o.p.cfg.Protocol == Bare {
+			if n > 0 && e.payload != nil {
+				break // a message of bytes has one payload, that of its first descriptor
+			}
+		} else if body += wire.RecordSize + len(e.payloadBytes()); n > 0 && body > o.body {
+			break
+		}
+		n++
+	}
+	return n, end
+}
+
+// skipRefused moves on when nothing but refused entries, those in pos..end-1, is left to be sent.
+func (o *outbox) skipRefused(pos, end uint64) {
+	if o.sent == pos {
+		o.sent = end
+		o.release(0)
+	}
+}
+
+// packRights packs the n descriptors that lie in pos..end-1 into the control buffer of message i.
+func (o *outbox) packRights(i int, pos, end uint64, n int) {
+	rights := o.vector.control[i].Rights(n)
+	for pos != end {
+		slots := o.window.Slots(pos, int(end-pos))
+		pos += uint64(len(slots))
+		for j := range slots {
+			if slots[j].refused == 0 {
+				rights[0] = slots[j].fd
+				rights = rights[1:]
+			}
+		}
+	}
+}
+
+// packRecords packs what belongs to the n descriptors that lie in pos..end-1 into message i as the body of a DATA frame,
+// and returns the length of the frame.
+func (o *outbox) packRecords(i int, pos, end uint64, n int) int {
+	frame := o.vector.data[i]
+	records := frame[wire.HeaderSize:]
+	length := wire.HeaderSize + n*wire.RecordSize
+	for pos != end {
+		slots := o.window.Slots(pos, int(end-pos))
+		pos += uint64(len(slots))
+		for j := range slots {
+			e := &slots[j]
+			if e.refused != 0 {
+				continue
+			}
+			var flags uint32
+			if e.shared {
+				flags = wire.RecordShared
+			}
+			payload := e.payloadBytes()
+			wire.PutRecord(records, e.tag, len(payload), flags)
+			records = records[wire.RecordSize:]
+			length += copy(frame[length:], payload)
+		}
+	}
+	return length
+}
+
+// packByte packs the data of message i in the Bare protocol and returns its length: the payload of the first
+// descriptor, at pos or behind refused ones, or one byte, since the kernel drops descriptors that come with no data.
+func (o *outbox) packByte(i int, pos uint64) int {
+	e := &o.window.Slots(pos, 1)[0]
+	for e.refused != 0 {
+		pos++
+		e = &o.window.Slots(pos, 1)[0]
+	}
+	data := o.vector.data[i]
+	data[0] = 0
+	return max(1, copy(data, e.payloadBytes()))
+}

@@ -1,0 +1,58 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"fmt"
+	"net"
+	"os"
+
+	"example.com/fdpass/internal/sys"
+
+	"golang.org/x/sys/unix"
+)
+
+// Pair makes a link: this end of it, and the file to hand to another process, by exec.Cmd.ExtraFiles for example,
+// which makes it a Passer with New (or Inherit, if it came through Spawn). The caller closes the file when it
+// is handed over. It does not block.
+func Pair(cfg *Config) (*Passer, *os.File, error) {
+	c, err := cfg.withDefaults(sys.SoftLimit())
+	if err != nil {
+		return nil, nil, err
+	}
+	kind := unix.SOCK_STREAM
+	if c.network() == "unixpacket" {
+		kind = unix.SOCK_SEQPACKET
+	}
+	fds, err := sys.Socketpair(kind)
+	if err != nil {
+		return nil, nil, fmt.Errorf("fastpass: %w", os.NewSyscallError("socketpair", err))
+	}
+	there := os.NewFile(uintptr(fds[1]), "fastpass")
+	conn, err := fileConn(os.NewFile(uintptr(fds[0]), "fastpass"))
+	if err != nil {
+		there.Close()
+		return nil, nil, err
+	}
+	p, err := New(conn, cfg)
+	if err != nil {
+		there.Close()
+		return nil, nil, err
+	}
+	return p, there, nil
+}
+
+// fileConn turns f, which it closes, into a connection.
+func fileConn(f *os.File) (*net.UnixConn, error) {
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("fastpass: %w", err)
+	}
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		c.Close()
+		return nil, fmt.Errorf("fastpass: descriptor %d is no AF_UNIX socket", f.Fd())
+	}
+	return u, nil
+}

@@ -1,0 +1,406 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"example.com/fdpass/internal/sys"
+	"example.com/fdpass/internal/wire"
+
+	"golang.org/x/sys/unix"
+)
+
+// Passer is one end of a link over which descriptors are passed. All its methods may be called from any number of
+// goroutines.
+//
+// A Passer ends when Close or Shutdown is called here, when the peer ends, or when an error ends the link; Done is closed
+// then. What was sent and has no owner elsewhere is then to be had from Undelivered; descriptors
+// that nobody has fetched are closed when the Passer is garbage collected.
+type Passer struct {
+	cfg    Config
+	conn   *net.UnixConn
+	raw    syscall.RawConn
+	probe  int  // any descriptor that stays open as long as the link: the socket itself
+	stream bool // SOCK_STREAM: messages may be taken in part
+	peer   Credentials
+
+	out  outbox
+	in   inbox
+	tail tail
+
+	ending   atomic.Pointer[ending] // why the link ended; the first reason stays
+	closed   atomic.Bool            // Close or Shutdown was called
+	over     atomic.Bool            // nothing can be acknowledged any more
+	deaf     atomic.Bool            // the peer takes no descriptors
+	unsaid   atomic.Bool            // BYE could not be sent
+	done     chan struct{}
+	leftover *leftover
+}
+
+// ending is why a link ended.
+type ending struct {
+	err   error // nil: in order
+	local bool  // by this end
+}
+
+// New makes c one end of a link, and owns c from then on, even if New fails. The other end must be made with the same
+// Protocol. It does not block. A nil cfg means defaults.
+func New(c *net.UnixConn, cfg *Config) (*Passer, error) {
+	p, err := newPasser(c, cfg)
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	if err := p.start(); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
+	p := &Passer{conn: c, done: make(chan struct{}), leftover: new(leftover)}
+	var err error
+	if p.cfg, err = cfg.withDefaults(sys.SoftLimit()); err != nil {
+		return nil, err
+	}
+	if p.raw, err = c.SyscallConn(); err != nil {
+		return nil, fmt.Errorf("fastpass: %w", err)
+	}
+	var kind int
+	if cerr := p.raw.Control(func(fd uintptr) {
+		p.probe = int(fd)
+		if kind, err = sys.SocketType(int(fd)); err == nil {
+			p.peer, _ = sys.PeerCredentials(int(fd))
+		}
+	}); cerr != nil {
+		return nil, fmt.Errorf("fastpass: %w", cerr)
+	}
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("fastpass: %w", os.NewSyscallError("getsockopt", err))
+	case kind == unix.SOCK_DGRAM:
+		return nil, errors.New("fastpass: a datagram socket has no end that could be noticed; use unix or unixpacket")
+	}
+	p.stream = kind == unix.SOCK_STREAM
+	p.out.init(p)
+	p.in.init(p)
+	return p, nil
+}
+
+// start says HELLO and begins to listen for the peer.
+func (p *Passer) start() error {
+	if p.cfg.Protocol == Framed {
+		if errno := p.writeFrame(p.in.hello()); errno != 0 && errno != syscall.EPIPE && errno != syscall.ECONNRESET {
+			return fmt.Errorf("fastpass: HELLO: %w", os.NewSyscallError("sendmsg", errno))
+		}
+	}
+	runtime.AddCleanup(p, (*leftover).close, p.leftover)
+	if p.cfg.sends() {
+		go p.in.pump()
+	} else {
+		p.in.direct.Store(true)
+	}
+	return nil
+}
+
+// writeFrame sends a frame without descriptors.
+func (p *Passer) writeFrame(frame []byte) (errno syscall.Errno) {
+	if p.raw.Control(func(fd uintptr) { errno = p.writeTo(int(fd), frame) }) != nil {
+		return syscall.EPIPE
+	}
+	return errno
+}
+
+func (p *Passer) writeTo(fd int, frame []byte) (errno syscall.Errno) {
+	if p.stream {
+		return p.tail.write(fd, frame)
+	}
+	_, errno = sys.Write(fd, frame)
+	return errno
+}
+
+// Send queues d and has it sent. It blocks while the window is full, until the write deadline. On success the
+// descriptor belongs to the library, which closes it once it is delivered unless d.Keep; on error to the caller.
+//
+// Success does not mean that the peer has it yet: see Config.OnSent and Undelivered. A descriptor that the kernel refuses,
+// because the number is not open, say, is an error of Send if that is known by then, and in any case one
+// for Config.OnRefused.
+//
+// Errors: net.ErrClosed, os.ErrDeadlineExceeded, ErrPeerGone, ErrProtocol and a *DescError for a descriptor that cannot
+// be sent.
+func (p *Passer) Send(d Desc) error {
+	ds := [1]Desc{d}
+	_, err := p.out.send(ds[:], true)
+	return err
+}
+
+// TrySend is Send that never blocks: ErrFull means that the window is full.
+func (p *Passer) TrySend(d Desc) error {
+	ds := [1]Desc{d}
+	_, err := p.out.send(ds[:], false)
+	return err
+}
+
+// Push queues d and sends nothing: Flush does, or the next Send. It never blocks: ErrFull means that the window is
+// full. Ownership and errors are those of Send.
+func (p *Passer) Push(d Desc) error {
+	if err := p.out.check(&d); err != nil {
+		return err
+	}
+	ds := [1]Desc{d}
+	if _, n := p.out.push(ds[:]); n == 0 {
+		return ErrFull
+	}
+	return nil
+}
+
+// SendBatch is Send for many: it queues all of ds, in order and next to each other as far as the window has room, and has
+// them sent. The first n belong to the library now, whatever the error, which is a *BatchError if n < len(ds). With
+// n == len(ds) a *DescError tells of a first one that the kernel refused; the others are on their way.
+func (p *Passer) SendBatch(ds []Desc) (n int, err error) {
+	n, err = p.out.send(ds, true)
+	if n < len(ds) && err != nil {
+		err = &BatchError{n, err}
+	}
+	return n, err
+}
+
+// Flush has everything sent that is queued, as far as the socket and the peer's credit allow now; what remains goes by
+// itself later. It does not block, and may be called without need.
+func (p *Passer) Flush() error {
+	p.out.flush()
+	if p.ending.Load() != nil {
+		return p.sendError()
+	}
+	return nil
+}
+
+// Recv returns the next descriptor, which is the caller's from then on. It blocks until one comes, until the read
+// deadline or until the link ends. Framed links acknowledge each call, so RecvBatch is the faster way to receive many.
+//
+// Errors: io.EOF after an orderly end, ErrPeerGone if the peer died, ErrProtocol, net.ErrClosed, os.ErrDeadlineExceeded.
+func (p *Passer) Recv() (Desc, error) {
+	var ds [1]Desc
+	_, err := p.in.recv(ds[:])
+	return ds[0], err
+}
+
+// RecvBatch is Recv for many: it waits for at least one, and stores what has come, at most len(ds), in the first n
+// of ds. Payloads are appended to ds[i].Payload[:0].
+func (p *Passer) RecvBatch(ds []Desc) (n int, err error) { return p.in.recv(ds) }
+
+// SetDeadline sets the deadline of Send, SendBatch, Recv and RecvBatch, also of calls that wait already; a zero
+// time means none. After it they fail with os.ErrDeadlineExceeded.
+func (p *Passer) SetDeadline(t time.Time) error {
+	return errors.Join(p.SetReadDeadline(t), p.SetWriteDeadline(t))
+}
+
+// SetReadDeadline sets the deadline of Recv and RecvBatch.
+func (p *Passer) SetReadDeadline(t time.Time) error {
+	if p.closed.Load() {
+		return net.ErrClosed
+	}
+	p.in.read.reset(t, p.in.kick)
+	return nil
+}
+
+// SetWriteDeadline sets the deadline of Send and SendBatch.
+func (p *Passer) SetWriteDeadline(t time.Time) error {
+	if p.closed.Load() {
+		return net.ErrClosed
+	}
+	p.out.write.reset(t, p.out.room.Notify)
+	return nil
+}
+
+// Shutdown delivers what is queued, says goodbye and closes the link. It waits until the peer has acknowledged
+// everything (Framed) or the kernel has taken it (Bare); if ctx or the link ends before, it closes the link all the same and
+// returns why; the rest is to be had from Undelivered. Sending fails with net.ErrClosed from the start of the call.
+func (p *Passer) Shutdown(ctx context.Context) error {
+	p.out.closing.Store(true)
+	stop := context.AfterFunc(ctx, p.out.room.Notify)
+	defer stop()
+	p.out.flush()
+	p.out.room.Wait(func() bool {
+		return p.out.window.Len() == 0 || p.ending.Load() != nil || ctx.Err() != nil
+	})
+	drained := p.out.window.Len() == 0
+	err := p.Close()
+	switch {
+	case errors.Is(err, net.ErrClosed) || drained:
+		return err
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return p.sendError()
+}
+
+// Close ends the link at once, in an orderly way as the peer sees it. It waits until all who use the link have let go of
+// it: calls that wait return net.ErrClosed. What the peer has not acknowledged is afterwards to be had from Undelivered.
+// Closing twice returns net.ErrClosed.
+func (p *Passer) Close() error {
+	if p.closed.Swap(true) {
+		return net.ErrClosed
+	}
+	p.out.closing.Store(true)
+	p.conclude(ending{local: true})
+	p.in.read.stop()
+	p.out.write.stop()
+	if p.in.direct.Load() {
+		p.in.kick()
+		p.finish()
+	}
+	<-p.done
+	p.in.discard()
+	return nil
+}
+
+// Done returns a channel that is closed when the link has ended, and Err and Undelivered are settled. An end that only
+// receives learns of the peer's end from Recv.
+func (p *Passer) Done() <-chan struct{} { return p.done }
+
+// Err returns why the link ended: nil if it has not, or in an orderly way.
+func (p *Passer) Err() error {
+	if e := p.ending.Load(); e != nil {
+		return e.err
+	}
+	return nil
+}
+
+// Undelivered returns, after Done, the descriptors that no receiver's application has, in order; they are the
+// caller's now. Each is returned once.
+func (p *Passer) Undelivered() []Desc {
+	select {
+	case <-p.done:
+		return p.leftover.take()
+	default:
+		return nil
+	}
+}
+
+// Peer returns the credentials of the process at the other end, as they were when it connected or made the pair.
+func (p *Passer) Peer() Credentials { return p.peer }
+
+// Stats returns the link's counts so far.
+func (p *Passer) Stats() Stats {
+	o, in := &p.out.stats, &p.in.stats
+	return Stats{
+		Implementation: sys.Implementation,
+		Sent:           o.sent.Load(), Delivered: o.delivered.Load(), Resent: o.resent.Load(),
+		Refused: p.out.refusals.total.Load(), Queued: p.out.window.Len(),
+		Received: in.received.Load(), Truncated: in.truncated.Load(),
+		SendCalls: o.calls.Load(), RecvCalls: in.calls.Load(),
+		Full: o.full.Load(), Shortages: o.shortages.Load(),
+		SentBatches: o.batches.load(), ReceivedBatches: in.batches.load(),
+	}
+}
+
+// SyscallConn gives access to the socket itself, for socket options. Reading or writing breaks a Framed link.
+func (p *Passer) SyscallConn() (syscall.RawConn, error) { return p.conn.SyscallConn() }
+
+// conclude notes why the link ends and fences the peer: from now on it can acknowledge nothing, and what it has
+// acknowledged stays readable. The first reason stays.
+func (p *Passer) conclude(e ending) {
+	if !p.ending.CompareAndSwap(nil, &e) {
+		return
+	}
+	p.fence()
+	p.out.room.Notify()
+	p.in.some.Notify()
+}
+
+// fence says BYE, as what a dead or stopped peer reads after it must tell it that what it has not acknowledged is not
+// its own, and then stops the peer from sending.
+func (p *Passer) fence() {
+	if p.cfg.Protocol == Framed && p.writeFrame(byeFrame[:]) == syscall.EAGAIN {
+		p.raw.Control(func(fd uintptr) { sys.RaiseSendBuffer(int(fd)) })
+		p.unsaid.Store(p.writeFrame(byeFrame[:]) == syscall.EAGAIN)
+	}
+	p.raw.Control(func(fd uintptr) { sys.ShutdownRead(int(fd)) })
+}
+
+var byeFrame = func() (b [wire.HeaderSize]byte) {
+	h := wire.Header{Type: wire.TypeBye}
+	h.Put(b[:])
+	return b
+}()
+
+// fail ends the link because of err.
+func (p *Passer) fail(err error) { p.conclude(ending{err: err}) }
+
+// finish is called when nothing more can be acknowledged.
+func (p *Passer) finish() {
+	p.over.Store(true)
+	p.out.flush()
+}
+
+// finished is the flusher's last word.
+func (p *Passer) finished() {
+	if p.unsaid.Load() {
+		go p.linger()
+	} else {
+		p.conn.Close()
+	}
+	close(p.done)
+	p.out.room.Notify()
+	p.in.some.Notify()
+}
+
+// linger keeps the socket open until BYE is said: a peer that finds the socket closed and no BYE takes this process for
+// dead, and itself for the last owner of what it could not acknowledge.
+func (p *Passer) linger() {
+	p.raw.Write(func(uintptr) bool { return p.writeFrame(byeFrame[:]) != syscall.EAGAIN })
+	p.conn.Close()
+}
+
+// sendError is why nothing can be sent any more.
+func (p *Passer) sendError() error {
+	switch e := p.ending.Load(); {
+	case p.closed.Load() || e == nil || e.local:
+		return net.ErrClosed
+	case e.err == nil:
+		return fmt.Errorf("%w: it has said goodbye", ErrPeerGone)
+	default:
+		return e.err
+	}
+}
+
+// leftover holds what a link that has ended did not deliver, until the caller fetches it. It does not point to the Passer,
+// so that it can outlive it.
+type leftover struct {
+	mu sync.Mutex
+	ds []Desc
+}
+
+func (l *leftover) put(ds []Desc) {
+	l.mu.Lock()
+	l.ds = ds
+	l.mu.Unlock()
+}
+
+func (l *leftover) take() []Desc {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ds := l.ds
+	l.ds = nil
+	return ds
+}
+
+func (l *leftover) close() {
+	for _, d := range l.take() {
+		if !d.Keep {
+			sys.Close(d.FD)
+		}
+	}
+}

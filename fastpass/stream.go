@@ -1,0 +1,54 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"example.com/fdpass/internal/sys"
+)
+
+// tail is the end of a message that a stream socket took only in part. Its descriptors went with the first bytes;
+// nothing else may be sent before the last ones. Socket types that keep messages whole never need it.
+type tail struct {
+	mu   sync.Mutex // held while anything is sent on a stream socket
+	rest []byte
+	some atomic.Bool // rest is not empty
+}
+
+func (t *tail) waiting() bool { return t.some.Load() }
+
+// keep remembers the part that was not sent. The caller holds mu.
+func (t *tail) keep(rest []byte) {
+	t.rest = append(t.rest[:0], rest...)
+	t.some.Store(len(rest) > 0)
+}
+
+// send sends what was kept, and returns 0 once nothing is left. The caller holds mu.
+func (t *tail) send(fd int) syscall.Errno {
+	for len(t.rest) > 0 {
+		n, errno := sys.Write(fd, t.rest)
+		if errno != 0 {
+			return errno
+		}
+		t.keep(t.rest[n:])
+	}
+	return 0
+}
+
+// write sends a frame that carries no descriptors, behind what was kept. A frame that the socket takes in part counts
+// as sent.
+func (t *tail) write(fd int, frame []byte) syscall.Errno {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if errno := t.send(fd); errno != 0 {
+		return errno
+	}
+	n, errno := sys.Write(fd, frame)
+	if errno == 0 {
+		t.keep(frame[n:])
+	}
+	return errno
+}

@@ -1,0 +1,9 @@
+//go:build unix && !(darwin || solaris || aix) && (!linux || fdpass_portable)
+
+package sys
+
+import "golang.org/x/sys/unix"
+
+const msgCloexec = unix.MSG_CMSG_CLOEXEC
+
+func closeOnExec([]byte) {}

@@ -1,0 +1,103 @@
+//go:build unix && (!linux || fdpass_portable)
+
+package sys
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Implementation names what carries the messages.
+const Implementation = "sendmsg/recvmsg"
+
+// Vector is a set of messages, sent or received one system call each. It is not safe for concurrent use, and keeps
+// the buffers it is given until they are replaced.
+type Vector struct {
+	msgs []message
+}
+
+type message struct {
+	data, control       []byte
+	bytes, ctllen, flag int
+}
+
+// NewVector returns a vector of n messages, without buffers.
+func NewVector(n int) *Vector { return &Vector{msgs: make([]message, n)} }
+
+// Set gives message i its data and control bytes: what to send, or the room to receive into. Data must not be empty.
+func (v *Vector) Set(i int, data, control []byte) {
+	v.msgs[i].data, v.msgs[i].control = data, control
+}
+
+// Send sends messages from..to-1 in order and returns how many the kernel took. On a stream the last of those may
+// have been taken in part: see Bytes. An errno other than 0 comes only when none was taken.
+//
+// It goes through package syscall, not x/sys: there sendmsg sets the control buffer on illumos and Solaris, too.
+func (v *Vector) Send(fd, from, to int) (int, syscall.Errno) {
+	for i := from; i < to; i++ {
+		m := &v.msgs[i]
+		n, err := syscall.SendmsgN(fd, m.data, m.control, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		for err == syscall.EINTR {
+			n, err = syscall.SendmsgN(fd, m.data, m.control, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		}
+		if err != nil {
+			if i > from {
+				return i - from, 0
+			}
+			return 0, errnoOf(err)
+		}
+		m.bytes = n
+		if n < len(m.data) {
+			return i - from + 1, 0
+		}
+	}
+	return to - from, 0
+}
+
+// Recv receives up to n messages into the first n places and returns how many came. Received descriptors are
+// close-on-exec: from the start where the system can, otherwise before Recv returns.
+func (v *Vector) Recv(fd, n int, flags int) (int, syscall.Errno) {
+	for i := range n {
+		m := &v.msgs[i]
+		err := error(syscall.EINTR)
+		for err == syscall.EINTR {
+			m.bytes, m.ctllen, m.flag, _, err = syscall.Recvmsg(fd, m.data, m.control, flags|unix.MSG_DONTWAIT|msgCloexec)
+		}
+		if err != nil {
+			if i > 0 {
+				return i, 0 // it will be reported again
+			}
+			return 0, errnoOf(err)
+		}
+		closeOnExec(m.control[:m.ctllen])
+		if m.bytes == 0 || flags&unix.MSG_PEEK != 0 {
+			return i + 1, 0
+		}
+	}
+	return n, 0
+}
+
+// Bytes is how many data bytes of message i were sent or received.
+func (v *Vector) Bytes(i int) int { return v.msgs[i].bytes }
+
+// Control is how many control bytes message i brought.
+func (v *Vector) Control(i int) int { return v.msgs[i].ctllen }
+
+// Flags are the MSG_ flags that came with message i.
+func (v *Vector) Flags(i int) int { return v.msgs[i].flag }
+
+func acceptNonblock(fd int) (int, syscall.Errno) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	n, _, err := syscall.Accept(fd)
+	if err != nil {
+		return -1, errnoOf(err)
+	}
+	syscall.CloseOnExec(n)
+	if err := syscall.SetNonblock(n, true); err != nil {
+		syscall.Close(n)
+		return -1, errnoOf(err)
+	}
+	return n, 0
+}

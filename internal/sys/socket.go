@@ -1,0 +1,97 @@
+//go:build unix
+
+package sys
+
+import (
+	"sync"
+	"syscall"
+
+	"example.com/fdpass/cmsgpool"
+
+	"golang.org/x/sys/unix"
+)
+
+// SocketType is SOCK_STREAM, SOCK_SEQPACKET and so on.
+func SocketType(fd int) (int, error) { return unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE) }
+
+// Socketpair makes two connected AF_UNIX sockets, non-blocking and close-on-exec.
+func Socketpair(sotype int) (fds [2]int, err error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fds, err = unix.Socketpair(unix.AF_UNIX, sotype, 0)
+	if err != nil {
+		return fds, err
+	}
+	for _, fd := range fds {
+		unix.CloseOnExec(fd)
+		if err = unix.SetNonblock(fd, true); err != nil {
+			CloseFDs(fds[:])
+			return fds, err
+		}
+	}
+	return fds, nil
+}
+
+// ShutdownRead fences the peer: from now on it can send nothing more, and what it sent stays readable.
+func ShutdownRead(fd int) error { return unix.Shutdown(fd, unix.SHUT_RD) }
+
+// Write sends one message without descriptors.
+func Write(fd int, b []byte) (int, syscall.Errno) {
+	for {
+		n, err := syscall.SendmsgN(fd, b, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		if err == nil {
+			return n, 0
+		}
+		if err != syscall.EINTR {
+			return 0, errnoOf(err)
+		}
+	}
+}
+
+// Accept takes one connection from the listening socket fd: non-blocking and close-on-exec, without its address.
+func Accept(fd int) (int, syscall.Errno) {
+	for {
+		n, errno := acceptNonblock(fd)
+		if errno != syscall.EINTR {
+			return n, errno
+		}
+	}
+}
+
+// RaiseSendBuffer makes room for at least one more message on a socket whose send buffer is full.
+func RaiseSendBuffer(fd int) {
+	if n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF); err == nil {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, n) // Linux doubles what it is given
+	}
+}
+
+// Writable reports whether the socket would take a message now, or never again.
+func Writable(fd int) bool {
+	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	n, err := unix.Poll(p[:], 0)
+	return err != nil || n > 0
+}
+
+// ReportsTruncation says whether MSG_CTRUNC tells that descriptors were lost. Every kernel does it, but qemu-user
+// does not.
+var ReportsTruncation = sync.OnceValue(func() bool {
+	fds, err := Socketpair(unix.SOCK_STREAM)
+	if err != nil {
+		return true
+	}
+	defer CloseFDs(fds[:])
+	if err := syscall.Sendmsg(fds[0], []byte{0}, syscall.UnixRights(fds[0], fds[1]), nil, 0); err != nil {
+		return true
+	}
+	oob := make([]byte, unix.CmsgLen(4)) // room for one of the two
+	_, n, flags, _, err := syscall.Recvmsg(fds[1], make([]byte, 1), oob, 0)
+	CloseFDs(cmsgpool.AppendFDs(nil, oob[:n]))
+	return err != nil || flags&unix.MSG_CTRUNC != 0
+})
+
+func errnoOf(err error) syscall.Errno {
+	if e, ok := err.(syscall.Errno); ok {
+		return e
+	}
+	return unix.EIO
+}
