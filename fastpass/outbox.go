@@ -4,7 +4,6 @@ package fastpass
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"os"
 	"runtime"
@@ -27,8 +26,9 @@ import (
 type outbox struct {
 	p         *Passer
 	window    *ring.Window[entry]
-	room      ring.Event  // for those who wait until the window has room, or is empty
-	roomReady func() bool // hasRoom, bound once
+	room      ring.Event             // for those who wait until the window has room, or is empty
+	roomReady func() bool            // hasRoom, bound once
+	released  atomic.Pointer[func()] // what else to call then: a pool's
 	write     deadline
 
 	closing  atomic.Bool // nothing more is queued
@@ -71,7 +71,7 @@ func (o *outbox) init(p *Passer) {
 	o.vectors = vectorsOf(p.cfg.Messages, o.body)
 	o.control, o.roomReady = o.sendVector, o.hasRoom
 	if p.cfg.Protocol == Bare {
-		o.flow.Open(1 << 62)
+		o.flow.Open(math.MaxInt32)
 	}
 }
 
@@ -118,8 +118,16 @@ func (o *outbox) good(ds []Desc) (n int, err error) {
 	return n, err
 }
 
-// check says what is wrong with d, as far as that can be told without asking the kernel.
+// check says why d cannot be queued, as far as that can be told without asking the kernel.
 func (o *outbox) check(d *Desc) error {
+	if err := o.refusal(); err != nil {
+		return err
+	}
+	return checkDesc(d, o.p.cfg.MaxPayload)
+}
+
+// refusal says why nothing can be queued; nil if it can.
+func (o *outbox) refusal() error {
 	switch {
 	case o.closing.Load() || o.p.ending.Load() != nil:
 		return o.p.sendError()
@@ -127,10 +135,6 @@ func (o *outbox) check(d *Desc) error {
 		return errReceiveOnly
 	case o.p.deaf.Load():
 		return errDeaf
-	case d.FD < 0 || d.FD > math.MaxInt32:
-		return &DescError{d.FD, syscall.EBADF}
-	case len(d.Payload) > o.p.cfg.MaxPayload:
-		return &DescError{d.FD, fmt.Errorf("a payload of %d bytes, over Config.MaxPayload (%d)", len(d.Payload), o.p.cfg.MaxPayload)}
 	}
 	return nil
 }
@@ -369,6 +373,9 @@ func (o *outbox) releaseTo(from, to uint64) {
 	}
 	o.window.Release(to)
 	o.room.Notify()
+	if f := o.released.Load(); f != nil {
+		(*f)()
+	}
 }
 
 // callBack tells the application what became of the entries from..to-1, in order.

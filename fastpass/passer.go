@@ -404,3 +404,5 @@ func (l *leftover) close() {
 		}
 	}
 }
+
+func (p *Passer) localAddr() net.Addr { return p.conn.LocalAddr() }

@@ -1,0 +1,59 @@
+package fastpass
+
+import (
+	"net"
+	"sync"
+)
+
+// acceptBatch is how many descriptors a listener takes at a time. They count as taken by the application: a worker that is
+// killed breaks those that it has not accepted.
+const acceptBatch = 32
+
+// netListener hands the descriptors that come over a link out as connections.
+type netListener struct {
+	p    *Passer
+	mu   sync.Mutex
+	ds   [acceptBatch]Desc
+	next []Desc // of ds, acknowledged and not handed out yet
+}
+
+// NetListener returns a listener whose connections are those that come over the link, each a *Conn, so that a server
+// for connections serves them unchanged: http.Serve(p.NetListener(), handler). Descriptors that are no stream sockets are
+// closed.
+//
+// Accept takes descriptors a few at a time, acknowledged together. It returns what Recv does when the link ends: io.EOF
+// in order, ErrPeerGone if the peer died. Close closes the link, in order: what has been acknowledged is still handed out by
+// Accept, before it fails with net.ErrClosed, and all the rest remains the peer's. Recv should not be called beside it.
+func (p *Passer) NetListener() net.Listener { return &netListener{p: p} }
+
+// Accept returns the next connection.
+func (l *netListener) Accept() (net.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		for len(l.next) > 0 {
+			d := l.next[0]
+			l.next[0].Payload = nil // it is the connection's now
+			l.next = l.next[1:]
+			if d.FD < 0 {
+				continue
+			}
+			c, err := NewConn(d)
+			if err == nil {
+				return c, nil
+			}
+			CloseFDs([]int{d.FD})
+		}
+		n, err := l.p.RecvBatch(l.ds[:])
+		if n == 0 {
+			return nil, err
+		}
+		l.next = l.ds[:n]
+	}
+}
+
+// Close closes the link.
+func (l *netListener) Close() error { return l.p.Close() }
+
+// Addr returns the address of the link's socket.
+func (l *netListener) Addr() net.Addr { return l.p.localAddr() }

@@ -1,0 +1,77 @@
+package fastpass
+
+import "example.com/fdpass/internal/sys"
+
+// Policy decides which worker of a pool gets a descriptor.
+type Policy interface {
+	// Pick returns the index in workers, which is never empty, of the one that d goes to. It is called with the
+	// pool locked, once for each descriptor: it must be quick and must not call the pool. Number counts the
+	// descriptors that the pool has placed. The slice is valid during the call.
+	Pick(d *Desc, number uint64, workers []Worker) int
+}
+
+// Worker is what a Policy may know of a worker that has room.
+type Worker struct {
+	ID       uint64  // its own for as long as the pool lives; workers count from 1 as they join
+	InFlight int     // descriptors on their way to it: queued, or not acknowledged yet
+	Passed   uint64  // descriptors placed with it so far
+	Passer   *Passer // its link
+}
+
+// PolicyFunc is a Policy of the user's own.
+type PolicyFunc func(d *Desc, number uint64, workers []Worker) int
+
+// Pick calls f.
+func (f PolicyFunc) Pick(d *Desc, number uint64, workers []Worker) int { return f(d, number, workers) }
+
+var (
+	// RoundRobin gives each worker in turn one descriptor.
+	RoundRobin Policy = PolicyFunc(roundRobin)
+
+	// LeastLoaded prefers the worker that has the fewest descriptors on their way to it: the one that keeps up best.
+	// Workers that are equal in that take turns.
+	LeastLoaded Policy = PolicyFunc(leastLoaded)
+
+	// Hash sends descriptors with the same Tag to the same worker. With Tag 0 the address of a socket's peer
+	// counts, without the port, so that the connections of one client go to one worker. When a worker
+	// joins or leaves, only descriptors that go to it or went to it change their worker (rendezvous
+	// hashing: Thaler and Ravishankar, 1998).
+	Hash Policy = PolicyFunc(rendezvous)
+)
+
+func roundRobin(_ *Desc, number uint64, workers []Worker) int {
+	return int(number % uint64(len(workers)))
+}
+
+func leastLoaded(_ *Desc, number uint64, workers []Worker) int {
+	n := uint64(len(workers))
+	best := int(number % n)
+	for i := range n {
+		if k := int((number + i) % n); workers[k].InFlight < workers[best].InFlight {
+			best = k
+		}
+	}
+	return best
+}
+
+func rendezvous(d *Desc, _ uint64, workers []Worker) int {
+	key := d.Tag
+	if key == 0 {
+		key = sys.PeerAddress(d.FD)
+	}
+	best, top := 0, uint64(0)
+	for i := range workers {
+		if score := mix(key ^ mix(workers[i].ID)); i == 0 || score > top {
+			best, top = i, score
+		}
+	}
+	return best
+}
+
+// mix is the finalizer of SplitMix64 (Steele, Lea and Flood, 2014): every bit of x changes every bit of the result.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}

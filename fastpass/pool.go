@@ -1,0 +1,436 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.com/fdpass/ring"
+)
+
+// PoolConfig says how a pool works. A nil *PoolConfig, and every zero value in one, means the documented default.
+type PoolConfig struct {
+	// Policy decides which worker gets a descriptor, among those that have room: RoundRobin by default,
+	// LeastLoaded, Hash, or one of the user's own.
+	Policy Policy
+
+	// StallTimeout is how long a worker may have descriptors on their way to it without acknowledging any. After that
+	// the pool takes them back, ends the worker's link with ErrStalled, and gives them to others. 0 means
+	// for ever. Framed workers only.
+	StallTimeout time.Duration
+
+	// Backlog is how many descriptors wait in the pool at most while no worker has room for them, 1024 by default. While it is
+	// full Dispatch blocks, and the clients of Serve wait in the listening socket's queue.
+	Backlog int
+
+	// MaxPayload is how many bytes may come with one descriptor, 4096 by default. Workers must take as much.
+	MaxPayload int
+
+	// OnLeave is called, by a goroutine of its own, when a worker's link has ended, with its Err (nil: in order) and how many
+	// descriptors the pool took back from it.
+	OnLeave func(w *Passer, err error, back int)
+}
+
+const defaultBacklog = 1024
+
+// Pool spreads descriptors over workers, and gives what a worker has not acknowledged when it dies, leaves or stalls to
+// the others, in order and before anything newer. All its methods may be called from any number of
+// goroutines.
+type Pool struct {
+	cfg     PoolConfig
+	room    ring.Event  // for Dispatch while the backlog is full
+	ready   func() bool // hasRoom, bound once
+	write   deadline
+	waiting atomic.Int32   // the length of backlog
+	wake    chan struct{}  // has run look at the backlog
+	closed  atomic.Bool    // Shutdown was called
+	closing chan struct{}  // closed then
+	idle    chan struct{}  // closed when everything is delivered after that
+	stopped chan struct{}  // closed when run is to end
+	watched sync.WaitGroup // the watch goroutines
+
+	mu       sync.Mutex
+	backlog  queue // taken, and not placed with a worker
+	members  []*member
+	choice   []Worker  // those that have room
+	chosen   []*member // the same ones
+	touched  []*member // those to be flushed
+	joined   uint64    // how many workers ever joined
+	placed   uint64
+	back     uint64 // taken back from workers
+	ended    bool   // nothing is placed any more
+	leftover []Desc
+}
+
+// member is a worker in a pool.
+type member struct {
+	p       *Passer
+	id      uint64
+	passed  uint64
+	touched bool // it is in Pool.touched
+	// For the stall check: what was delivered when it last made progress, and when that was.
+	delivered uint64
+	since     time.Time
+}
+
+// NewPool makes a pool without workers. Shutdown ends it.
+func NewPool(cfg *PoolConfig) (*Pool, error) {
+	p := &Pool{
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), idle: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	if cfg != nil {
+		p.cfg = *cfg
+	}
+	if p.cfg.Policy == nil {
+		p.cfg.Policy = RoundRobin
+	}
+	if p.cfg.Backlog == 0 {
+		p.cfg.Backlog = defaultBacklog
+	}
+	if p.cfg.MaxPayload == 0 {
+		p.cfg.MaxPayload = defaultMaxPayload
+	}
+	switch c := &p.cfg; {
+	case c.Backlog < 0:
+		return nil, fmt.Errorf("fastpass: PoolConfig.Backlog is %d, less than 0", c.Backlog)
+	case c.StallTimeout < 0:
+		return nil, fmt.Errorf("fastpass: PoolConfig.StallTimeout is %v, less than 0", c.StallTimeout)
+	case c.MaxPayload < 1 || c.MaxPayload > maxMaxPayload:
+		return nil, fmt.Errorf("fastpass: PoolConfig.MaxPayload is %d, outside 1..%d", c.MaxPayload, maxMaxPayload)
+	}
+	p.ready = p.hasRoom
+	go p.run()
+	return p, nil
+}
+
+// Add makes w a worker of the pool, until its link ends. The pool owns w from then on, and closes it in Shutdown; who
+// wants the worker to leave calls w.Shutdown, or has the worker close its end. What waits in the pool goes to w at once.
+func (p *Pool) Add(w *Passer) error {
+	if !w.cfg.sends() {
+		return errReceiveOnly
+	}
+	if w.cfg.MaxPayload < p.cfg.MaxPayload {
+		return fmt.Errorf("fastpass: the worker takes payloads of %d bytes (Config.MaxPayload), the pool of %d (PoolConfig.MaxPayload)",
+			w.cfg.MaxPayload, p.cfg.MaxPayload)
+	}
+	p.mu.Lock()
+	if p.closed.Load() {
+		p.mu.Unlock()
+		return net.ErrClosed
+	}
+	p.joined++
+	m := &member{p: w, id: p.joined, since: time.Now()}
+	p.members = append(p.members, m)
+	p.watched.Add(1)
+	p.mu.Unlock()
+	released := p.nudge
+	w.out.released.Store(&released)
+	go p.watch(m)
+	p.poke()
+	return nil
+}
+
+// Dispatch hands ds to workers, in order. It blocks while no worker and no place in the backlog is free, until the deadline.
+// The first n belong to the pool now, whatever the error, which is a *BatchError if n < len(ds).
+//
+// Errors: net.ErrClosed, os.ErrDeadlineExceeded, a *DescError.
+func (p *Pool) Dispatch(ds []Desc) (n int, err error) {
+	for n < len(ds) {
+		var k int
+		if k, err = p.accept(ds[n:]); err != nil {
+			n += k
+			break
+		}
+		if n += k; k == 0 {
+			if p.write.passed() {
+				err = os.ErrDeadlineExceeded
+				break
+			}
+			p.room.Wait(p.ready)
+		}
+	}
+	if err != nil {
+		return n, &BatchError{n, err}
+	}
+	return n, nil
+}
+
+// SetDeadline sets the deadline of Dispatch, also of calls that wait already; a zero time means none.
+func (p *Pool) SetDeadline(t time.Time) error {
+	if p.closed.Load() {
+		return net.ErrClosed
+	}
+	p.write.reset(t, p.room.Notify)
+	return nil
+}
+
+// hasRoom reports whether Dispatch need not wait (any longer).
+func (p *Pool) hasRoom() bool {
+	return int(p.waiting.Load()) < p.cfg.Backlog || p.write.passed() || p.closed.Load()
+}
+
+// accept takes the first of ds, as many as there is room for.
+func (p *Pool) accept(ds []Desc) (n int, err error) {
+	p.mu.Lock()
+	defer p.flushUnlock()
+	if p.closed.Load() {
+		return 0, net.ErrClosed
+	}
+	good := 0
+	for good < len(ds) && err == nil {
+		if err = checkDesc(&ds[good], p.cfg.MaxPayload); err == nil {
+			good++
+		}
+	}
+	if good == 0 {
+		return 0, err
+	}
+	if p.backlog.len() == 0 {
+		if n, err = p.place(ds[:good]); err != nil {
+			return n, err
+		}
+	}
+	for n < good && p.backlog.len() < p.cfg.Backlog {
+		p.backlog.add().set(&ds[n])
+		n++
+	}
+	p.waiting.Store(int32(p.backlog.len()))
+	return n, nil
+}
+
+// place pushes the first of ds to workers, until none has room. The caller holds mu.
+func (p *Pool) place(ds []Desc) (n int, err error) {
+	p.gather()
+	for n < len(ds) && len(p.choice) > 0 {
+		i := p.cfg.Policy.Pick(&ds[n], p.placed, p.choice)
+		if i < 0 || i >= len(p.choice) {
+			return n, fmt.Errorf("fastpass: PoolConfig.Policy picked worker %d of %d", i, len(p.choice))
+		}
+		w, m := &p.choice[i], p.chosen[i]
+		if _, k := m.p.out.push(ds[n : n+1]); k == 0 {
+			p.choice = append(p.choice[:i], p.choice[i+1:]...) // full
+			p.chosen = append(p.chosen[:i], p.chosen[i+1:]...)
+			continue
+		}
+		if !m.touched {
+			m.touched = true
+			p.touched = append(p.touched, m)
+		}
+		w.InFlight++
+		w.Passed++
+		m.passed++
+		p.placed++
+		n++
+	}
+	return n, nil
+}
+
+// gather lists the workers that have room.
+func (p *Pool) gather() {
+	p.choice, p.chosen = p.choice[:0], p.chosen[:0]
+	for _, m := range p.members {
+		o := &m.p.out
+		n := o.window.Len()
+		if n < o.window.Cap() && o.refusal() == nil {
+			p.choice = append(p.choice, Worker{ID: m.id, InFlight: n, Passed: m.passed, Passer: m.p})
+			p.chosen = append(p.chosen, m)
+		}
+	}
+}
+
+// drain places what waits in the backlog, oldest first. The caller holds mu.
+func (p *Pool) drain() {
+	var ds [64]Desc
+	for p.backlog.len() > 0 && !p.ended {
+		k := min(len(ds), p.backlog.len())
+		for i := range k {
+			ds[i] = p.backlog.at(i).desc()
+		}
+		n, err := p.place(ds[:k])
+		p.backlog.drop(n)
+		if n == 0 || err != nil {
+			break
+		}
+	}
+	p.waiting.Store(int32(p.backlog.len()))
+	p.room.Notify()
+}
+
+// flushUnlock unlocks mu, and has the workers that were given something send it.
+func (p *Pool) flushUnlock() {
+	var few [64]*member
+	touched := append(few[:0], p.touched...)
+	for _, m := range p.touched {
+		m.touched = false
+	}
+	p.touched = p.touched[:0]
+	p.mu.Unlock()
+	for _, m := range touched {
+		m.p.out.flush()
+	}
+}
+
+// nudge is called when a worker has released entries.
+func (p *Pool) nudge() {
+	if p.waiting.Load() > 0 || p.closed.Load() {
+		p.poke()
+	}
+}
+
+// poke has the pool's own goroutine look at the backlog.
+func (p *Pool) poke() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run is the pool's own goroutine: it places what waits in the backlog, and looks after workers that stall.
+func (p *Pool) run() {
+	var tick <-chan time.Time
+	if p.cfg.StallTimeout > 0 {
+		t := time.NewTicker(max(p.cfg.StallTimeout/4, time.Millisecond))
+		defer t.Stop()
+		tick = t.C
+	}
+	idle := p.idle
+	for {
+		select {
+		case <-p.wake:
+			p.mu.Lock()
+			p.drain()
+			if idle != nil && p.closed.Load() && p.delivered() {
+				close(idle)
+				idle = nil
+			}
+			p.flushUnlock()
+		case <-tick:
+			p.checkStalled()
+		case <-p.stopped:
+			return
+		}
+	}
+}
+
+// checkStalled ends the links of workers that have acknowledged nothing for too long. What they had is redelivered when
+// their links have ended.
+func (p *Pool) checkStalled() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.members {
+		delivered := m.p.out.stats.delivered.Load()
+		if delivered != m.delivered || m.p.out.window.Len() == 0 {
+			m.delivered, m.since = delivered, time.Now()
+		} else if time.Since(m.since) > p.cfg.StallTimeout {
+			m.p.fail(ErrStalled)
+		}
+	}
+}
+
+// watch waits for the end of a worker's link, and takes back what it has not delivered.
+func (p *Pool) watch(m *member) {
+	<-m.p.Done()
+	err := m.p.Err()
+	ds := m.p.Undelivered()
+	for i := range ds {
+		// A worker that is only stopped still has copies in its queue.
+		ds[i].Shared = ds[i].Shared || errors.Is(err, ErrStalled)
+	}
+	p.mu.Lock()
+	for i := range p.members {
+		if p.members[i] == m {
+			p.members = append(p.members[:i], p.members[i+1:]...)
+			break
+		}
+	}
+	p.back += uint64(len(ds))
+	p.backlog.prepend(ds)
+	p.drain()
+	p.flushUnlock()
+	p.poke()
+	p.watched.Done()
+	if p.cfg.OnLeave != nil {
+		p.cfg.OnLeave(m.p, err, len(ds))
+	}
+}
+
+// Shutdown ends the pool: Serve and Dispatch return net.ErrClosed, what is on its way is delivered, and the workers' links
+// are shut down. If ctx ends before that, it closes the links all the same and returns ctx.Err(); what was not delivered is
+// then to be had from Undelivered. Shutting down twice returns net.ErrClosed.
+func (p *Pool) Shutdown(ctx context.Context) error {
+	p.mu.Lock()
+	if p.closed.Swap(true) {
+		p.mu.Unlock()
+		return net.ErrClosed
+	}
+	close(p.closing)
+	p.mu.Unlock()
+	p.write.stop()
+	p.room.Notify()
+	p.poke()
+	var err error
+	select {
+	case <-p.idle:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	p.mu.Lock()
+	p.ended = true
+	members := append([]*member(nil), p.members...)
+	p.mu.Unlock()
+	for _, m := range members {
+		m.p.Close()
+	}
+	p.watched.Wait()
+	close(p.stopped)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.backlog.len() {
+		p.leftover = append(p.leftover, p.backlog.at(i).desc())
+	}
+	p.backlog.drop(p.backlog.len())
+	p.waiting.Store(0)
+	return err
+}
+
+// delivered reports whether nothing is waiting or on its way. The caller holds mu.
+func (p *Pool) delivered() bool {
+	for _, m := range p.members {
+		if m.p.out.window.Len() > 0 {
+			return false
+		}
+	}
+	return p.backlog.len() == 0
+}
+
+// Undelivered returns, after Shutdown, the descriptors that no worker has, in order; they are the caller's now. Each is
+// returned once.
+func (p *Pool) Undelivered() []Desc {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ds := p.leftover
+	p.leftover = nil
+	return ds
+}
+
+// PoolStats are counts since the pool was made.
+type PoolStats struct {
+	Workers     int    // now
+	Waiting     int    // descriptors in the backlog now
+	Placed      uint64 // descriptors given to workers, those redelivered more than once
+	Redelivered uint64 // descriptors taken back from workers
+}
+
+// Stats returns the pool's counts so far.
+func (p *Pool) Stats() PoolStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return PoolStats{Workers: len(p.members), Waiting: p.backlog.len(), Placed: p.placed, Redelivered: p.back}
+}

@@ -1,0 +1,154 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"example.com/fdpass/internal/sys"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	serveBatch    = 253                    // connections accepted before they are dispatched
+	serveLook     = 250 * time.Millisecond // how often an idle Serve looks whether its listener was closed
+	minServePause = 5 * time.Millisecond
+	maxServePause = time.Second
+)
+
+// Serve accepts connections from ln and dispatches them, until Shutdown or until ln is closed: then it returns net.ErrClosed.
+// Connections are accepted in batches straight from the descriptor, non-blocking and close-on-exec, without a net.Conn or
+// a registration with the runtime's poller for each; so ln must be a *net.TCPListener, a *net.UnixListener or
+// another listener that is a syscall.Conn for a listening socket (not one of crypto/tls: the workers do TLS). Options that
+// connections inherit, such as TCP_NODELAY and keep-alive on Linux, are best set on ln. Serve does not close ln.
+//
+// When this process runs out of descriptors, Serve pauses, longer each time, and the clients wait in the queue of the
+// listening socket. Other errors of accept end it.
+func (p *Pool) Serve(ln net.Listener) error {
+	f, alive, err := dupListener(ln)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("fastpass: %w", err)
+	}
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-p.closing:
+			f.SetReadDeadline(longAgo) // wakes the accepter
+		case <-stop:
+		}
+	}()
+	a := acceptor{ds: make([]Desc, 0, serveBatch)}
+	accept := a.accept
+	for {
+		f.SetReadDeadline(time.Now().Add(serveLook))
+		if p.closed.Load() || !alive() {
+			return net.ErrClosed
+		}
+		a.errno = 0
+		if err := raw.Read(accept); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("fastpass: %w", err)
+		}
+		if err := p.hand(a.ds); err != nil {
+			return err
+		}
+		if err := a.settle(p.closing); err != nil {
+			return err
+		}
+	}
+}
+
+// hand dispatches what was accepted.
+func (p *Pool) hand(ds []Desc) error {
+	n, err := p.Dispatch(ds)
+	for errors.Is(err, os.ErrDeadlineExceeded) { // Dispatch's callers have deadlines, clients have none
+		ds = ds[n:]
+		p.room.Wait(func() bool { return !p.write.passed() || p.closed.Load() || int(p.waiting.Load()) < p.cfg.Backlog })
+		n, err = p.Dispatch(ds)
+	}
+	for _, d := range ds[n:] {
+		sys.Close(d.FD)
+	}
+	if errors.Is(err, net.ErrClosed) {
+		return net.ErrClosed
+	}
+	return err
+}
+
+// dupListener returns a file for the socket of ln, which waits for connections as its own RawConn would not, and a function
+// that tells whether ln is still open.
+func dupListener(ln net.Listener) (f *os.File, alive func() bool, err error) {
+	c, ok := ln.(syscall.Conn)
+	if !ok {
+		return nil, nil, fmt.Errorf("fastpass: Serve takes listeners that are a syscall.Conn, such as *net.TCPListener, not %T", ln)
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, nil, fmt.Errorf("fastpass: %w", err)
+	}
+	fd := -1
+	cerr := raw.Control(func(s uintptr) { fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0) })
+	if cerr != nil {
+		return nil, nil, fmt.Errorf("fastpass: %w", cerr)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("fastpass: %w", os.NewSyscallError("fcntl", err))
+	}
+	alive = func() bool { return raw.Control(func(uintptr) {}) == nil }
+	return os.NewFile(uintptr(fd), "listener"), alive, nil
+}
+
+// acceptor accepts connections in batches.
+type acceptor struct {
+	ds    []Desc
+	errno syscall.Errno
+	pause time.Duration
+}
+
+// accept takes what waits in the listening socket's queue, up to a batch. It returns false if nothing did.
+func (a *acceptor) accept(fd uintptr) bool {
+	a.ds = a.ds[:0]
+	for len(a.ds) < cap(a.ds) {
+		c, errno := sys.Accept(int(fd))
+		switch errno {
+		case 0:
+			a.ds = append(a.ds, Desc{FD: c})
+			continue
+		case syscall.ECONNABORTED, syscall.EPROTO: // that client is gone
+			continue
+		case syscall.EAGAIN:
+			return len(a.ds) > 0
+		}
+		a.errno = errno
+		return true
+	}
+	return true
+}
+
+// settle deals with the error that ended a batch: it waits out a shortage.
+func (a *acceptor) settle(closing <-chan struct{}) error {
+	switch a.errno {
+	case 0:
+		a.pause = 0
+		return nil
+	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
+		a.pause = min(max(2*a.pause, minServePause), maxServePause)
+		select {
+		case <-time.After(a.pause):
+		case <-closing:
+		}
+		return nil
+	}
+	return fmt.Errorf("fastpass: %w", os.NewSyscallError("accept", a.errno))
+}
