@@ -3,16 +3,20 @@ package fastpass
 import (
 	"fmt"
 	"math"
-	"syscall"
+
+	"example.com/fdpass/internal/sys"
 )
 
 // checkDesc says what is wrong with d, as far as that can be told without asking the kernel.
 func checkDesc(d *Desc, maxPayload int) error {
 	switch {
 	case d.FD < 0 || d.FD > math.MaxInt32:
-		return &DescError{d.FD, syscall.EBADF}
+		return &DescError{d.FD, errBadDescriptor}
 	case len(d.Payload) > maxPayload:
 		return &DescError{d.FD, fmt.Errorf("a payload of %d bytes, over the limit of %d (MaxPayload)", len(d.Payload), maxPayload)}
 	}
 	return nil
 }
+
+// errBadDescriptor is what the kernel says of a number that is not open.
+var errBadDescriptor error = sys.EBADF

@@ -15,31 +15,6 @@ import (
 	"example.com/fdpass/ring"
 )
 
-// PoolConfig says how a pool works. A nil *PoolConfig, and every zero value in one, means the documented default.
-type PoolConfig struct {
-	// Policy decides which worker gets a descriptor, among those that have room: RoundRobin by default,
-	// LeastLoaded, Hash, or one of the user's own.
-	Policy Policy
-
-	// StallTimeout is how long a worker may have descriptors on their way to it without acknowledging any. After that
-	// the pool takes them back, ends the worker's link with ErrStalled, and gives them to others. 0 means
-	// for ever. Framed workers only.
-	StallTimeout time.Duration
-
-	// Backlog is how many descriptors wait in the pool at most while no worker has room for them, 1024 by default. While it is
-	// full Dispatch blocks, and the clients of Serve wait in the listening socket's queue.
-	Backlog int
-
-	// MaxPayload is how many bytes may come with one descriptor, 4096 by default. Workers must take as much.
-	MaxPayload int
-
-	// OnLeave is called, by a goroutine of its own, when a worker's link has ended, with its Err (nil: in order) and how many
-	// descriptors the pool took back from it.
-	OnLeave func(w *Passer, err error, back int)
-}
-
-const defaultBacklog = 1024
-
 // Pool spreads descriptors over workers, and gives what a worker has not acknowledged when it dies, leaves or stalls to
 // the others, in order and before anything newer. All its methods may be called from any number of
 // goroutines.
@@ -85,25 +60,9 @@ func NewPool(cfg *PoolConfig) (*Pool, error) {
 	p := &Pool{
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), idle: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	if cfg != nil {
-		p.cfg = *cfg
-	}
-	if p.cfg.Policy == nil {
-		p.cfg.Policy = RoundRobin
-	}
-	if p.cfg.Backlog == 0 {
-		p.cfg.Backlog = defaultBacklog
-	}
-	if p.cfg.MaxPayload == 0 {
-		p.cfg.MaxPayload = defaultMaxPayload
-	}
-	switch c := &p.cfg; {
-	case c.Backlog < 0:
-		return nil, fmt.Errorf("fastpass: PoolConfig.Backlog is %d, less than 0", c.Backlog)
-	case c.StallTimeout < 0:
-		return nil, fmt.Errorf("fastpass: PoolConfig.StallTimeout is %v, less than 0", c.StallTimeout)
-	case c.MaxPayload < 1 || c.MaxPayload > maxMaxPayload:
-		return nil, fmt.Errorf("fastpass: PoolConfig.MaxPayload is %d, outside 1..%d", c.MaxPayload, maxMaxPayload)
+	var err error
+	if p.cfg, err = cfg.withDefaults(); err != nil {
+		return nil, err
 	}
 	p.ready = p.hasRoom
 	go p.run()
@@ -418,14 +377,6 @@ func (p *Pool) Undelivered() []Desc {
 	ds := p.leftover
 	p.leftover = nil
 	return ds
-}
-
-// PoolStats are counts since the pool was made.
-type PoolStats struct {
-	Workers     int    // now
-	Waiting     int    // descriptors in the backlog now
-	Placed      uint64 // descriptors given to workers, those redelivered more than once
-	Redelivered uint64 // descriptors taken back from workers
 }
 
 // Stats returns the pool's counts so far.

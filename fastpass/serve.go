@@ -26,7 +26,8 @@ const (
 // Connections are accepted in batches straight from the descriptor, non-blocking and close-on-exec, without a net.Conn or
 // a registration with the runtime's poller for each; so ln must be a *net.TCPListener, a *net.UnixListener or
 // another listener that is a syscall.Conn for a listening socket (not one of crypto/tls: the workers do TLS). Options that
-// connections inherit, such as TCP_NODELAY and keep-alive on Linux, are best set on ln. Serve does not close ln.
+// connections inherit are best set on ln; Serve itself turns TCP_NODELAY and keep-alive on, as package net does for each
+// connection that it accepts. Serve does not close ln.
 //
 // When this process runs out of descriptors, Serve pauses, longer each time, and the clients wait in the queue of the
 // listening socket. Other errors of accept end it.
@@ -98,7 +99,11 @@ func dupListener(ln net.Listener) (f *os.File, alive func() bool, err error) {
 		return nil, nil, fmt.Errorf("fastpass: %w", err)
 	}
 	fd := -1
-	cerr := raw.Control(func(s uintptr) { fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0) })
+	cerr := raw.Control(func(s uintptr) {
+		fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0)
+		unix.SetsockoptInt(int(s), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // fails where it means nothing
+		unix.SetsockoptInt(int(s), unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	})
 	if cerr != nil {
 		return nil, nil, fmt.Errorf("fastpass: %w", cerr)
 	}

@@ -95,3 +95,6 @@ func errnoOf(err error) syscall.Errno {
 	}
 	return unix.EIO
 }
+
+// EBADF is the error of a number that is not open.
+const EBADF = syscall.EBADF

@@ -1,0 +1,305 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"testing"
+	"time"
+)
+
+// newWorker adds a worker in this process to pool and returns its end.
+func newWorker(t *testing.T, pool *Pool, cfg *Config) (worker, there *Passer) {
+	t.Helper()
+	there, worker = pairOf(t, cfg, cfg)
+	if err := pool.Add(there); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { worker.Close() })
+	return worker, there
+}
+
+func newPool(t *testing.T, cfg *PoolConfig) *Pool {
+	t.Helper()
+	pool, err := NewPool(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		pool.Shutdown(ctx)
+		for _, d := range pool.Undelivered() {
+			CloseFDs([]int{d.FD})
+		}
+	})
+	return pool
+}
+
+// taggedPipes returns n descriptors with tags from first on.
+func taggedPipes(t *testing.T, first, n int) []Desc {
+	t.Helper()
+	ds := make([]Desc, n)
+	for i := range ds {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		if ds[i].FD, err = dupFD(r); err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		ds[i].Tag = uint64(first + i)
+	}
+	return ds
+}
+
+// recvTags receives n descriptors from p, closes them and returns their tags.
+func recvTags(t *testing.T, p *Passer, n int) (tags []uint64) {
+	t.Helper()
+	p.SetReadDeadline(time.Now().Add(10 * time.Second))
+	ds := make([]Desc, 64)
+	for len(tags) < n {
+		k, err := p.RecvBatch(ds[:min(len(ds), n-len(tags))])
+		if err != nil {
+			t.Fatalf("after %d of %d: %v", len(tags), n, err)
+		}
+		for _, d := range ds[:k] {
+			tags = append(tags, d.Tag)
+			CloseFDs([]int{d.FD})
+		}
+	}
+	return tags
+}
+
+func wantTags(t *testing.T, got []uint64, first uint64, step uint64) {
+	t.Helper()
+	for i, tag := range got {
+		if want := first + uint64(i)*step; tag != want {
+			t.Fatalf("descriptor %d has tag %d, want %d", i, tag, want)
+		}
+	}
+}
+
+func dispatch(t *testing.T, pool *Pool, ds []Desc) {
+	t.Helper()
+	if n, err := pool.Dispatch(ds); n != len(ds) || err != nil {
+		t.Fatalf("Dispatch: %d of %d, %v", n, len(ds), err)
+	}
+}
+
+func TestPoolSpreadsInTurnAndInOrder(t *testing.T) {
+	pool := newPool(t, nil)
+	a, _ := newWorker(t, pool, nil)
+	b, _ := newWorker(t, pool, nil)
+	dispatch(t, pool, taggedPipes(t, 0, 100))
+	wantTags(t, recvTags(t, a, 50), 0, 2)
+	wantTags(t, recvTags(t, b, 50), 1, 2)
+}
+
+func TestWithoutWorkersDescriptorsWaitAndANewWorkerGetsThemInOrder(t *testing.T) {
+	pool := newPool(t, &PoolConfig{Backlog: 16})
+	dispatch(t, pool, taggedPipes(t, 0, 16))
+	if n := pool.Stats().Waiting; n != 16 {
+		t.Fatalf("%d wait, want 16", n)
+	}
+	pool.SetDeadline(time.Now().Add(time.Millisecond))
+	late := taggedPipes(t, 16, 4)
+	n, err := pool.Dispatch(late)
+	var batch *BatchError
+	if n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !errors.As(err, &batch) || batch.Taken != 0 {
+		t.Fatalf("Dispatch to a full pool: %d, %v", n, err)
+	}
+	pool.SetDeadline(time.Time{})
+	done := make(chan error)
+	go func() {
+		_, err := pool.Dispatch(late)
+		done <- err
+	}()
+	w, _ := newWorker(t, pool, nil)
+	wantTags(t, recvTags(t, w, 20), 0, 1)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatALeavingWorkerDidNotTakeGoesToOthersFirstAndInOrder(t *testing.T) {
+	left := make(chan int, 2)
+	pool := newPool(t, &PoolConfig{OnLeave: func(_ *Passer, err error, back int) {
+		if err != nil {
+			t.Errorf("left with %v, want in order", err)
+		}
+		left <- back
+	}})
+	a, _ := newWorker(t, pool, nil)
+	dispatch(t, pool, taggedPipes(t, 0, 30))
+	wantTags(t, recvTags(t, a, 10), 0, 1)
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-left; n != 20 {
+		t.Fatalf("the pool took %d back, want 20", n)
+	}
+	dispatch(t, pool, taggedPipes(t, 30, 10))
+	b, _ := newWorker(t, pool, nil)
+	wantTags(t, recvTags(t, b, 30), 10, 1)
+	if s := pool.Stats(); s.Redelivered != 20 || s.Workers != 1 {
+		t.Errorf("%+v, want 20 redelivered and 1 worker", s)
+	}
+}
+
+func TestAWorkerThatDoesNotReceiveLosesItsDescriptorsToOthers(t *testing.T) {
+	left := make(chan error, 1)
+	pool := newPool(t, &PoolConfig{
+		StallTimeout: 20 * time.Millisecond,
+		OnLeave:      func(_ *Passer, err error, _ int) { left <- err },
+	})
+	a, _ := newWorker(t, pool, nil)
+	dispatch(t, pool, taggedPipes(t, 0, 30))
+	if err := <-left; !errors.Is(err, ErrStalled) {
+		t.Fatalf("left with %v, want ErrStalled", err)
+	}
+	b, _ := newWorker(t, pool, nil)
+	b.SetReadDeadline(time.Now().Add(10 * time.Second))
+	ds := make([]Desc, 64)
+	var tags []uint64
+	for len(tags) < 30 {
+		n, err := b.RecvBatch(ds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range ds[:n] {
+			if !d.Shared {
+				t.Errorf("descriptor %d is not marked as shared with the stalled worker", d.Tag)
+			}
+			tags = append(tags, d.Tag)
+			CloseFDs([]int{d.FD})
+		}
+	}
+	wantTags(t, tags, 0, 1)
+	if d, err := a.Recv(); err == nil {
+		t.Errorf("the stalled worker still got %v", d)
+	}
+}
+
+func TestPoolRefusesWhatItCannotUse(t *testing.T) {
+	for _, cfg := range []*PoolConfig{{Backlog: -1}, {StallTimeout: -1}, {MaxPayload: -1}, {MaxPayload: 1 << 20}} {
+		if _, err := NewPool(cfg); err == nil {
+			t.Errorf("NewPool(%+v) succeeded", cfg)
+		}
+	}
+	pool := newPool(t, &PoolConfig{Policy: PolicyFunc(func(*Desc, uint64, []Worker) int { return 7 })})
+	recvOnly, there := pairOf(t, &Config{Direction: RecvOnly}, nil)
+	if err := pool.Add(recvOnly); err == nil {
+		t.Error("Add of a worker that cannot be sent to succeeded")
+	}
+	small, _ := pairOf(t, &Config{MaxPayload: 16}, &Config{MaxPayload: 16})
+	if err := pool.Add(small); err == nil {
+		t.Error("Add of a worker with a smaller MaxPayload succeeded")
+	}
+	recvOnly.Close()
+	there.Close()
+	small.Close()
+	newWorker(t, pool, nil)
+	ds := taggedPipes(t, 0, 1)
+	defer CloseFDs([]int{ds[0].FD})
+	if n, err := pool.Dispatch(ds); n != 0 || err == nil {
+		t.Errorf("Dispatch with a policy that picks worker 7 of 1: %d, %v", n, err)
+	}
+	var bad *DescError
+	if n, err := pool.Dispatch([]Desc{{FD: -1}}); n != 0 || !errors.As(err, &bad) || bad.FD != -1 {
+		t.Errorf("Dispatch of descriptor -1: %d, %v", n, err)
+	}
+}
+
+func TestServeAcceptsAndDispatchesUntilItIsToldToStop(t *testing.T) {
+	for _, how := range []string{"shutdown of the pool", "close of the listener"} {
+		t.Run(how, func(t *testing.T) {
+			pool := newPool(t, nil)
+			w, _ := newWorker(t, pool, nil)
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			served := make(chan error, 1)
+			go func() { served <- pool.Serve(ln) }()
+			conns := w.NetListener()
+			for range 20 {
+				client, err := net.Dial("tcp", ln.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				conn, err := conns.Accept()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if conn.RemoteAddr().String() != client.LocalAddr().String() {
+					t.Errorf("got the connection of %v, want %v", conn.RemoteAddr(), client.LocalAddr())
+				}
+				conn.Close()
+				if _, err := client.Read(make([]byte, 1)); err == nil {
+					t.Error("the client read from a connection that was closed")
+				}
+				client.Close()
+			}
+			if how == "close of the listener" {
+				ln.Close()
+			} else if err := pool.Shutdown(context.Background()); err != nil {
+				t.Error(err)
+			}
+			if err := <-served; !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Serve returned %v, want net.ErrClosed", err)
+			}
+		})
+	}
+}
+
+func TestShutdownOfAPoolDeliversFirst(t *testing.T) {
+	pool := newPool(t, nil)
+	w, _ := newWorker(t, pool, nil)
+	dispatch(t, pool, taggedPipes(t, 0, 50))
+	done := make(chan error)
+	go func() { done <- pool.Shutdown(context.Background()) }()
+	wantTags(t, recvTags(t, w, 50), 0, 1)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if _, err := pool.Dispatch(taggedPipesClosedLater(t)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Dispatch after Shutdown: %v", err)
+	}
+	if err := pool.Shutdown(context.Background()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("second Shutdown: %v", err)
+	}
+}
+
+func taggedPipesClosedLater(t *testing.T) []Desc {
+	ds := taggedPipes(t, 0, 1)
+	t.Cleanup(func() { CloseFDs([]int{ds[0].FD}) })
+	return ds
+}
+
+func TestShutdownOfAPoolThatIsCutShortGivesBackTheRest(t *testing.T) {
+	pool := newPool(t, nil)
+	newWorker(t, pool, nil)
+	dispatch(t, pool, taggedPipes(t, 0, 50))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := pool.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown: %v, want context.Canceled", err)
+	}
+	ds := pool.Undelivered()
+	if len(ds) != 50 {
+		t.Fatalf("%d came back, want 50", len(ds))
+	}
+	for i, d := range ds {
+		if d.Tag != uint64(i) {
+			t.Errorf("descriptor %d has tag %d", i, d.Tag)
+		}
+		CloseFDs([]int{d.FD})
+	}
+}

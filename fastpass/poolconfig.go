@@ -1,0 +1,65 @@
+package fastpass
+
+import (
+	"fmt"
+	"time"
+)
+
+// PoolConfig says how a pool works. A nil *PoolConfig, and every zero value in one, means the documented default.
+type PoolConfig struct {
+	// Policy decides which worker gets a descriptor, among those that have room: RoundRobin by default,
+	// LeastLoaded, Hash, or one of the user's own.
+	Policy Policy
+
+	// StallTimeout is how long a worker may have descriptors on their way to it without acknowledging any. After that
+	// the pool takes them back, ends the worker's link with ErrStalled, and gives them to others. 0 means
+	// for ever. Framed workers only.
+	StallTimeout time.Duration
+
+	// Backlog is how many descriptors wait in the pool at most while no worker has room for them, 1024 by default. While it is
+	// full Dispatch blocks, and the clients of Serve wait in the listening socket's queue.
+	Backlog int
+
+	// MaxPayload is how many bytes may come with one descriptor, 4096 by default. Workers must take as much.
+	MaxPayload int
+
+	// OnLeave is called, by a goroutine of its own, when a worker's link has ended, with its Err (nil: in order) and how many
+	// descriptors the pool took back from it.
+	OnLeave func(w *Passer, err error, back int)
+}
+
+const defaultBacklog = 1024
+
+// PoolStats are counts since the pool was made.
+type PoolStats struct {
+	Workers     int    // now
+	Waiting     int    // descriptors in the backlog now
+	Placed      uint64 // descriptors given to workers, those redelivered more than once
+	Redelivered uint64 // descriptors taken back from workers
+}
+
+// withDefaults returns a checked copy of c in which no field is left to its default.
+func (c *PoolConfig) withDefaults() (PoolConfig, error) {
+	var r PoolConfig
+	if c != nil {
+		r = *c
+	}
+	if r.Policy == nil {
+		r.Policy = RoundRobin
+	}
+	if r.Backlog == 0 {
+		r.Backlog = defaultBacklog
+	}
+	if r.MaxPayload == 0 {
+		r.MaxPayload = defaultMaxPayload
+	}
+	switch {
+	case r.Backlog < 0:
+		return r, fmt.Errorf("fastpass: PoolConfig.Backlog is %d, less than 0", r.Backlog)
+	case r.StallTimeout < 0:
+		return r, fmt.Errorf("fastpass: PoolConfig.StallTimeout is %v, less than 0", r.StallTimeout)
+	case r.MaxPayload < 1 || r.MaxPayload > maxMaxPayload:
+		return r, fmt.Errorf("fastpass: PoolConfig.MaxPayload is %d, outside 1..%d", r.MaxPayload, maxMaxPayload)
+	}
+	return r, nil
+}
