@@ -3,6 +3,7 @@
 package fastpass
 
 import (
+	"fmt"
 	"syscall"
 
 	"example.com/fdpass/internal/flow"
@@ -17,7 +18,7 @@ func (in *inbox) hello() []byte {
 	c := &in.p.cfg
 	h := wire.Hello{Sends: c.sends(), Receives: c.receives(), MaxPayload: c.MaxPayload, MaxBody: c.maxBody()}
 	if h.Receives {
-		h.Credit = max(in.room.left(), 0)
+		h.Credit = in.credit()
 	}
 	in.flow.Open(h.Credit)
 	in.watchCredit()
@@ -48,11 +49,11 @@ func (in *inbox) frame(b []byte, truncated bool) error {
 	body := b[wire.HeaderSize:]
 	switch {
 	case len(body) != h.Length:
-		return protocolError("%v announces a body of %d bytes and has one of %d", h.Type, h.Length, len(body))
+		return fmt.Errorf("%v announces a body of %d bytes and has one of %d", h.Type, h.Length, len(body))
 	case in.heard == (h.Type == wire.TypeHello):
-		return protocolError("%v where HELLO must come first, and once", h.Type)
+		return fmt.Errorf("%v where HELLO must come first, and once", h.Type)
 	case h.Type != wire.TypeData && len(in.fds) > 0:
-		return protocolError("%d descriptors with %v, which carries none", len(in.fds), h.Type)
+		return fmt.Errorf("%d descriptors with %v, which carries none", len(in.fds), h.Type)
 	}
 	switch h.Type {
 	case wire.TypeHello:
@@ -77,9 +78,11 @@ func (in *inbox) takeHello(h *wire.Header, body []byte) error {
 	sends, receives := c.sends() && peer.Receives, c.receives() && peer.Sends
 	switch {
 	case !sends && !receives:
-		return protocolError("neither end takes what the other sends: this one is %v (Config.Direction)", c.Direction)
+		return fmt.Errorf("neither end takes what the other sends: this one is %v (Config.Direction)", c.Direction)
+	case sends && (peer.MaxPayload < c.MaxPayload || peer.MaxBody < wire.RecordSize+c.MaxPayload):
+		return fmt.Errorf("the peer takes payloads of %d bytes, this end may send %d (Config.MaxPayload)", peer.MaxPayload, c.MaxPayload)
 	case receives && peer.MaxPayload > c.MaxPayload:
-		return protocolError("the peer may send payloads of %d bytes, this end takes %d (Config.MaxPayload)", peer.MaxPayload, c.MaxPayload)
+		return fmt.Errorf("the peer may send payloads of %d bytes, this end takes %d (Config.MaxPayload)", peer.MaxPayload, c.MaxPayload)
 	}
 	in.heard = true
 	in.p.out.mail.postHello(peer, h.Count)
@@ -91,7 +94,7 @@ func (in *inbox) takeHello(h *wire.Header, body []byte) error {
 
 func (in *inbox) takeAck(h *wire.Header, body []byte) error {
 	if !in.p.cfg.sends() {
-		return protocolError("ACK to an end that only receives")
+		return fmt.Errorf("ACK to an end that only receives")
 	}
 	a := flow.Ack{Seq: h.Seq, Credit: h.Credit, Resend: h.Flags&wire.FlagResend != 0}
 	if a.Resend {
@@ -103,7 +106,7 @@ func (in *inbox) takeAck(h *wire.Header, body []byte) error {
 
 func (in *inbox) takeData(h *wire.Header, body []byte, truncated bool) error {
 	if !in.p.cfg.receives() {
-		return protocolError("%d descriptors to an end that only sends (Config.Direction)", h.Count)
+		return fmt.Errorf("%d descriptors to an end that only sends (Config.Direction)", h.Count)
 	}
 	if err := wire.CheckRecords(body, h.Count, in.p.cfg.MaxPayload); err != nil {
 		return err
@@ -140,7 +143,7 @@ func (in *inbox) acknowledge(n int) error {
 	case in.cut.Load():
 		return errCut
 	}
-	a := in.flow.Ack(n, max(in.room.left(), 0))
+	a := in.flow.Ack(n, in.credit())
 	switch in.ack.write(a) {
 	case 0:
 		in.flow.Sent(a)
@@ -151,6 +154,16 @@ func (in *inbox) acknowledge(n int) error {
 	default:
 		return errCut
 	}
+}
+
+// credit is how many more descriptors the peer may send: as many as there is room for. A pump takes them in whether the
+// application asks for them or not, so it leaves half of the room to others.
+func (in *inbox) credit() int {
+	n := max(in.room.left(), 0)
+	if in.direct.Load() {
+		return n
+	}
+	return (n + 1) / 2
 }
 
 // watchCredit has the reader look for room if the peer has been told that there is none: nothing would come then that
@@ -167,7 +180,7 @@ func (in *inbox) offer() {
 		return
 	}
 	if in.flow.Credit() <= 0 || in.flow.Lost() {
-		a := in.flow.Ack(0, max(in.room.left(), 0))
+		a := in.flow.Ack(0, in.credit())
 		if (a.Credit > in.flow.Held() || a.Resend) && in.ack.write(a) == 0 {
 			in.flow.Sent(a)
 		}

@@ -235,10 +235,9 @@ func (in *inbox) pump() {
 			in.mu.Unlock()
 		}
 		in.p.out.answer()
-		if in.p.deaf.Load() && in.p.ending.Load() == nil {
-			in.direct.Store(true)
+		if in.p.deaf.Load() && !in.direct.Swap(true) && in.p.ending.Load() == nil {
 			in.some.Notify()
-			return
+			return // who ends the link from now on sees direct, and does without the pump
 		}
 		if in.p.cfg.Protocol == Bare && in.queued.Load() >= unaskedCredit {
 			in.space.Wait(func() bool { return in.queued.Load() < unaskedCredit || in.p.ending.Load() != nil })
@@ -257,6 +256,10 @@ func (in *inbox) woken(err error) {
 	}
 	// First this: whoever sets the deadline again has something new to be looked at.
 	in.p.conn.SetReadDeadline(time.Time{})
+	if in.p.cfg.Protocol == Bare && in.p.ending.Load() != nil {
+		in.over.Store(true)
+		return
+	}
 	in.offer()
 }
 

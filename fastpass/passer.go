@@ -93,6 +93,7 @@ func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
 		return nil, errors.New("fastpass: a datagram socket has no end that could be noticed; use unix or unixpacket")
 	}
 	p.stream = kind == unix.SOCK_STREAM
+	c.SetDeadline(time.Time{})
 	p.out.init(p)
 	p.in.init(p)
 	return p, nil
@@ -100,6 +101,7 @@ func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
 
 // start says HELLO and begins to listen for the peer.
 func (p *Passer) start() error {
+	p.in.direct.Store(!p.cfg.sends())
 	if p.cfg.Protocol == Framed {
 		if errno := p.writeFrame(p.in.hello()); errno != 0 && errno != syscall.EPIPE && errno != syscall.ECONNRESET {
 			return fmt.Errorf("fastpass: HELLO: %w", os.NewSyscallError("sendmsg", errno))
@@ -108,8 +110,6 @@ func (p *Passer) start() error {
 	runtime.AddCleanup(p, (*leftover).close, p.leftover)
 	if p.cfg.sends() {
 		go p.in.pump()
-	} else {
-		p.in.direct.Store(true)
 	}
 	return nil
 }
@@ -235,15 +235,14 @@ func (p *Passer) Shutdown(ctx context.Context) error {
 	p.out.room.Wait(func() bool {
 		return p.out.window.Len() == 0 || p.ending.Load() != nil || ctx.Err() != nil
 	})
-	drained := p.out.window.Len() == 0
-	err := p.Close()
-	switch {
-	case errors.Is(err, net.ErrClosed) || drained:
-		return err
-	case ctx.Err() != nil:
-		return ctx.Err()
+	drained, why := p.out.window.Len() == 0, ctx.Err()
+	if p.ending.Load() != nil {
+		why = p.sendError()
 	}
-	return p.sendError()
+	if err := p.Close(); err != nil || drained {
+		return err
+	}
+	return why
 }
 
 // Close ends the link at once, in an orderly way as the peer sees it. It waits until all who use the link have let go of
@@ -318,12 +317,19 @@ func (p *Passer) conclude(e ending) {
 	p.fence()
 	p.out.room.Notify()
 	p.in.some.Notify()
+	p.in.space.Notify()
 }
 
-// fence says BYE, as what a dead or stopped peer reads after it must tell it that what it has not acknowledged is not
-// its own, and then stops the peer from sending.
+// fence says BYE, for a peer that reads it late must learn that what it has not acknowledged is not its own, and then stops
+// the peer from sending. What the peer has sent stays readable, and behind it the reader finds the end.
+//
+// A Bare link has nothing to fence, and its socket may be shared with other processes: the reader is only told.
 func (p *Passer) fence() {
-	if p.cfg.Protocol == Framed && p.writeFrame(byeFrame[:]) == syscall.EAGAIN {
+	if p.cfg.Protocol == Bare {
+		p.in.wakeReader()
+		return
+	}
+	if p.writeFrame(byeFrame[:]) == syscall.EAGAIN {
 		p.raw.Control(func(fd uintptr) { sys.RaiseSendBuffer(int(fd)) })
 		p.unsaid.Store(p.writeFrame(byeFrame[:]) == syscall.EAGAIN)
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // newWorker adds a worker in this process to pool and returns its end.
@@ -49,7 +51,7 @@ func taggedPipes(t *testing.T, first, n int) []Desc {
 			t.Fatal(err)
 		}
 		w.Close()
-		if ds[i].FD, err = dupFD(r); err != nil {
+		if ds[i].FD, err = unix.FcntlInt(r.Fd(), unix.F_DUPFD_CLOEXEC, 0); err != nil {
 			t.Fatal(err)
 		}
 		r.Close()

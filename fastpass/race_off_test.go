@@ -1,0 +1,5 @@
+//go:build !race
+
+package fastpass
+
+const raceEnabled = false
