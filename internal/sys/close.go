@@ -2,7 +2,10 @@
 
 package sys
 
-import "syscall"
+import (
+	"fmt"
+	"syscall"
+)
 
 // Closer closes descriptors, contiguous numbers in one call where the system can: that makes closing four times
 // cheaper. The zero value is ready. Flush must follow the last Add.
@@ -40,8 +43,13 @@ func CloseFDs(fds []int) {
 	c.Flush()
 }
 
-// Close closes one descriptor. There is nothing to do about an error: Linux frees the number in any case.
-func Close(fd int) { syscall.Close(fd) }
+// Close closes one descriptor. There is nothing to do about an error: Linux frees the number in any case. With the build
+// tag invariants a number that is not open panics: it was closed twice, or never the library's.
+func Close(fd int) {
+	if err := syscall.Close(fd); invariants && err == syscall.EBADF {
+		panic(fmt.Sprintf("sys: close of descriptor %d, which is not open", fd))
+	}
+}
 
 func closeEach(lo, hi int) {
 	for fd := lo; fd <= hi; fd++ {

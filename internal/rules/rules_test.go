@@ -1,0 +1,132 @@
+// Package rules holds the module to the rules of its design that no compiler checks.
+package rules
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const (
+	root   = "../.."
+	module = "example.com/fdpass"
+)
+
+// goFiles calls f for every Go file of the module, and those nested in it, with its path and what it imports.
+func goFiles(t *testing.T, f func(path string, imports []string)) {
+	t.Helper()
+	files := 0
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && path != root && strings.HasPrefix(d.Name(), ".") {
+			return filepath.SkipDir
+		}
+		if filepath.Ext(path) != ".go" {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		var imports []string
+		for _, spec := range file.Imports {
+			name, _ := strconv.Unquote(spec.Path.Value)
+			imports = append(imports, name)
+		}
+		rel, _ := filepath.Rel(root, path)
+		f(filepath.ToSlash(rel), imports)
+		files++
+		return nil
+	})
+	if err != nil || files == 0 {
+		t.Fatalf("%d Go files read, %v", files, err)
+	}
+}
+
+func TestUnsafeStandsOnlyInFilesNamedForIt(t *testing.T) {
+	goFiles(t, func(path string, imports []string) {
+		for _, name := range imports {
+			if name == "unsafe" && !strings.HasSuffix(strings.TrimSuffix(path, "_test.go"), "_unsafe") &&
+				!strings.HasSuffix(path, "_unsafe.go") {
+				t.Errorf("%s imports unsafe", path)
+			}
+		}
+	})
+}
+
+func TestImportsGoOneWay(t *testing.T) {
+	// What each part of the module may import of the others. A part that is not listed may import all.
+	may := map[string][]string{
+		"ring":           {},
+		"cmsgpool":       {},
+		"internal/wire":  {},
+		"internal/flow":  {},
+		"internal/rules": {},
+		"internal/sys":   {"cmsgpool"},
+		"fastpass":       {"ring", "cmsgpool", "internal/"},
+	}
+	goFiles(t, func(path string, imports []string) {
+		part := filepath.ToSlash(filepath.Dir(path))
+		allowed, listed := may[part]
+		if !listed {
+			return
+		}
+		for _, name := range imports {
+			other, ours := strings.CutPrefix(name, module+"/")
+			if !ours || other == part {
+				continue
+			}
+			ok := false
+			for _, a := range allowed {
+				ok = ok || other == a || strings.HasSuffix(a, "/") && strings.HasPrefix(other, a)
+			}
+			if !ok {
+				t.Errorf("%s imports %s", path, name)
+			}
+		}
+	})
+}
+
+func TestNothingElseStandsAtTheTop(t *testing.T) {
+	want := map[string]bool{}
+	for _, name := range strings.Fields("go.mod go.sum fastpass ring cmsgpool bench fuzz internal Makefile README.md LICENSE CHANGELOG.md") {
+		want[name] = true
+	}
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !want[e.Name()] && !strings.HasPrefix(e.Name(), ".") {
+			t.Errorf("%s stands at the top", e.Name())
+		}
+		delete(want, e.Name())
+	}
+	for name := range want {
+		t.Errorf("%s is missing at the top", name)
+	}
+}
+
+func TestTheModuleHasOnlyItsThreeDependencies(t *testing.T) {
+	b, err := os.ReadFile(root + "/go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	may := "golang.org/x/sys github.com/valyala/bytebufferpool github.com/google/pprof"
+	for _, line := range strings.Split(string(b), "\n") {
+		f := strings.Fields(line)
+		if len(f) > 0 && f[0] == "require" {
+			f = f[1:]
+		}
+		if len(f) >= 2 && strings.HasPrefix(f[1], "v") && !strings.Contains(may, f[0]) {
+			t.Errorf("go.mod requires %s", f[0])
+		}
+	}
+}
