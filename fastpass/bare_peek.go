@@ -25,7 +25,7 @@ func (in *inbox) fillShort(v *vector, fd int) bool {
 	}
 	if len(data) > 0 {
 		v.Set(0, data, nil)
-		v.Recv(fd, 1, 0)
+		in.p.kernel.Recv(fd, v.Vector, 1, 0)
 		in.stats.calls.Add(1)
 	}
 	in.takeMessage(data)

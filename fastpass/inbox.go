@@ -61,7 +61,8 @@ type inbox struct {
 func (in *inbox) init(p *Passer) {
 	in.p = p
 	in.vectors = vectorsOf(p.cfg.Messages, p.cfg.maxBody())
-	in.room.source = p.probe
+	in.room.kernel, in.room.source = p.kernel, p.socket
+	in.closer.Kernel = p.kernel
 	in.last = cmsgpool.MaxFDs
 	in.ready = in.mayTake
 	in.ack.init(p)
@@ -87,7 +88,7 @@ func (in *inbox) recv(ds []Desc) (int, error) {
 			return n, err
 		}
 		if err == errWait {
-			in.p.raw.Write(writable)
+			in.p.raw.Write(in.p.writable)
 		} else if !in.direct.Load() {
 			in.some.Wait(in.ready)
 		}
@@ -99,8 +100,6 @@ var (
 	errWait = errors.New("fastpass: the socket is full")
 	errCut  = errors.New("fastpass: the peer hears nothing")
 )
-
-func writable(fd uintptr) bool { return sys.Writable(int(fd)) }
 
 // mayTake reports whether a caller of Recv need not wait for the pump (any longer).
 func (in *inbox) mayTake() bool {
@@ -228,23 +227,31 @@ func (in *inbox) readInto(ds []Desc) int {
 
 // pump reads the socket until the link ends, or until it turns out that nobody needs it.
 func (in *inbox) pump() {
-	for !in.over.Load() {
-		if err := in.p.raw.Read(in.tryPump); err != nil {
-			in.mu.Lock()
-			in.woken(err)
-			in.mu.Unlock()
-		}
-		in.p.out.answer()
-		if in.p.deaf.Load() && !in.direct.Swap(true) && in.p.ending.Load() == nil {
-			in.some.Notify()
-			return // who ends the link from now on sees direct, and does without the pump
-		}
+	for in.pumpSome() {
 		if in.p.cfg.Protocol == Bare && in.queued.Load() >= unaskedCredit {
 			in.space.Wait(func() bool { return in.queued.Load() < unaskedCredit || in.p.ending.Load() != nil })
 		}
 	}
+}
+
+// pumpSome waits for the socket, and takes in and answers what comes. It returns false when the pump is to end.
+func (in *inbox) pumpSome() bool {
+	if err := in.p.raw.Read(in.tryPump); err != nil {
+		in.mu.Lock()
+		in.woken(err)
+		in.mu.Unlock()
+	}
+	in.p.out.answer()
+	if in.p.deaf.Load() && !in.direct.Swap(true) && in.p.ending.Load() == nil {
+		in.some.Notify()
+		return false // who ends the link from now on sees direct, and does without the pump
+	}
+	if !in.over.Load() {
+		return true
+	}
 	in.p.finish()
 	in.some.Notify()
+	return false
 }
 
 // woken deals with an error of RawConn.Read: a deadline, which means only that somebody wants the reader to look
@@ -343,7 +350,7 @@ func (in *inbox) messages() int {
 // receive receives up to n messages into v, which has room for them. It returns false if none is there.
 func (in *inbox) receive(v *vector, fd, n, flags int) (int, bool) {
 	for {
-		got, errno := v.Recv(fd, n, flags)
+		got, errno := in.p.kernel.Recv(fd, v.Vector, n, flags)
 		in.stats.calls.Add(1)
 		switch {
 		case errno == 0:

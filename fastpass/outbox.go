@@ -67,6 +67,7 @@ func (o *outbox) init(p *Passer) {
 	o.p = p
 	o.window = ring.NewWindow[entry](p.cfg.Window)
 	o.wake = make(chan struct{}, 1)
+	o.closer.Kernel = p.kernel
 	o.batch, o.body = p.cfg.Batch, p.cfg.maxBody()
 	o.vectors = vectorsOf(p.cfg.Messages, o.body)
 	o.control, o.roomReady = o.sendVector, o.hasRoom
@@ -222,14 +223,14 @@ func (o *outbox) sendSome() bool {
 // sendVector hands the packed messages to the kernel.
 func (o *outbox) sendVector(fd uintptr) {
 	if !o.p.stream {
-		o.took, o.errno = o.vector.Send(int(fd), 0, o.messages)
+		o.took, o.errno = o.p.kernel.Send(int(fd), o.vector.Vector, o.messages)
 		return
 	}
 	t := &o.p.tail
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if o.errno = t.send(int(fd)); o.errno == 0 && o.messages > 0 {
-		o.took, o.errno = o.vector.Send(int(fd), 0, o.messages)
+	if o.errno = t.send(o.p.kernel, int(fd)); o.errno == 0 && o.messages > 0 {
+		o.took, o.errno = o.p.kernel.Send(int(fd), o.vector.Vector, o.messages)
 		if last := o.took - 1; last >= 0 {
 			t.keep(o.vector.data[last][o.vector.Bytes(last):o.vector.lengths[last]])
 		}
@@ -303,19 +304,17 @@ func (o *outbox) waitForSocket() {
 }
 
 func (o *outbox) waitWritable() {
-	try := func(uintptr) bool {
-		o.unblock()
-		return !o.blocked.Load()
-	}
 	for {
 		select {
 		case <-o.wake:
 		case <-o.p.done:
 			return
 		}
-		if o.p.raw.Write(try) != nil {
+		// Nothing is sent from within: whoever flushes may find that it is the end, and close the socket.
+		if o.p.raw.Write(o.p.writable) != nil {
 			return // closed
 		}
+		o.unblock()
 	}
 }
 

@@ -28,11 +28,14 @@ import (
 // that nobody has fetched are closed when the Passer is garbage collected.
 type Passer struct {
 	cfg    Config
-	conn   *net.UnixConn
-	raw    syscall.RawConn
-	probe  int  // any descriptor that stays open as long as the link: the socket itself
-	stream bool // SOCK_STREAM: messages may be taken in part
+	kernel sys.Kernel
+	conn   conn
+	raw    syscall.RawConn // of conn
+	socket int             // its number, valid within a call of raw
+	stream bool            // SOCK_STREAM: messages may be taken in part
 	peer   Credentials
+
+	writable func(fd uintptr) bool // for waiting with raw.Write
 
 	out  outbox
 	in   inbox
@@ -57,31 +60,35 @@ type ending struct {
 // Protocol. It does not block. A nil cfg means defaults.
 func New(c *net.UnixConn, cfg *Config) (*Passer, error) {
 	p, err := newPasser(c, cfg)
+	if err == nil {
+		err = p.start()
+	}
 	if err != nil {
 		c.Close()
 		return nil, err
 	}
-	if err := p.start(); err != nil {
-		c.Close()
-		return nil, err
+	if p.cfg.sends() {
+		go p.in.pump()
 	}
 	return p, nil
 }
 
+// newPasser looks at c and puts a link over it together.
 func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
-	p := &Passer{conn: c, done: make(chan struct{}), leftover: new(leftover)}
-	var err error
-	if p.cfg, err = cfg.withDefaults(sys.SoftLimit()); err != nil {
+	full, err := cfg.withDefaults(sys.SoftLimit())
+	if err != nil {
 		return nil, err
 	}
-	if p.raw, err = c.SyscallConn(); err != nil {
+	raw, err := c.SyscallConn()
+	if err != nil {
 		return nil, fmt.Errorf("fastpass: %w", err)
 	}
-	var kind int
-	if cerr := p.raw.Control(func(fd uintptr) {
-		p.probe = int(fd)
-		if kind, err = sys.SocketType(int(fd)); err == nil {
-			p.peer, _ = sys.PeerCredentials(int(fd))
+	var socket, kind int
+	var peer Credentials
+	if cerr := raw.Control(func(fd uintptr) {
+		socket = int(fd)
+		if kind, err = sys.SocketType(socket); err == nil {
+			peer, _ = sys.PeerCredentials(socket)
 		}
 	}); cerr != nil {
 		return nil, fmt.Errorf("fastpass: %w", cerr)
@@ -92,25 +99,41 @@ func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
 	case kind == unix.SOCK_DGRAM:
 		return nil, errors.New("fastpass: a datagram socket has no end that could be noticed; use unix or unixpacket")
 	}
-	p.stream = kind == unix.SOCK_STREAM
 	c.SetDeadline(time.Time{})
-	p.out.init(p)
-	p.in.init(p)
+	p := assemble(sys.System, c, raw, socket, kind == unix.SOCK_STREAM, full)
+	p.peer = peer
 	return p, nil
 }
 
-// start says HELLO and begins to listen for the peer.
+// conn is what a link needs of a *net.UnixConn besides its RawConn.
+type conn interface {
+	syscall.Conn
+	SetReadDeadline(time.Time) error
+	LocalAddr() net.Addr
+	Close() error
+}
+
+// assemble puts a link together over the given socket, of which c is the owner and raw the way in.
+func assemble(k sys.Kernel, c conn, raw syscall.RawConn, socket int, stream bool, cfg Config) *Passer {
+	p := &Passer{
+		cfg: cfg, kernel: k, conn: c, raw: raw, socket: socket, stream: stream,
+		done: make(chan struct{}), leftover: &leftover{kernel: k},
+	}
+	p.writable = func(fd uintptr) bool { return k.Writable(int(fd)) }
+	p.in.direct.Store(!cfg.sends())
+	p.out.init(p)
+	p.in.init(p)
+	return p
+}
+
+// start says HELLO.
 func (p *Passer) start() error {
-	p.in.direct.Store(!p.cfg.sends())
 	if p.cfg.Protocol == Framed {
 		if errno := p.writeFrame(p.in.hello()); errno != 0 && errno != syscall.EPIPE && errno != syscall.ECONNRESET {
 			return fmt.Errorf("fastpass: HELLO: %w", os.NewSyscallError("sendmsg", errno))
 		}
 	}
 	runtime.AddCleanup(p, (*leftover).close, p.leftover)
-	if p.cfg.sends() {
-		go p.in.pump()
-	}
 	return nil
 }
 
@@ -124,9 +147,9 @@ func (p *Passer) writeFrame(frame []byte) (errno syscall.Errno) {
 
 func (p *Passer) writeTo(fd int, frame []byte) (errno syscall.Errno) {
 	if p.stream {
-		return p.tail.write(fd, frame)
+		return p.tail.write(p.kernel, fd, frame)
 	}
-	_, errno = sys.Write(fd, frame)
+	_, errno = p.kernel.Write(fd, frame)
 	return errno
 }
 
@@ -330,10 +353,10 @@ func (p *Passer) fence() {
 		return
 	}
 	if p.writeFrame(byeFrame[:]) == syscall.EAGAIN {
-		p.raw.Control(func(fd uintptr) { sys.RaiseSendBuffer(int(fd)) })
+		p.raw.Control(func(fd uintptr) { p.kernel.RaiseSendBuffer(int(fd)) })
 		p.unsaid.Store(p.writeFrame(byeFrame[:]) == syscall.EAGAIN)
 	}
-	p.raw.Control(func(fd uintptr) { sys.ShutdownRead(int(fd)) })
+	p.raw.Control(func(fd uintptr) { p.kernel.ShutdownRead(int(fd)) })
 }
 
 var byeFrame = func() (b [wire.HeaderSize]byte) {
@@ -385,8 +408,9 @@ func (p *Passer) sendError() error {
 // leftover holds what a link that has ended did not deliver, until the caller fetches it. It does not point to the Passer,
 // so that it can outlive it.
 type leftover struct {
-	mu sync.Mutex
-	ds []Desc
+	kernel sys.Kernel
+	mu     sync.Mutex
+	ds     []Desc
 }
 
 func (l *leftover) put(ds []Desc) {
@@ -406,7 +430,7 @@ func (l *leftover) take() []Desc {
 func (l *leftover) close() {
 	for _, d := range l.take() {
 		if !d.Keep {
-			sys.Close(d.FD)
+			l.kernel.CloseRange(d.FD, d.FD)
 		}
 	}
 }

@@ -25,6 +25,7 @@ const (
 // room estimates how many more descriptors this process can take in. The probe is a system call or two, so its result is
 // used until a quarter of it is taken or it is old.
 type room struct {
+	kernel sys.Kernel
 	source int  // any open descriptor
 	asked  bool // the application has called Recv
 	free   int  // at the last probe
@@ -49,7 +50,7 @@ func (r *room) left() int {
 		return 0
 	}
 	if 4*r.used >= r.free || now.Sub(r.at) > probeFor {
-		r.free, r.used, r.at = sys.FreeSlots(r.source, r.limit()), 0, now
+		r.free, r.used, r.at = r.kernel.FreeSlots(r.source, r.limit()), 0, now
 	}
 	return min(r.limit(), r.free-r.used)
 }

@@ -27,9 +27,9 @@ func (t *tail) keep(rest []byte) {
 }
 
 // send sends what was kept, and returns 0 once nothing is left. The caller holds mu.
-func (t *tail) send(fd int) syscall.Errno {
+func (t *tail) send(k sys.Kernel, fd int) syscall.Errno {
 	for len(t.rest) > 0 {
-		n, errno := sys.Write(fd, t.rest)
+		n, errno := k.Write(fd, t.rest)
 		if errno != 0 {
 			return errno
 		}
@@ -40,13 +40,13 @@ func (t *tail) send(fd int) syscall.Errno {
 
 // write sends a frame that carries no descriptors, behind what was kept. A frame that the socket takes in part counts
 // as sent.
-func (t *tail) write(fd int, frame []byte) syscall.Errno {
+func (t *tail) write(k sys.Kernel, fd int, frame []byte) syscall.Errno {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if errno := t.send(fd); errno != 0 {
+	if errno := t.send(k, fd); errno != 0 {
 		return errno
 	}
-	n, errno := sys.Write(fd, frame)
+	n, errno := k.Write(fd, frame)
 	if errno == 0 {
 		t.keep(frame[n:])
 	}

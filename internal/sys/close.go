@@ -8,9 +8,10 @@ import (
 )
 
 // Closer closes descriptors, contiguous numbers in one call where the system can: that makes closing four times
-// cheaper. The zero value is ready. Flush must follow the last Add.
+// cheaper. Flush must follow the last Add.
 type Closer struct {
-	lo, n int // the run [lo, lo+n) is still to be closed
+	Kernel Kernel
+	lo, n  int // the run [lo, lo+n) is still to be closed
 }
 
 // Add closes fd now or with the run that it continues.
@@ -25,22 +26,28 @@ func (c *Closer) Add(fd int) {
 
 // Flush closes what is still to be closed.
 func (c *Closer) Flush() {
-	switch {
-	case c.n == 1:
-		Close(c.lo)
-	case c.n > 1:
-		closeRange(c.lo, c.lo+c.n-1)
+	if c.n > 0 {
+		c.Kernel.CloseRange(c.lo, c.lo+c.n-1)
+		c.n = 0
 	}
-	c.n = 0
 }
 
 // CloseFDs closes fds, contiguous runs together.
 func CloseFDs(fds []int) {
-	var c Closer
+	c := Closer{Kernel: System}
 	for _, fd := range fds {
 		c.Add(fd)
 	}
 	c.Flush()
+}
+
+// CloseRange implements Kernel. A single close is cheaper than a range of one.
+func (system) CloseRange(lo, hi int) {
+	if lo == hi {
+		Close(lo)
+	} else {
+		closeRange(lo, hi)
+	}
 }
 
 // Close closes one descriptor. There is nothing to do about an error: Linux frees the number in any case. With the build

@@ -38,15 +38,13 @@ func (v *Vector) Set(i int, data, control []byte) {
 	h.SetControllen(len(control))
 }
 
-// Send sends messages from..to-1 in order and returns how many the kernel took. On a stream the last of those may
-// have been taken in part: see Bytes. An errno other than 0 comes only when none was taken.
-func (v *Vector) Send(fd, from, to int) (int, syscall.Errno) {
+func (v *Vector) send(fd, n int) (int, syscall.Errno) {
 	for {
 		// The vector is reachable from the caller, and the headers, the iovecs and the buffers from it.
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&v.hdrs[from])),
-			uintptr(to-from), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		sent, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&v.hdrs[0])),
+			uintptr(n), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 		if errno == 0 {
-			return int(n), 0
+			return int(sent), 0
 		}
 		if errno != unix.EINTR {
 			return 0, errno
@@ -54,9 +52,7 @@ func (v *Vector) Send(fd, from, to int) (int, syscall.Errno) {
 	}
 }
 
-// Recv receives up to n messages into the first n places and returns how many came. Received descriptors are
-// close-on-exec from the start.
-func (v *Vector) Recv(fd, n int, flags int) (int, syscall.Errno) {
+func (v *Vector) recv(fd, n, flags int) (int, syscall.Errno) {
 	for {
 		got, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&v.hdrs[0])),
 			uintptr(n), uintptr(flags|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC), 0, 0)
@@ -77,6 +73,20 @@ func (v *Vector) Control(i int) int { return int(v.hdrs[i].Hdr.Controllen) }
 
 // Flags are the MSG_ flags that came with message i.
 func (v *Vector) Flags(i int) int { return int(v.hdrs[i].Hdr.Flags) }
+
+// Message returns the data and control bytes that message i was given; both are views.
+func (v *Vector) Message(i int) (data, control []byte) {
+	h := &v.hdrs[i].Hdr
+	// The pointers are those of the slices given to Set, which h keeps alive, and the lengths theirs or shorter.
+	return unsafe.Slice(v.iovs[i].Base, v.iovs[i].Len), unsafe.Slice(h.Control, h.Controllen)
+}
+
+// Deliver notes what message i brought, or how much of it was sent: a simulated kernel does that.
+func (v *Vector) Deliver(i, bytes, control, flags int) {
+	v.hdrs[i].Len = uint32(bytes)
+	v.hdrs[i].Hdr.SetControllen(control)
+	v.hdrs[i].Hdr.Flags = int32(flags)
+}
 
 func acceptNonblock(fd int) (int, syscall.Errno) {
 	n, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)

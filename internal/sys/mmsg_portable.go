@@ -30,34 +30,29 @@ func (v *Vector) Set(i int, data, control []byte) {
 	v.msgs[i].data, v.msgs[i].control = data, control
 }
 
-// Send sends messages from..to-1 in order and returns how many the kernel took. On a stream the last of those may
-// have been taken in part: see Bytes. An errno other than 0 comes only when none was taken.
-//
-// It goes through package syscall, not x/sys: there sendmsg sets the control buffer on illumos and Solaris, too.
-func (v *Vector) Send(fd, from, to int) (int, syscall.Errno) {
-	for i := from; i < to; i++ {
+// send goes through package syscall, not x/sys: there sendmsg sets the control buffer on illumos and Solaris, too.
+func (v *Vector) send(fd, count int) (int, syscall.Errno) {
+	for i := range count {
 		m := &v.msgs[i]
 		n, err := syscall.SendmsgN(fd, m.data, m.control, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		for err == syscall.EINTR {
 			n, err = syscall.SendmsgN(fd, m.data, m.control, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		}
 		if err != nil {
-			if i > from {
-				return i - from, 0
+			if i > 0 {
+				return i, 0
 			}
 			return 0, errnoOf(err)
 		}
 		m.bytes = n
 		if n < len(m.data) {
-			return i - from + 1, 0
+			return i + 1, 0
 		}
 	}
-	return to - from, 0
+	return count, 0
 }
 
-// Recv receives up to n messages into the first n places and returns how many came. Received descriptors are
-// close-on-exec: from the start where the system can, otherwise before Recv returns.
-func (v *Vector) Recv(fd, n int, flags int) (int, syscall.Errno) {
+func (v *Vector) recv(fd, n, flags int) (int, syscall.Errno) {
 	for i := range n {
 		m := &v.msgs[i]
 		err := error(syscall.EINTR)
@@ -86,6 +81,15 @@ func (v *Vector) Control(i int) int { return v.msgs[i].ctllen }
 
 // Flags are the MSG_ flags that came with message i.
 func (v *Vector) Flags(i int) int { return v.msgs[i].flag }
+
+// Message returns the data and control bytes that message i was given; both are views.
+func (v *Vector) Message(i int) (data, control []byte) { return v.msgs[i].data, v.msgs[i].control }
+
+// Deliver notes what message i brought, or how much of it was sent: a simulated kernel does that.
+func (v *Vector) Deliver(i, bytes, control, flags int) {
+	m := &v.msgs[i]
+	m.bytes, m.ctllen, m.flag = bytes, control, flags
+}
 
 func acceptNonblock(fd int) (int, syscall.Errno) {
 	syscall.ForkLock.RLock()

@@ -31,13 +31,11 @@ func openDescriptors(fd int) int {
 	return int(st.Size)
 }
 
-// FreeSlots is how many descriptors this process could open now; a caller that needs want of them may be told fewer
-// than there are, but not fewer than want. Any answer races with other goroutines and threads. Source is any
-// open descriptor.
+// FreeSlots implements Kernel.
 //
 // The count is the limit less the open descriptors: 230 to 410 ns. Where a shrunken limit lies below numbers in use,
 // that difference is too small, even negative, although low numbers may be free: then trying tells.
-func FreeSlots(source, want int) int {
+func (system) FreeSlots(source, want int) int {
 	if fd := procFD(); fd >= 0 {
 		if free := SoftLimit() - openDescriptors(fd); free > 0 {
 			return free

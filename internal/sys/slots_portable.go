@@ -2,6 +2,5 @@
 
 package sys
 
-// FreeSlots is how many descriptors, up to want or MaxProbe, this process could open now. Any answer races with other
-// goroutines and threads. Source is any open descriptor.
-func FreeSlots(source, want int) int { return probeByDup(source, want) }
+// FreeSlots implements Kernel.
+func (system) FreeSlots(source, want int) int { return probeByDup(source, want) }

@@ -32,11 +32,11 @@ func Socketpair(sotype int) (fds [2]int, err error) {
 	return fds, nil
 }
 
-// ShutdownRead fences the peer: from now on it can send nothing more, and what it sent stays readable.
-func ShutdownRead(fd int) error { return unix.Shutdown(fd, unix.SHUT_RD) }
+// ShutdownRead implements Kernel.
+func (system) ShutdownRead(fd int) { unix.Shutdown(fd, unix.SHUT_RD) }
 
-// Write sends one message without descriptors.
-func Write(fd int, b []byte) (int, syscall.Errno) {
+// Write implements Kernel.
+func (system) Write(fd int, b []byte) (int, syscall.Errno) {
 	for {
 		n, err := syscall.SendmsgN(fd, b, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		if err == nil {
@@ -58,15 +58,15 @@ func Accept(fd int) (int, syscall.Errno) {
 	}
 }
 
-// RaiseSendBuffer makes room for at least one more message on a socket whose send buffer is full.
-func RaiseSendBuffer(fd int) {
+// RaiseSendBuffer implements Kernel.
+func (system) RaiseSendBuffer(fd int) {
 	if n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF); err == nil {
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, n) // Linux doubles what it is given
 	}
 }
 
-// Writable reports whether the socket would take a message now, or never again.
-func Writable(fd int) bool {
+// Writable implements Kernel.
+func (system) Writable(fd int) bool {
 	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 	n, err := unix.Poll(p[:], 0)
 	return err != nil || n > 0

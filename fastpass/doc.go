@@ -1,0 +1,33 @@
+// Package fastpass hands open descriptors, above all accepted TCP connections, from one process to others on the same
+// machine, at the speed of the kernel, and loses none.
+//
+// A [Passer] is one end of a link; a [Pool] spreads connections over the links of many workers and gives what a dead
+// or stalled worker has not taken to the others. The data goes one way:
+//
+//	accept4 ─► Pool.Serve ─► Policy ─► window ─► flusher ─► pack ─► sendmmsg ─► kernel
+//	kernel ─► recvmmsg ─► takeFrame ─► Recv, RecvBatch or NetListener ─► the application
+//	application ─► ACK ─► window: the slots are free, the copies closed in runs
+//
+// # From Send to sendmmsg
+//
+// Send pushes an entry into the window (a [example.com/fdpass/ring.Window]) and calls flush. Whoever calls flush while
+// nobody is at it becomes the flusher; others leave, and the flusher takes their entries along. It packs entries straight
+// from the window into the control buffers of a vector and sends up to Config.Messages messages of up to 253 descriptors
+// with one system call. So a lone Send on an idle link is one system call on the caller's own goroutine,
+// and under load batches form by themselves, with no timer. Entries stay in the window until the peer acknowledges
+// them: the queue is the resend list. See outbox.go, then pack.go, then internal/sys.
+//
+// The way back is inbox.go: the caller of Recv reads the socket itself where the end only receives, straight into its
+// own slice; where it sends, too, a goroutine of the link's own does, because acknowledgements must be read.
+//
+// # Who owns a descriptor
+//
+// The caller until Send, the library until the descriptor is acknowledged, and then the application of the peer; a
+// copy here is closed at that moment unless Desc.Keep. Whatever ends the link, descriptors that no application
+// has are the caller's again, by [Passer.Undelivered]. A receiver owns what Recv returns.
+//
+// # When not to use it
+//
+// If each worker can listen for itself, SO_REUSEPORT needs no front. Within one process a descriptor is a number:
+// use a channel. Descriptors do not travel to other machines.
+package fastpass

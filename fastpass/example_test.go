@@ -1,0 +1,163 @@
+//go:build unix
+
+package fastpass_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+
+	"example.com/fdpass/fastpass"
+)
+
+// The front: it accepts connections and spreads them over four workers.
+func Example_front() {
+	pool, err := fastpass.NewPool(&fastpass.PoolConfig{Policy: fastpass.LeastLoaded})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 4 {
+		worker, err := fastpass.Spawn(exec.Command("./worker"), nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		pool.Add(worker)
+	}
+	ln, err := net.Listen("tcp", ":8080")
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Fatal(pool.Serve(ln))
+}
+
+// The worker: a net/http server like any other, but for its listener.
+func Example_worker() {
+	front, err := fastpass.Inherit(&fastpass.Config{Direction: fastpass.RecvOnly})
+	if err != nil {
+		log.Fatal(err)
+	}
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, "hello from process", os.Getpid())
+	})
+	err = http.Serve(front.NetListener(), nil)
+	if err != io.EOF {
+		log.Fatal(err)
+	}
+}
+
+// Both ends of a link in one process, to see what happens to a descriptor.
+func ExamplePair() {
+	here, file, err := fastpass.Pair(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	conn, err := net.FileConn(file)
+	if err != nil {
+		log.Fatal(err)
+	}
+	file.Close()
+	there, err := fastpass.New(conn.(*net.UnixConn), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	r, w, err := os.Pipe()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+	// Keep, because w goes on owning its descriptor.
+	err = here.Send(fastpass.Desc{FD: int(w.Fd()), Tag: 7, Payload: []byte("for the log"), Keep: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	d, err := there.Recv()
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("tag %d, payload %q\n", d.Tag, d.Payload)
+
+	if err := here.Shutdown(context.Background()); err != nil { // all is acknowledged
+		log.Fatal(err)
+	}
+	w.Close()
+	_, err = there.Recv()
+	fmt.Println(err)
+	there.Close()
+
+	os.NewFile(uintptr(d.FD), "pipe").WriteString("through the passed descriptor")
+	fastpass.CloseFDs([]int{d.FD})
+	text, _ := io.ReadAll(r)
+	fmt.Println(string(text))
+	// Output:
+	// tag 7, payload "for the log"
+	// EOF
+	// through the passed descriptor
+}
+
+// What a dead peer has not acknowledged comes back.
+func ExamplePasser_Undelivered() {
+	front, file, err := fastpass.Pair(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	for tag := range uint64(3) {
+		if err := front.Send(fastpass.Desc{FD: int(r.Fd()), Tag: tag, Keep: true}); err != nil {
+			log.Fatal(err)
+		}
+	}
+	file.Close() // nobody has made this end a Passer: the peer is gone
+
+	<-front.Done()
+	fmt.Println(front.Err())
+	for _, d := range front.Undelivered() {
+		fmt.Println("tag", d.Tag, "is still ours")
+	}
+	front.Close()
+	// Output:
+	// fastpass: the peer is gone
+	// tag 0 is still ours
+	// tag 1 is still ours
+	// tag 2 is still ours
+}
+
+// A policy of one's own: connections of worker 1 are cheaper, so it gets two of three.
+func ExamplePolicyFunc() {
+	policy := fastpass.PolicyFunc(func(d *fastpass.Desc, number uint64, workers []fastpass.Worker) int {
+		if number%3 < 2 || len(workers) == 1 {
+			return 0
+		}
+		return 1 + int(number/3)%(len(workers)-1)
+	})
+	workers := make([]fastpass.Worker, 3)
+	for number := range uint64(6) {
+		fmt.Print(policy.Pick(nil, number, workers), " ")
+	}
+	// Output: 0 0 1 0 0 2
+}
+
+func ExampleCloseFDs() {
+	batch := make([]fastpass.Desc, 253)
+	fds := make([]int, 0, len(batch))
+	drop := func(p *fastpass.Passer) error { // receives descriptors and closes them
+		n, err := p.RecvBatch(batch)
+		fds = fds[:0]
+		for _, d := range batch[:n] {
+			fds = append(fds, d.FD)
+		}
+		fastpass.CloseFDs(fds)
+		return err
+	}
+	_ = drop
+}

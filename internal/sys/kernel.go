@@ -1,0 +1,45 @@
+//go:build unix
+
+package sys
+
+import "syscall"
+
+// Kernel is what a link asks of the operating system, all of it without blocking. System is the real one; tests put a
+// simulated one in its place, to see what faults do.
+type Kernel interface {
+	// Send sends the first n messages of v on fd in order, and returns how many were taken. On a stream the last of
+	// those may have been taken in part: see Vector.Bytes. An errno other than 0 comes only when none was taken.
+	Send(fd int, v *Vector, n int) (int, syscall.Errno)
+
+	// Recv receives up to n messages into the first places of v and returns how many came. Their descriptors are
+	// close-on-exec.
+	Recv(fd int, v *Vector, n, flags int) (int, syscall.Errno)
+
+	// Write sends one message without descriptors; on a stream perhaps only its first bytes.
+	Write(fd int, b []byte) (int, syscall.Errno)
+
+	// ShutdownRead fences the peer: from now on it can send nothing more, and what it sent stays readable.
+	ShutdownRead(fd int)
+
+	// RaiseSendBuffer makes room for at least one more message in a send buffer that is full.
+	RaiseSendBuffer(fd int)
+
+	// Writable reports whether fd would take a message now, or never again.
+	Writable(fd int) bool
+
+	// FreeSlots is how many descriptors this process could open now. A caller that needs want of them may be told
+	// fewer than there are, but not fewer than want. Source is any open descriptor. Any answer races with other
+	// goroutines and threads.
+	FreeSlots(source, want int) int
+
+	// CloseRange closes the descriptors lo to hi.
+	CloseRange(lo, hi int)
+}
+
+// System is the operating system.
+var System Kernel = system{}
+
+type system struct{}
+
+func (system) Send(fd int, v *Vector, n int) (int, syscall.Errno)        { return v.send(fd, n) }
+func (system) Recv(fd int, v *Vector, n, flags int) (int, syscall.Errno) { return v.recv(fd, n, flags) }
