@@ -11,8 +11,8 @@ import (
 	"example.com/fdpass/internal/sys"
 )
 
-// authorize asks the kernel who is at the other end of conn, and the configuration whether that process may take part.
-// Nothing has been read from conn or written to it.
+// authorize asks the kernel who is at the other end of conn, and the configuration whether that process may take
+// part. Nothing has been read from conn or written to it.
 func (c *Config) authorize(conn *net.UnixConn) error {
 	peer, err := credentialsOf(conn)
 	// Compared by identity: several errno values call themselves errors.ErrUnsupported, and one that a getsockopt

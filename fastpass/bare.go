@@ -10,7 +10,8 @@ func (in *inbox) fillBare(fd int) bool {
 	v := in.vectors.get()
 	defer v.put()
 	defer in.closer.Flush()
-	n := min(in.messages(), max(in.room.left(), 0)/cmsgpool.MaxFDs)
+	n := in.messages()
+	n = min(n, in.room.certain(n*cmsgpool.MaxFDs)/cmsgpool.MaxFDs)
 	if n == 0 {
 		return in.fillShort(v, fd)
 	}
@@ -24,8 +25,12 @@ func (in *inbox) fillBare(fd int) bool {
 	return ok
 }
 
-// takeMessage takes in one message, with the descriptors in fds. Its bytes are the payload of the first.
+// takeMessage takes in one message, with the descriptors in fds. Its bytes are the payload of the first, but for the single
+// zero byte of a sender that has nothing to say.
 func (in *inbox) takeMessage(data []byte) {
+	if len(data) == 1 && data[0] == 0 && len(in.fds) > 0 {
+		data = data[:0]
+	}
 	switch {
 	case len(data) == 0 && len(in.fds) == 0:
 		in.hangUp()

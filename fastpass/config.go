@@ -20,7 +20,8 @@ const (
 	Framed Protocol = iota
 
 	// Bare is plain SCM_RIGHTS for any peer: no header, no acknowledgement. A descriptor is gone once the kernel has
-	// taken it; if the peer dies before it receives it, nobody gets it back.
+	// taken it; if the peer dies before it receives it, nobody gets it back. The bytes of a message are the payload of its first
+	// descriptor (a single zero byte counts as none), and bytes without a descriptor arrive with FD -1.
 	Bare
 )
 

@@ -18,29 +18,32 @@ import (
 // Dial connects to the Listener at path and makes the connection one end of a link. On Linux a path that begins with
 // "@" is an abstract name. Config.Network must be the listener's, and so must Protocol.
 //
-// Before anything is sent to the process that listens, or read from it, Config.Authorize is asked about its credentials, which
-// are those it had when it began to listen; a nil Authorize takes the same user and root. On systems that do
-// not tell (see Credentials), a nil Authorize takes anybody: then who may make a socket in that directory decides.
+// Before anything is sent to the process that listens, or read from it, Config.Authorize is asked about its
+// credentials, which are those it had when it began to listen; a nil Authorize takes the same user and root. On
+// systems that do not tell (see Credentials), a nil Authorize takes anybody: then who may make a socket in that
+// directory decides.
 //
-// Dial blocks only while the listener has more connections waiting than it has room for, and until ctx is done. That the
-// other end refuses this process shows later: Recv and Send then return ErrPeerGone. Any number of goroutines may dial.
+// Dial blocks only while the listener has more connections waiting than it has room for, and until ctx is done. That
+// the other end refuses this process shows later: Recv and Send then return ErrPeerGone. Any number of goroutines may
+// dial.
 //
 // Errors: that of ctx; fs.ErrNotExist; syscall.ECONNREFUSED if nobody listens there, or not on a socket;
 // syscall.EPROTOTYPE if the listener has the other socket type; syscall.ENAMETOOLONG; fs.ErrPermission if this
 // process may not connect, or if the listener is not to be trusted; what Config.Authorize returned. They say which.
 func Dial(ctx context.Context, path string, cfg *Config) (*Passer, error) {
-	p, err := dial(ctx, path, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("fastpass: dial %s: %w", path, err)
-	}
-	return p, nil
-}
-
-func dial(ctx context.Context, path string, cfg *Config) (*Passer, error) {
-	c, err := cfg.withDefaults(sys.SoftLimit())
+	c, err := cfg.withDefaults(sys.System.SoftLimit())
 	if err != nil {
 		return nil, err
 	}
+	conn, err := dial(ctx, path, &c)
+	if err != nil {
+		return nil, fmt.Errorf("fastpass: dial %s: %w", path, err)
+	}
+	return New(conn, cfg)
+}
+
+// dial returns a connection whose other end is authorized.
+func dial(ctx context.Context, path string, c *Config) (*net.UnixConn, error) {
 	if err := checkPath(path); err != nil {
 		return nil, err
 	}
@@ -52,7 +55,7 @@ func dial(ctx context.Context, path string, cfg *Config) (*Passer, error) {
 		conn.Close()
 		return nil, fmt.Errorf("the process that listens there is not authorized: %w", err)
 	}
-	return New(conn, cfg)
+	return conn, nil
 }
 
 // connect returns a connection to the socket at path. While the backlog is full Linux says EAGAIN at once instead of

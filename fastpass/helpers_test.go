@@ -103,11 +103,20 @@ func link(t testing.TB, a, b *Config) (*Passer, *Passer) {
 		soon(t, "both ends close", func() {
 			p.Close()
 			q.Close()
-			CloseFDs(fdsOf(p.Undelivered()))
-			CloseFDs(fdsOf(q.Undelivered()))
+			closeUndelivered(p)
+			closeUndelivered(q)
 		})
 	})
 	return p, q
+}
+
+// closeUndelivered closes what p gives back and was not only lent to it.
+func closeUndelivered(p *Passer) {
+	for _, d := range p.Undelivered() {
+		if !d.Keep {
+			unix.Close(d.FD)
+		}
+	}
 }
 
 func fdsOf(ds []Desc) []int {
@@ -247,7 +256,6 @@ type child struct {
 	lines chan string
 	ended chan struct{}
 	err   error
-	once  sync.Once
 }
 
 // startChild starts role with link as its descriptor 3, if there is one, and arg, as JSON, for childArg.
@@ -311,7 +319,7 @@ func (c *child) hear() string {
 			c.t.Fatalf("the child process has ended: %v", c.status())
 		}
 		return s
-	case <-time.After(3 * patience):
+	case <-time.After(patience):
 		c.t.Fatalf("the child process says nothing\n%s", leftGoroutines())
 		return ""
 	}
@@ -441,7 +449,7 @@ func linkTo(t testing.TB, role string, cfg *Config, spec childSpec, filesystem b
 func closeAfter(t testing.TB, p *Passer) {
 	t.Cleanup(func() {
 		soon(t, "Close returns", func() { p.Close() })
-		CloseFDs(fdsOf(p.Undelivered()))
+		closeUndelivered(p)
 	})
 }
 

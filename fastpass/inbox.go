@@ -35,6 +35,7 @@ type inbox struct {
 	over   atomic.Bool // nothing more comes
 
 	mu      sync.Mutex // held by who reads the socket or takes from the queue
+	one     [1]Desc    // what Recv receives into: a slice of its own would be allocated
 	queue   queue      // taken in, not acknowledged
 	target  []Desc     // where to store what comes while the queue is empty: a caller's own slice
 	got     int        // how many of target are filled
@@ -74,16 +75,21 @@ func (in *inbox) init(p *Passer) {
 	}
 }
 
-// recv is RecvBatch.
-func (in *inbox) recv(ds []Desc) (int, error) {
+// recv is RecvBatch, or Recv if one is not nil.
+func (in *inbox) recv(ds []Desc, one *Desc) (int, error) {
 	if !in.p.cfg.receives() {
 		return 0, errSendOnly
 	}
-	if len(ds) == 0 {
-		return 0, nil
-	}
 	for {
+		in.mu.Lock()
+		if one != nil {
+			ds = in.one[:]
+		}
 		n, err := in.take(ds)
+		if one != nil {
+			*one, in.one[0] = in.one[0], Desc{}
+		}
+		in.mu.Unlock()
 		if n > 0 || err != nil && err != errWait {
 			return n, err
 		}
@@ -108,10 +114,8 @@ func (in *inbox) mayTake() bool {
 }
 
 // take moves descriptors to ds, acknowledged. If there are none it returns an error if there is a reason, and 0, nil
-// if it is to be called again: after the pump has brought some, unless the callers read themselves.
+// if it is to be called again: after the pump has brought some, unless the callers read themselves. The caller holds mu.
 func (in *inbox) take(ds []Desc) (int, error) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
 	in.room.asked = true
 	n, direct := 0, false
 	switch cut := in.cut.Load(); {

@@ -18,8 +18,8 @@ import (
 	"example.com/fdpass/internal/sys"
 )
 
-// Listener accepts links on a socket in the filesystem, or on an abstract name. All its methods may be called from any
-// number of goroutines.
+// Listener accepts links on a socket in the filesystem, or on an abstract name. All its methods may be called from
+// any number of goroutines.
 type Listener struct {
 	cfg  Config // as it was given: each link makes its own defaults
 	ln   *net.UnixListener
@@ -38,38 +38,28 @@ type Listener struct {
 // another process takes to replace a dead socket in the same place.
 //
 // The socket has mode 0600 from its first moment, whatever the umask, and from the moment at which path exists
-// somebody listens there. To let other users in, chmod it (or make the path in a directory that only they can enter) and
-// set Config.Authorize.
+// somebody listens there. To let other users in, chmod it (or make the path in a directory that only they can enter)
+// and set Config.Authorize.
 //
-// Listen never replaces anything but a socket of this process's own user on which nobody listens any more, as a process that
-// was killed leaves it. A socket that is alive, of whatever type, and one of another user stay as they are, and so does
-// everything that is no socket, symbolic links included. Of several processes that call Listen at once for the same
-// path exactly one succeeds.
+// Listen never replaces anything but a socket of this process's own user on which nobody listens any more, as a
+// process that was killed leaves it. A socket that is alive, of whatever type, and one of another user stay as they
+// are, and so does everything that is no socket, symbolic links included. Of several processes that call Listen at
+// once for the same path exactly one succeeds.
 //
 // On Linux a path that begins with "@" is an abstract name: nothing is made in the filesystem, it ends with the
-// process, and there is no mode: every process in the same network namespace can connect, so that Authorize
-// alone decides.
+// process, and there is no mode: every process in the same network namespace can connect, so that Authorize alone
+// decides.
 //
-// The socket is made in a directory of mode 0700 beside path, and moved from there: lists of sockets, such as
-// that of ss(8), show it under the name that it was made with, .fastpass-<number>/<name>.
+// The socket is made in a directory of mode 0700 beside path, and moved from there: lists of sockets, such as that of
+// ss(8), show it under the name that it was made with, .fastpass-<number>/<name>. A process that is killed at that moment
+// leaves the directory behind.
 //
 // Errors: syscall.EADDRINUSE if the socket is in use; fs.ErrPermission if it is another user's, or this process may
 // not write in the directory; fs.ErrExist if there is something else than a socket; syscall.ENAMETOOLONG if the path
 // does not fit into a socket address. They say which.
 func Listen(path string, cfg *Config) (*Listener, error) {
-	l, err := listen(path, cfg)
+	c, err := cfg.withDefaults(sys.System.SoftLimit())
 	if err != nil {
-		return nil, fmt.Errorf("fastpass: listen %s: %w", path, err)
-	}
-	return l, nil
-}
-
-func listen(path string, cfg *Config) (*Listener, error) {
-	c, err := cfg.withDefaults(sys.SoftLimit())
-	if err != nil {
-		return nil, err
-	}
-	if err := checkPath(path); err != nil {
 		return nil, err
 	}
 	l := &Listener{
@@ -80,30 +70,40 @@ func listen(path string, cfg *Config) (*Listener, error) {
 	if cfg != nil {
 		l.cfg = *cfg
 	}
+	if err := l.listen(path); err != nil {
+		return nil, fmt.Errorf("fastpass: listen %s: %w", path, err)
+	}
+	return l, nil
+}
+
+func (l *Listener) listen(path string) (err error) {
+	if err := checkPath(path); err != nil {
+		return err
+	}
 	if isAbstract(path) {
 		l.ln, err = listenAbstract(&l.addr)
-		return l, err
+		return err
 	}
 	// The caller may change the working directory before Close looks for the file again.
 	if l.path, err = filepath.Abs(path); err != nil {
-		return nil, err
+		return err
 	}
-	l.ln, l.file, err = listenFile(path, c.network())
-	return l, err
+	l.ln, l.file, err = listenFile(path, l.addr.Net)
+	return err
 }
 
 // Accept waits for the next process that connects and may take part, and returns the link with it. It does not wait
-// for the peer to say anything: one that connects and stays silent holds nobody up, and shows only in
-// the link's own methods. The Passer is the caller's, and lives on when the Listener is closed.
+// for the peer to say anything: one that connects and stays silent holds nobody up, and shows only in the link's own
+// methods. The Passer is the caller's, and lives on when the Listener is closed.
 //
-// Before anything is read from the peer, or sent to it, Config.Authorize is asked about its credentials, which
-// are those it had when it connected; a nil Authorize takes the same user and root. One that is refused is closed and
-// counted, see Refused; Accept goes on to the next. On systems that do not tell (see Credentials) a nil
-// Authorize takes everybody, so that the mode of the socket, 0600 as Listen makes it, decides.
+// Before anything is read from the peer, or sent to it, Config.Authorize is asked about its credentials, which are
+// those it had when it connected; a nil Authorize takes the same user and root. One that is refused is closed and
+// counted, see Refused; Accept goes on to the next. On systems that do not tell (see Credentials) a nil Authorize
+// takes everybody, so that the mode of the socket, 0600 as Listen makes it, decides.
 //
 // It blocks until ctx is done or the listener is closed. While this process has no descriptor left, or the system no
-// memory, it waits with growing pauses and leaves the clients in the backlog. Several goroutines may call it: each link goes
-// to one of them, and while one is in Authorize the others accept.
+// memory, it waits with growing pauses and leaves the clients in the backlog. Several goroutines may call it: each
+// link goes to one of them, and while one is in Authorize the others accept.
 //
 // Errors: that of ctx; net.ErrClosed; those of accept(2) that are not of one connection only.
 func (l *Listener) Accept(ctx context.Context) (*Passer, error) {
@@ -126,8 +126,8 @@ func (l *Listener) Accept(ctx context.Context) (*Passer, error) {
 	}
 }
 
-// accept returns the next connection. One caller at a time waits in the kernel, as there is only one deadline with which
-// to call it back; the others wait for their turn.
+// accept returns the next connection. One caller at a time waits in the kernel, as there is only one deadline with
+// which to call it back; the others wait for their turn.
 func (l *Listener) accept(ctx context.Context) (*net.UnixConn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -182,9 +182,9 @@ func isShortage(err error) bool {
 	return false
 }
 
-// Close stops listening and removes the socket file, unless somebody has put another file in its place.
-// Calls of Accept return net.ErrClosed, and processes that have connected but were not accepted see the end
-// of the connection; links that were accepted are not touched. It does not block. Closing twice returns net.ErrClosed.
+// Close stops listening and removes the socket file, unless somebody has put another file in its place. Calls of
+// Accept return net.ErrClosed, and processes that have connected but were not accepted see the end of the connection;
+// links that were accepted are not touched. It does not block. Closing twice returns net.ErrClosed.
 func (l *Listener) Close() error {
 	err := net.ErrClosed
 	l.closed.Do(func() {

@@ -16,7 +16,7 @@ import (
 // which makes it a Passer with New (or Inherit, if it came through Spawn). The caller closes the file when it
 // is handed over. It does not block.
 func Pair(cfg *Config) (*Passer, *os.File, error) {
-	c, err := cfg.withDefaults(sys.SoftLimit())
+	c, err := cfg.withDefaults(sys.System.SoftLimit())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -75,7 +75,7 @@ func New(c *net.UnixConn, cfg *Config) (*Passer, error) {
 
 // newPasser looks at c and puts a link over it together.
 func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
-	full, err := cfg.withDefaults(sys.SoftLimit())
+	full, err := cfg.withDefaults(sys.System.SoftLimit())
 	if err != nil {
 		return nil, err
 	}
@@ -214,14 +214,19 @@ func (p *Passer) Flush() error {
 //
 // Errors: io.EOF after an orderly end, ErrPeerGone if the peer died, ErrProtocol, net.ErrClosed, os.ErrDeadlineExceeded.
 func (p *Passer) Recv() (Desc, error) {
-	var ds [1]Desc
-	_, err := p.in.recv(ds[:])
-	return ds[0], err
+	var d Desc
+	_, err := p.in.recv(nil, &d)
+	return d, err
 }
 
 // RecvBatch is Recv for many: it waits for at least one, and stores what has come, at most len(ds), in the first n
 // of ds. Payloads are appended to ds[i].Payload[:0].
-func (p *Passer) RecvBatch(ds []Desc) (n int, err error) { return p.in.recv(ds) }
+func (p *Passer) RecvBatch(ds []Desc) (n int, err error) {
+	if len(ds) == 0 {
+		return 0, nil
+	}
+	return p.in.recv(ds, nil)
+}
 
 // SetDeadline sets the deadline of Send, SendBatch, Recv and RecvBatch, also of calls that wait already; a zero
 // time means none. After it they fail with os.ErrDeadlineExceeded.

@@ -37,6 +37,7 @@ type Pool struct {
 	choice   []Worker  // those that have room
 	chosen   []*member // the same ones
 	touched  []*member // those to be flushed
+	scratch  [64]Desc  // entries of the backlog on their way out
 	joined   uint64    // how many workers ever joined
 	placed   uint64
 	back     uint64 // taken back from workers
@@ -206,13 +207,14 @@ func (p *Pool) gather() {
 
 // drain places what waits in the backlog, oldest first. The caller holds mu.
 func (p *Pool) drain() {
-	var ds [64]Desc
+	ds := p.scratch[:]
 	for p.backlog.len() > 0 && !p.ended {
 		k := min(len(ds), p.backlog.len())
 		for i := range k {
 			ds[i] = p.backlog.at(i).desc()
 		}
 		n, err := p.place(ds[:k])
+		clear(ds[:k])
 		p.backlog.drop(n)
 		if n == 0 || err != nil {
 			break

@@ -3,6 +3,8 @@
 package fastpass
 
 import (
+	"math"
+	"runtime"
 	"time"
 
 	"example.com/fdpass/internal/sys"
@@ -18,6 +20,8 @@ const (
 	// probeFor is how long the result of a probe counts. Others, too, open descriptors meanwhile.
 	probeFor = 10 * time.Millisecond
 
+	maxCPU = 1 << 10
+
 	minPause = time.Millisecond
 	maxPause = 50 * time.Millisecond
 )
@@ -25,14 +29,15 @@ const (
 // room estimates how many more descriptors this process can take in. The probe is a system call or two, so its result is
 // used until a quarter of it is taken or it is old.
 type room struct {
-	kernel sys.Kernel
-	source int  // any open descriptor
-	asked  bool // the application has called Recv
-	free   int  // at the last probe
-	used   int  // of them, since
-	at     time.Time
-	hold   time.Time     // no room before: descriptors were lost although the probe saw room
-	pause  time.Duration // how long to wait before trying again
+	kernel  sys.Kernel
+	source  int  // any open descriptor
+	asked   bool // the application has called Recv
+	free    int  // at the last probe
+	used    int  // of them, since
+	ceiling int  // the limit then
+	at      time.Time
+	hold    time.Time     // no room before: descriptors were lost although the probe saw room
+	pause   time.Duration // how long to wait before trying again
 }
 
 // limit is how many descriptors may come at most, room or not.
@@ -55,10 +60,23 @@ func (r *room) left() int {
 	return min(r.limit(), r.free-r.used)
 }
 
-// took notes that n descriptors came in.
-func (r *room) took(n int) {
-	r.used += n
-	r.pause = 0
+// certain is how many descriptors there is surely room for now, if not more than want. Since the probe others may have
+// opened some, but no faster than the processors can. After a shortage nothing is certain until something has come in.
+func (r *room) certain(want int) int {
+	if r.pause > 0 {
+		return 0
+	}
+	const fastest = 50 * time.Nanosecond // what installing one takes, at the least
+	ceiling := r.kernel.SoftLimit()
+	if r.free > 0 && ceiling == r.ceiling {
+		others := int(min(time.Since(r.at)/fastest, math.MaxInt32/maxCPU)) * min(runtime.NumCPU(), maxCPU)
+		if left := r.free - r.used - others; left >= want {
+			return left
+		}
+	}
+	r.free, r.used, r.at = r.kernel.FreeSlots(r.source, want), 0, time.Now()
+	r.ceiling = ceiling
+	return r.free
 }
 
 // short notes that descriptors were lost for want of room.

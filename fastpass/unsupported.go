@@ -104,6 +104,9 @@ func (*Listener) Close() error { return errors.ErrUnsupported }
 // Addr returns nothing.
 func (*Listener) Addr() net.Addr { return &net.UnixAddr{} }
 
+// Refused returns 0.
+func (*Listener) Refused() uint64 { return 0 }
+
 // Pool spreads descriptors over workers.
 type Pool struct{}
 

@@ -32,6 +32,9 @@ type Kernel interface {
 	// goroutines and threads.
 	FreeSlots(source, want int) int
 
+	// SoftLimit is the number of descriptors that this process may have open (RLIMIT_NOFILE).
+	SoftLimit() int
+
 	// CloseRange closes the descriptors lo to hi.
 	CloseRange(lo, hi int)
 }

@@ -24,8 +24,8 @@ func probeByDup(source, want int) int {
 	return n
 }
 
-// SoftLimit is the number of descriptors that this process may have open (RLIMIT_NOFILE).
-func SoftLimit() int {
+// SoftLimit implements Kernel.
+func (system) SoftLimit() int {
 	var r unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) != nil {
 		return 256

@@ -37,7 +37,7 @@ func openDescriptors(fd int) int {
 // that difference is too small, even negative, although low numbers may be free: then trying tells.
 func (system) FreeSlots(source, want int) int {
 	if fd := procFD(); fd >= 0 {
-		if free := SoftLimit() - openDescriptors(fd); free > 0 {
+		if free := System.SoftLimit() - openDescriptors(fd); free > 0 {
 			return free
 		}
 		want = min(want, 8)
