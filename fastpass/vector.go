@@ -8,7 +8,6 @@ import (
 	"example.com/fdpass/cmsgpool"
 	"example.com/fdpass/internal/sys"
 	"example.com/fdpass/internal/wire"
-	"example.com/fdpass/ring"
 )
 
 // vector is a sys.Vector with its buffers. One is needed only for the length of a system call, so all links of the
@@ -23,10 +22,13 @@ type vector struct {
 	home    *vectorPool
 }
 
-// vectorPool is the free list of the vectors of one shape. It survives garbage collection, unlike a sync.Pool.
+// vectorPool is the free list of the vectors of one shape. It survives garbage collection, unlike a sync.Pool, and has a
+// lock, unlike a ring, which may look empty while another goroutine is in the middle of a call: a vector is too large to
+// be made because of that.
 type vectorPool struct {
-	free           *ring.MPMC[*vector]
 	messages, body int
+	mu             sync.Mutex
+	free           []*vector
 }
 
 // vectorsKept is how many idle vectors of one shape are kept: as many as can be in system calls at once on a machine of
@@ -47,16 +49,21 @@ func vectorsOf(messages, body int) *vectorPool {
 	shape := [2]int{messages, body}
 	p := vectorPools[shape]
 	if p == nil {
-		p = &vectorPool{ring.NewMPMC[*vector](vectorsKept), messages, body}
+		p = &vectorPool{messages: messages, body: body, free: make([]*vector, 0, vectorsKept)}
 		vectorPools[shape] = p
 	}
 	return p
 }
 
 func (p *vectorPool) get() *vector {
-	if v, ok := p.free.Pop(); ok {
+	p.mu.Lock()
+	if n := len(p.free); n > 0 {
+		v := p.free[n-1]
+		p.free = p.free[:n-1]
+		p.mu.Unlock()
 		return v
 	}
+	p.mu.Unlock()
 	size := wire.HeaderSize + p.body
 	slab := make([]byte, p.messages*size)
 	v := &vector{
@@ -76,9 +83,14 @@ func (p *vectorPool) get() *vector {
 }
 
 func (v *vector) put() {
-	if v.home.free.Push(v) {
+	p := v.home
+	p.mu.Lock()
+	if len(p.free) < cap(p.free) {
+		p.free = append(p.free, v)
+		p.mu.Unlock()
 		return
 	}
+	p.mu.Unlock()
 	for _, b := range v.control {
 		controlBuffers.Put(b)
 	}
