@@ -208,7 +208,9 @@ func (w *ackWriter) write(a flow.Ack) syscall.Errno {
 		w.n += wire.ResendSize
 	}
 	h.Put(w.buf[:])
-	if w.p.raw.Control(w.call) != nil {
+	w.p.byeMu.Lock()
+	defer w.p.byeMu.Unlock()
+	if w.p.saidBye || w.p.raw.Control(w.call) != nil {
 		return syscall.EPIPE
 	}
 	return w.errno

@@ -28,7 +28,8 @@ type outbox struct {
 	window    *ring.Window[entry]
 	room      ring.Event             // for those who wait until the window has room, or is empty
 	roomReady func() bool            // hasRoom, bound once
-	released  atomic.Pointer[func()] // what else to call then: a pool's
+	roomy     atomic.Pointer[func()] // what else to call then: a pool's
+	open      atomic.Bool            // the peer is there: it has said HELLO
 	write     deadline
 
 	closing  atomic.Bool // nothing more is queued
@@ -73,6 +74,7 @@ func (o *outbox) init(p *Passer) {
 	o.control, o.roomReady = o.sendVector, o.hasRoom
 	if p.cfg.Protocol == Bare {
 		o.flow.Open(math.MaxInt32)
+		o.open.Store(true)
 	}
 }
 
@@ -186,11 +188,12 @@ func (o *outbox) answer() {
 
 // turn is one round of the flusher.
 func (o *outbox) turn() {
+	over := o.p.over.Load() // before the mail: what is over has put its last mail there
 	o.readMail()
 	if o.ended {
 		return
 	}
-	if o.p.over.Load() {
+	if over {
 		o.finish()
 		return
 	}
@@ -371,8 +374,13 @@ func (o *outbox) releaseTo(from, to uint64) {
 		o.callBack(from, to)
 	}
 	o.window.Release(to)
+	o.notify()
+}
+
+// notify tells those who wait that there is room.
+func (o *outbox) notify() {
 	o.room.Notify()
-	if f := o.released.Load(); f != nil {
+	if f := o.roomy.Load(); f != nil {
 		(*f)()
 	}
 }
@@ -434,6 +442,8 @@ func (o *outbox) readMail() {
 	if hello != nil {
 		o.batch, o.body = min(o.batch, batch), min(o.body, hello.MaxBody)
 		o.flow.Open(hello.Credit)
+		o.open.Store(true)
+		o.notify()
 	}
 	if !acked {
 		return

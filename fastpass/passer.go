@@ -37,6 +37,9 @@ type Passer struct {
 
 	writable func(fd uintptr) bool // for waiting with raw.Write
 
+	byeMu   sync.Mutex // held while BYE or an acknowledgement is sent
+	saidBye bool       // the peer looks at no acknowledgement any more
+
 	out  outbox
 	in   inbox
 	tail tail
@@ -357,6 +360,9 @@ func (p *Passer) fence() {
 		p.in.wakeReader()
 		return
 	}
+	p.byeMu.Lock()
+	defer p.byeMu.Unlock()
+	p.saidBye = true
 	if p.writeFrame(byeFrame[:]) == syscall.EAGAIN {
 		p.raw.Control(func(fd uintptr) { p.kernel.RaiseSendBuffer(int(fd)) })
 		p.unsaid.Store(p.writeFrame(byeFrame[:]) == syscall.EAGAIN)

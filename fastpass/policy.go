@@ -6,7 +6,7 @@ import "example.com/fdpass/internal/sys"
 type Policy interface {
 	// Pick returns the index in workers, which is never empty, of the one that d goes to. It is called with the
 	// pool locked, once for each descriptor: it must be quick and must not call the pool. Number counts the
-	// descriptors that the pool has placed. The slice is valid during the call.
+	// descriptors that the pool has placed. The slice is valid during the call. Pick may set d.Tag, which travels.
 	Pick(d *Desc, number uint64, workers []Worker) int
 }
 

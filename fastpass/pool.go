@@ -71,7 +71,8 @@ func NewPool(cfg *PoolConfig) (*Pool, error) {
 }
 
 // Add makes w a worker of the pool, until its link ends. The pool owns w from then on, and closes it in Shutdown; who
-// wants the worker to leave calls w.Shutdown, or has the worker close its end. What waits in the pool goes to w at once.
+// wants the worker to leave calls w.Shutdown, or has the worker close its end. Descriptors, first what waits in the pool, go to
+// w as soon as it has said HELLO: a process that is still starting keeps nobody waiting.
 func (p *Pool) Add(w *Passer) error {
 	if !w.cfg.sends() {
 		return errReceiveOnly
@@ -90,8 +91,8 @@ func (p *Pool) Add(w *Passer) error {
 	p.members = append(p.members, m)
 	p.watched.Add(1)
 	p.mu.Unlock()
-	released := p.nudge
-	w.out.released.Store(&released)
+	roomy := p.nudge
+	w.out.roomy.Store(&roomy)
 	go p.watch(m)
 	p.poke()
 	return nil
@@ -192,13 +193,13 @@ func (p *Pool) place(ds []Desc) (n int, err error) {
 	return n, nil
 }
 
-// gather lists the workers that have room.
+// gather lists the workers that have room, without those that are still starting.
 func (p *Pool) gather() {
 	p.choice, p.chosen = p.choice[:0], p.chosen[:0]
 	for _, m := range p.members {
 		o := &m.p.out
 		n := o.window.Len()
-		if n < o.window.Cap() && o.refusal() == nil {
+		if o.open.Load() && n < o.window.Cap() && o.refusal() == nil {
 			p.choice = append(p.choice, Worker{ID: m.id, InFlight: n, Passed: m.passed, Passer: m.p})
 			p.chosen = append(p.chosen, m)
 		}
@@ -238,7 +239,7 @@ func (p *Pool) flushUnlock() {
 	}
 }
 
-// nudge is called when a worker has released entries.
+// nudge is called when a worker has room again, or for the first time.
 func (p *Pool) nudge() {
 	if p.waiting.Load() > 0 || p.closed.Load() {
 		p.poke()
@@ -385,5 +386,11 @@ func (p *Pool) Undelivered() []Desc {
 func (p *Pool) Stats() PoolStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return PoolStats{Workers: len(p.members), Waiting: p.backlog.len(), Placed: p.placed, Redelivered: p.back}
+	ready := 0
+	for _, m := range p.members {
+		if m.p.out.open.Load() {
+			ready++
+		}
+	}
+	return PoolStats{Workers: len(p.members), Ready: ready, Waiting: p.backlog.len(), Placed: p.placed, Redelivered: p.back}
 }

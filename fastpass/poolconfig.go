@@ -33,6 +33,7 @@ const defaultBacklog = 1024
 // PoolStats are counts since the pool was made.
 type PoolStats struct {
 	Workers     int    // now
+	Ready       int    // of them, those that have said HELLO
 	Waiting     int    // descriptors in the backlog now
 	Placed      uint64 // descriptors given to workers, those redelivered more than once
 	Redelivered uint64 // descriptors taken back from workers
