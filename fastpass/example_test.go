@@ -4,6 +4,7 @@ package fastpass_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -11,6 +12,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
+	"sync"
+	"syscall"
 
 	"example.com/fdpass/fastpass"
 )
@@ -48,6 +52,39 @@ func Example_worker() {
 	if err != io.EOF {
 		log.Fatal(err)
 	}
+}
+
+// A worker that drains, when it gets SIGTERM, without dropping a request. The link is closed first: what has been taken is
+// still served, and the front gives the rest to others. http.Server.Shutdown is no help before that is done, as it
+// drops connections from which no request has been read.
+func ExamplePasser_NetListener() {
+	front, err := fastpass.Inherit(&fastpass.Config{Direction: fastpass.RecvOnly})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ln := front.NetListener()
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	go func() {
+		<-term
+		ln.Close()
+	}()
+
+	var open sync.WaitGroup // the connections being served
+	srv := &http.Server{ConnState: func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			open.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			open.Done()
+		}
+	}}
+	err = srv.Serve(ln) // returns when everything that was taken has been handed out
+	if err != io.EOF && !errors.Is(err, net.ErrClosed) {
+		log.Fatal(err)
+	}
+	srv.SetKeepAlivesEnabled(false)
+	open.Wait()
 }
 
 // Both ends of a link in one process, to see what happens to a descriptor.

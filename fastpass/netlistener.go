@@ -23,7 +23,8 @@ type netListener struct {
 //
 // Accept takes descriptors a few at a time, acknowledged together. It returns what Recv does when the link ends: io.EOF
 // in order, ErrPeerGone if the peer died. Close closes the link, in order: what has been acknowledged is still handed out by
-// Accept, before it fails with net.ErrClosed, and all the rest remains the peer's. Recv should not be called beside it.
+// Accept, before it fails with net.ErrClosed, and all the rest remains the peer's. The example shows how a server drains
+// that way. Recv should not be called beside it.
 func (p *Passer) NetListener() net.Listener { return &netListener{p: p} }
 
 // Accept returns the next connection.

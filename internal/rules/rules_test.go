@@ -114,6 +114,25 @@ func TestNothingElseStandsAtTheTop(t *testing.T) {
 	}
 }
 
+func TestTheReadmeShowsTheExamples(t *testing.T) {
+	readme, err := os.ReadFile(root + "/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples, err := os.ReadFile(root + "/fastpass/example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"Example_front", "Example_worker"} {
+		_, body, _ := strings.Cut(string(examples), "func "+name+"() {\n")
+		body, _, ok := strings.Cut(body, "\n}\n")
+		body = strings.ReplaceAll(body, "\n\t", "\n")[1:]
+		if !ok || !strings.Contains(string(readme), "```go\n"+body+"\n```\n") {
+			t.Errorf("README.md does not show the body of %s:\n%s", name, body)
+		}
+	}
+}
+
 func TestTheModuleHasOnlyItsThreeDependencies(t *testing.T) {
 	b, err := os.ReadFile(root + "/go.mod")
 	if err != nil {
