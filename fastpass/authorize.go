@@ -42,8 +42,9 @@ func credentialsOf(conn *net.UnixConn) (peer Credentials, err error) {
 	if err != nil {
 		return peer, err
 	}
-	if cerr := raw.Control(func(fd uintptr) { peer, err = sys.PeerCredentials(int(fd)) }); cerr != nil {
+	var c sys.Credentials
+	if cerr := raw.Control(func(fd uintptr) { c, err = sys.PeerCredentials(int(fd)) }); cerr != nil {
 		return peer, cerr
 	}
-	return peer, err
+	return Credentials(c), err
 }

@@ -87,12 +87,9 @@ func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
 		return nil, fmt.Errorf("fastpass: %w", err)
 	}
 	var socket, kind int
-	var peer Credentials
 	if cerr := raw.Control(func(fd uintptr) {
 		socket = int(fd)
-		if kind, err = sys.SocketType(socket); err == nil {
-			peer, _ = sys.PeerCredentials(socket)
-		}
+		kind, err = sys.SocketType(socket)
 	}); cerr != nil {
 		return nil, fmt.Errorf("fastpass: %w", cerr)
 	}
@@ -104,7 +101,7 @@ func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
 	}
 	c.SetDeadline(time.Time{})
 	p := assemble(sys.System, c, raw, socket, kind == unix.SOCK_STREAM, full)
-	p.peer = peer
+	p.peer, _ = credentialsOf(c) // -1 where they are not to be had
 	return p, nil
 }
 
