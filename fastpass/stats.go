@@ -3,8 +3,6 @@ package fastpass
 import (
 	"math/bits"
 	"sync/atomic"
-
-	"example.com/fdpass/internal/sys"
 )
 
 // Credentials are those of the process at the other end of a link, as they were when it connected or made the pair.
