@@ -163,8 +163,8 @@ func CheckRecords(body []byte, count, maxPayload int) error {
 	rest := len(body) - count*RecordSize
 	for i := range count {
 		_, n, flags := Record(body[i*RecordSize:])
-		if n > maxPayload {
-			return fmt.Errorf("a payload of %d bytes, over the limit of %d", n, maxPayload)
+		if n < 0 || n > maxPayload { // negative: over the limit, where int has 32 bits
+			return fmt.Errorf("a payload of %d bytes, over the limit of %d", uint32(n), maxPayload)
 		}
 		if flags&^RecordShared != 0 {
 			return fmt.Errorf("a record with unknown flags %#x", flags)
