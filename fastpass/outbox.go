@@ -108,8 +108,12 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 
 // hasRoom reports whether a sender need not wait (any longer).
 func (o *outbox) hasRoom() bool {
-	return o.window.Len() < o.window.Cap() || o.write.passed() || o.closing.Load() || o.p.ending.Load() != nil
+	return o.hasMuchRoom() || o.write.passed() || o.closing.Load() || o.p.ending.Load() != nil
 }
+
+// hasMuchRoom reports whether an eighth of the window is free. Who found it full waits for that much: woken for each slot, a
+// sender would fill it and park again, which costs as much as sending.
+func (o *outbox) hasMuchRoom() bool { return o.window.Len() <= o.window.Cap()-max(1, o.window.Cap()/8) }
 
 // good returns how many of the first of ds can be queued, and what is wrong with the next one.
 func (o *outbox) good(ds []Desc) (n int, err error) {
@@ -379,7 +383,9 @@ func (o *outbox) releaseTo(from, to uint64) {
 
 // notify tells those who wait that there is room.
 func (o *outbox) notify() {
-	o.room.Notify()
+	if o.hasMuchRoom() {
+		o.room.Notify()
+	}
 	if f := o.roomy.Load(); f != nil {
 		(*f)()
 	}

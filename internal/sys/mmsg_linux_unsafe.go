@@ -39,28 +39,27 @@ func (v *Vector) Set(i int, data, control []byte) {
 }
 
 func (v *Vector) send(fd, n int) (int, syscall.Errno) {
-	for {
-		// The vector is reachable from the caller, and the headers, the iovecs and the buffers from it.
-		sent, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&v.hdrs[0])),
-			uintptr(n), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
-		if errno == 0 {
-			return int(sent), 0
-		}
-		if errno != unix.EINTR {
-			return 0, errno
-		}
-	}
+	return v.call(unix.SYS_SENDMMSG, fd, n, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 }
 
 func (v *Vector) recv(fd, n, flags int) (int, syscall.Errno) {
+	return v.call(unix.SYS_RECVMMSG, fd, n, flags|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+}
+
+// call makes a system call that never blocks. With one message it takes less time than telling the scheduler of it; with
+// many, the scheduler may want the processor for others meanwhile.
+func (v *Vector) call(trap uintptr, fd, n, flags int) (int, syscall.Errno) {
 	for {
-		got, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&v.hdrs[0])),
-			uintptr(n), uintptr(flags|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC), 0, 0)
-		if errno == 0 {
-			return int(got), 0
+		var done uintptr
+		var errno syscall.Errno
+		// The vector is reachable from the caller, and the headers, the iovecs and the buffers from it.
+		if n == 1 {
+			done, _, errno = unix.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&v.hdrs[0])), 1, uintptr(flags), 0, 0)
+		} else {
+			done, _, errno = unix.Syscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&v.hdrs[0])), uintptr(n), uintptr(flags), 0, 0)
 		}
 		if errno != unix.EINTR {
-			return 0, errno
+			return max(0, int(done)), errno // -1 with an error
 		}
 	}
 }
@@ -91,4 +90,18 @@ func (v *Vector) Deliver(i, bytes, control, flags int) {
 func acceptNonblock(fd int) (int, syscall.Errno) {
 	n, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 	return int(n), errno
+}
+
+// Write implements Kernel. A frame of a few bytes takes less time than telling the scheduler of a system call.
+func (system) Write(fd int, b []byte) (int, syscall.Errno) {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))),
+			uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		if errno == 0 {
+			return int(n), 0
+		}
+		if errno != unix.EINTR {
+			return 0, errno
+		}
+	}
 }

@@ -105,3 +105,16 @@ func acceptNonblock(fd int) (int, syscall.Errno) {
 	}
 	return n, 0
 }
+
+// Write implements Kernel.
+func (system) Write(fd int, b []byte) (int, syscall.Errno) {
+	for {
+		n, err := syscall.SendmsgN(fd, b, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		if err == nil {
+			return n, 0
+		}
+		if err != syscall.EINTR {
+			return 0, errnoOf(err)
+		}
+	}
+}

@@ -35,19 +35,6 @@ func Socketpair(sotype int) (fds [2]int, err error) {
 // ShutdownRead implements Kernel.
 func (system) ShutdownRead(fd int) { unix.Shutdown(fd, unix.SHUT_RD) }
 
-// Write implements Kernel.
-func (system) Write(fd int, b []byte) (int, syscall.Errno) {
-	for {
-		n, err := syscall.SendmsgN(fd, b, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		if err == nil {
-			return n, 0
-		}
-		if err != syscall.EINTR {
-			return 0, errnoOf(err)
-		}
-	}
-}
-
 // Accept takes one connection from the listening socket fd: non-blocking and close-on-exec, without its address.
 func Accept(fd int) (int, syscall.Errno) {
 	for {
