@@ -33,7 +33,7 @@ func (in *inbox) takeMessage(data []byte) {
 	}
 	switch {
 	case len(data) == 0 && len(in.fds) == 0:
-		in.hangUp()
+		in.nothing()
 	case in.over.Load() || !in.p.cfg.receives():
 		if len(in.fds) > 0 && !in.over.Load() {
 			in.stop(ending{err: protocolError("%d descriptors to an end that only sends (Config.Direction)", len(in.fds))})

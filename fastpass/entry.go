@@ -1,6 +1,12 @@
+//go:build unix
+
 package fastpass
 
-import "github.com/valyala/bytebufferpool"
+import (
+	"example.com/fdpass/internal/sys"
+
+	"github.com/valyala/bytebufferpool"
+)
 
 // entry is a descriptor in the window of a sender, or in the queue of a receiver.
 type entry struct {
@@ -48,6 +54,7 @@ func (e *entry) desc() Desc {
 
 // queue is a FIFO of entries that grows to what it once held, and stays.
 type queue struct {
+	kernel  sys.Kernel
 	ring    []entry // its length is a power of two, or 0
 	head, n int
 }
@@ -92,4 +99,16 @@ func (q *queue) prepend(ds []Desc) {
 	for i := range ds {
 		q.at(i).set(&ds[i])
 	}
+}
+
+// close closes and removes everything that is queued.
+func (q *queue) close() {
+	c := sys.Closer{Kernel: q.kernel}
+	for i := range q.n {
+		if fd := q.at(i).fd; fd >= 0 {
+			c.Add(int(fd))
+		}
+	}
+	c.Flush()
+	q.drop(q.n)
 }

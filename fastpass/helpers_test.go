@@ -266,7 +266,8 @@ func startChild(t testing.TB, role string, link *os.File, arg any) *child {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "FDPASS_TEST_ROLE="+role, "FDPASS_TEST_ARG="+string(js))
+	cmd.Env = append(os.Environ(), "FDPASS_TEST_ROLE="+role, "FDPASS_TEST_ARG="+string(js),
+		"GORACE=atexit_sleep_ms=0") // otherwise each ends a second late under -race
 	cmd.Stderr = os.Stderr
 	if link != nil {
 		cmd.ExtraFiles = []*os.File{link}

@@ -24,19 +24,20 @@ import (
 // is the caller of Recv, straight into its own slice; otherwise it is the pump, a goroutine of the link's own, since
 // what the peer acknowledges must be read although nobody calls Recv.
 type inbox struct {
-	p      *Passer
-	direct atomic.Bool // callers of Recv read the socket; there is no pump (any more)
-	read   deadline
-	some   ring.Event  // for callers of Recv while the pump reads
-	ready  func() bool // mayTake, bound once
-	space  ring.Event  // for the pump of a Bare link, which has nothing else to hold the peer back
-	queued atomic.Int32
-	cut    atomic.Bool // the peer hears no acknowledgements any more
-	over   atomic.Bool // nothing more comes
+	p       *Passer
+	direct  atomic.Bool // callers of Recv read the socket; there is no pump (any more)
+	read    deadline
+	some    ring.Event  // for callers of Recv while the pump reads
+	ready   func() bool // mayTake, bound once
+	space   ring.Event  // for the pump of a Bare link, which has nothing else to hold the peer back
+	queued  atomic.Int32
+	blocked atomic.Int32 // callers of Recv that wait for the socket to take an acknowledgement
+	cut     atomic.Bool  // the peer hears no acknowledgements any more
+	over    atomic.Bool  // nothing more comes
 
 	mu      sync.Mutex // held by who reads the socket or takes from the queue
 	one     [1]Desc    // what Recv receives into: a slice of its own would be allocated
-	queue   queue      // taken in, not acknowledged
+	queue   *queue     // taken in, not acknowledged
 	target  []Desc     // where to store what comes while the queue is empty: a caller's own slice
 	got     int        // how many of target are filled
 	flow    flow.Receiver
@@ -44,6 +45,7 @@ type inbox struct {
 	tick    *time.Timer // wakes the reader when there might be room again
 	heard   bool        // HELLO has come
 	bye     bool        // BYE has come
+	ended   bool        // the kernel says that nothing more comes
 	reset   bool        // ECONNRESET has come: SEQPACKET reports it before the rest of the data
 	orphan  bool        // the peer is dead: what came from it has no other owner
 	last    int         // descriptors in the last message
@@ -66,6 +68,7 @@ func (in *inbox) init(p *Passer) {
 	in.closer.Kernel = p.kernel
 	in.last = cmsgpool.MaxFDs
 	in.ready = in.mayTake
+	in.queue = &queue{kernel: p.kernel}
 	in.ack.init(p)
 	in.tryDirect = func(fd uintptr) bool { return in.spin(int(fd)) }
 	in.tryPump = func(fd uintptr) bool {
@@ -94,7 +97,9 @@ func (in *inbox) recv(ds []Desc, one *Desc) (int, error) {
 			return n, err
 		}
 		if err == errWait {
-			in.p.raw.Write(in.p.writable)
+			if err := in.waitWritable(); err != nil {
+				return 0, err
+			}
 		} else if !in.direct.Load() {
 			in.some.Wait(in.ready)
 		}
@@ -106,6 +111,17 @@ var (
 	errWait = errors.New("fastpass: the socket is full")
 	errCut  = errors.New("fastpass: the peer hears nothing")
 )
+
+// waitWritable waits until an acknowledgement might be sent, or until the read deadline.
+func (in *inbox) waitWritable() error {
+	in.blocked.Add(1) // announces to kick that there is somebody to wake
+	defer in.blocked.Add(-1)
+	if in.read.passed() {
+		return os.ErrDeadlineExceeded
+	}
+	in.p.waitWritable() // if it fails, so does the acknowledgement
+	return nil
+}
 
 // mayTake reports whether a caller of Recv need not wait for the pump (any longer).
 func (in *inbox) mayTake() bool {
@@ -189,14 +205,8 @@ func (in *inbox) dropFront(n int) {
 
 // dropQueue closes and removes everything that is queued.
 func (in *inbox) dropQueue() {
-	n := in.queue.len()
-	for i := range n {
-		if fd := in.queue.at(i).fd; fd >= 0 {
-			in.closer.Add(int(fd))
-		}
-	}
-	in.closer.Flush()
-	in.dropFront(n)
+	in.queue.close()
+	in.dropFront(0)
 }
 
 // discard closes what the application will not get any more.
@@ -208,6 +218,10 @@ func (in *inbox) discard() {
 		in.tick.Stop()
 	}
 	in.dropQueue()
+	in.fds = append(in.fds[:0], in.partial.fds...)
+	in.partial = partialFrame{}
+	in.closeFrom(0)
+	in.closer.Flush()
 }
 
 // readInto reads the socket until something has come into ds or the queue, or Recv has another reason to return, and
@@ -254,6 +268,12 @@ func (in *inbox) pumpSome() bool {
 		return true
 	}
 	in.p.finish()
+	in.mu.Lock()
+	if in.p.cfg.Protocol == Framed && !in.orphan {
+		in.cut.Store(true)
+		in.dropQueue() // what is not acknowledged by now belongs to the peer
+	}
+	in.mu.Unlock()
 	in.some.Notify()
 	return false
 }
@@ -283,6 +303,9 @@ func (in *inbox) wakeReader() { in.p.conn.SetReadDeadline(longAgo) }
 func (in *inbox) kick() {
 	if in.direct.Load() {
 		in.wakeReader()
+	}
+	if in.blocked.Load() > 0 {
+		in.p.conn.SetWriteDeadline(longAgo)
 	}
 	in.some.Notify()
 }
@@ -332,10 +355,9 @@ func (in *inbox) fillPackets(fd int) bool {
 	for i := range n {
 		data, control := v.received(i)
 		in.gather(control)
-		switch {
-		case len(data) == 0 && len(in.fds) == 0:
-			in.hangUp()
-		default:
+		if len(data) == 0 && len(in.fds) == 0 {
+			in.nothing()
+		} else {
 			in.takeFrame(data, v.Flags(i)&unix.MSG_CTRUNC != 0)
 		}
 	}
@@ -414,6 +436,15 @@ func (in *inbox) store(fd int32, tag uint64, shared bool, payload []byte) {
 	e := in.queue.add()
 	*e = entry{fd: fd, tag: tag, shared: shared}
 	e.setPayload(payload)
+}
+
+// nothing is what the kernel returns at the end. On SEQPACKET it does so a moment too early if the last message and the
+// end come while it looks: it finds the queue empty, and then the peer gone. Only the second time is it the end.
+func (in *inbox) nothing() {
+	if in.ended || in.p.stream {
+		in.hangUp()
+	}
+	in.ended = true
 }
 
 // hangUp is the end of the stream of messages.

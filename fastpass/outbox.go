@@ -33,6 +33,8 @@ type outbox struct {
 	write     deadline
 
 	closing  atomic.Bool // nothing more is queued
+	shut     atomic.Bool // the window is shut, and rest of what was in it is undelivered
+	rest     atomic.Int32
 	payloads atomic.Bool // some entry has had a payload
 
 	work    atomic.Int32  // calls of flush not answered yet; not 0: somebody has the role
@@ -151,6 +153,14 @@ var (
 	errSendOnly    = errors.New("fastpass: this end only sends (Config.Direction)")
 	errDeaf        = errors.New("fastpass: the peer only sends (its Config.Direction)")
 )
+
+// pending is how many entries are queued or unacknowledged.
+func (o *outbox) pending() int {
+	if o.shut.Load() {
+		return int(o.rest.Load())
+	}
+	return o.window.Len()
+}
 
 // push queues the first of ds, as many as fit, and returns where they lie and how many they are. It does not block.
 // All of ds have passed check.
@@ -318,7 +328,7 @@ func (o *outbox) waitWritable() {
 			return
 		}
 		// Nothing is sent from within: whoever flushes may find that it is the end, and close the socket.
-		if o.p.raw.Write(o.p.writable) != nil {
+		if o.p.waitWritable() != nil {
 			return // closed
 		}
 		o.unblock()
@@ -491,5 +501,7 @@ func (o *outbox) finish() {
 		e.dropPayload()
 	}
 	o.p.leftover.put(ds)
+	o.rest.Store(int32(len(ds)))
+	o.shut.Store(true)
 	o.p.finished()
 }

@@ -109,6 +109,7 @@ func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
 type conn interface {
 	syscall.Conn
 	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
 	LocalAddr() net.Addr
 	Close() error
 }
@@ -134,6 +135,7 @@ func (p *Passer) start() error {
 		}
 	}
 	runtime.AddCleanup(p, (*leftover).close, p.leftover)
+	runtime.AddCleanup(p, (*queue).close, p.in.queue)
 	return nil
 }
 
@@ -259,11 +261,12 @@ func (p *Passer) Shutdown(ctx context.Context) error {
 	p.out.closing.Store(true)
 	stop := context.AfterFunc(ctx, p.out.room.Notify)
 	defer stop()
+	p.out.room.Notify()
 	p.out.flush()
 	p.out.room.Wait(func() bool {
-		return p.out.window.Len() == 0 || p.ending.Load() != nil || ctx.Err() != nil
+		return p.out.pending() == 0 || p.ending.Load() != nil || ctx.Err() != nil
 	})
-	drained, why := p.out.window.Len() == 0, ctx.Err()
+	drained, why := p.out.pending() == 0, ctx.Err()
 	if p.ending.Load() != nil {
 		why = p.sendError()
 	}
@@ -325,7 +328,7 @@ func (p *Passer) Stats() Stats {
 	return Stats{
 		Implementation: sys.Implementation,
 		Sent:           o.sent.Load(), Delivered: o.delivered.Load(), Resent: o.resent.Load(),
-		Refused: p.out.refusals.total.Load(), Queued: p.out.window.Len(),
+		Refused: p.out.refusals.total.Load(), Queued: p.out.pending(),
 		Received: in.received.Load(), Truncated: in.truncated.Load(),
 		SendCalls: o.calls.Load(), RecvCalls: in.calls.Load(),
 		Full: o.full.Load(), Shortages: o.shortages.Load(),
@@ -375,6 +378,16 @@ var byeFrame = func() (b [wire.HeaderSize]byte) {
 
 // fail ends the link because of err.
 func (p *Passer) fail(err error) { p.conclude(ending{err: err}) }
+
+// waitWritable waits until the socket might take a message, or until somebody moves the write deadline of conn, which
+// means only that the waiter is to look around.
+func (p *Passer) waitWritable() error {
+	err := p.raw.Write(p.writable)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return p.conn.SetWriteDeadline(time.Time{})
+	}
+	return err
+}
 
 // finish is called when nothing more can be acknowledged.
 func (p *Passer) finish() {

@@ -32,7 +32,7 @@ type Pool struct {
 	watched sync.WaitGroup // the watch goroutines
 
 	mu       sync.Mutex
-	backlog  queue // taken, and not placed with a worker
+	backlog  queue // taken, and not placed with a worker; the pool closes nothing of it
 	members  []*member
 	choice   []Worker  // those that have room
 	chosen   []*member // the same ones
@@ -288,7 +288,7 @@ func (p *Pool) checkStalled() {
 	defer p.mu.Unlock()
 	for _, m := range p.members {
 		delivered := m.p.out.stats.delivered.Load()
-		if delivered != m.delivered || m.p.out.window.Len() == 0 {
+		if delivered != m.delivered || m.p.out.pending() == 0 {
 			m.delivered, m.since = delivered, time.Now()
 		} else if time.Since(m.since) > p.cfg.StallTimeout {
 			m.p.fail(ErrStalled)
@@ -365,7 +365,7 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 // delivered reports whether nothing is waiting or on its way. The caller holds mu.
 func (p *Pool) delivered() bool {
 	for _, m := range p.members {
-		if m.p.out.window.Len() > 0 {
+		if m.p.out.pending() > 0 {
 			return false
 		}
 	}

@@ -1,0 +1,104 @@
+package bench
+
+import (
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+
+	"example.com/fdpass/fastpass"
+
+	"golang.org/x/sys/unix"
+)
+
+// sockets are accepted TCP connections, the kind of descriptor that the library is for, as many as the limit program
+// passes round.
+type sockets struct {
+	once    sync.Once
+	err     error
+	fds     []int // the accepted ends
+	clients []int // the other ends, open and out of the way of the low numbers
+	next    int
+}
+
+const pooled = 2048
+
+var lent sockets
+
+// get returns the sockets, which are made once per process.
+func (s *sockets) get(tb testing.TB) *sockets {
+	tb.Helper()
+	if s.once.Do(func() { s.err = s.make() }); s.err != nil {
+		tb.Fatalf("making %d TCP connections: %v", pooled, s.err)
+	}
+	return s
+}
+
+func (s *sockets) make() error {
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	file, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	to := &unix.SockaddrInet4{Port: ln.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
+	listening := int(file.Fd()) // blocking from here on
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return err
+	}
+	above := int(min(r.Cur, 1<<20)) - pooled - 64 // out of the way of a window full of copies
+	for range pooled {
+		if err := s.connect(listening, to, above); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *sockets) connect(listening int, to unix.Sockaddr, above int) error {
+	c, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(c)
+	if err := unix.Connect(c, to); err != nil {
+		return err
+	}
+	a, _, err := unix.Accept4(listening, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	s.fds = append(s.fds, a)
+	high, err := unix.FcntlInt(uintptr(c), unix.F_DUPFD_CLOEXEC, above)
+	s.clients = append(s.clients, high)
+	return err
+}
+
+func (s *sockets) close() {
+	fastpass.CloseFDs(s.fds)
+	fastpass.CloseFDs(s.clients)
+	s.fds, s.clients = nil, nil
+}
+
+// load fills ds with the next sockets: themselves, to be kept open here, or a copy of each to give away. The copying
+// is what the benchmark costs and not the library, so it is the bare system call, as in the limit program.
+func (s *sockets) load(ds []fastpass.Desc, give bool) error {
+	for i := range ds {
+		fd := s.fds[s.next%len(s.fds)]
+		if give {
+			copied, _, errno := unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+			if errno != 0 {
+				return fmt.Errorf("copying descriptor %d: %w", fd, errno)
+			}
+			fd = int(copied)
+		}
+		ds[i] = fastpass.Desc{FD: fd, Tag: uint64(s.next), Keep: !give}
+		s.next++
+	}
+	return nil
+}
