@@ -2,7 +2,11 @@
 
 package fastpass
 
-import "example.com/fdpass/cmsgpool"
+import (
+	"example.com/fdpass/cmsgpool"
+
+	"golang.org/x/sys/unix"
+)
 
 // fillBare takes in messages of the Bare protocol: nobody sends again what was lost for want of room here, so room
 // comes first.
@@ -20,6 +24,9 @@ func (in *inbox) fillBare(fd int) bool {
 	for i := range n {
 		data, control := v.received(i)
 		in.gather(control)
+		if v.Flags(i)&unix.MSG_CTRUNC != 0 {
+			in.stats.lost.Add(1)
+		}
 		in.takeMessage(data)
 	}
 	return ok

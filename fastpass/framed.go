@@ -85,16 +85,19 @@ func (in *inbox) takeHello(h *wire.Header, body []byte) error {
 		return fmt.Errorf("the peer may send payloads of %d bytes, this end takes %d (Config.MaxPayload)", peer.MaxPayload, c.MaxPayload)
 	}
 	in.heard = true
-	in.p.out.mail.postHello(peer, h.Count)
 	if !sends {
-		in.p.deaf.Store(true)
+		in.p.deaf.Store(true) // before the flusher, seeing the HELLO, wakes those who wait for room
 	}
+	in.p.out.mail.postHello(peer, h.Count)
 	return nil
 }
 
 func (in *inbox) takeAck(h *wire.Header, body []byte) error {
 	if !in.p.cfg.sends() {
 		return fmt.Errorf("ACK to an end that only receives")
+	}
+	if in.p.deaf.Load() {
+		return fmt.Errorf("ACK from an end that only sends")
 	}
 	a := flow.Ack{Seq: h.Seq, Credit: h.Credit, Resend: h.Flags&wire.FlagResend != 0}
 	if a.Resend {

@@ -260,9 +260,15 @@ func (in *inbox) pumpSome() bool {
 		in.mu.Unlock()
 	}
 	in.p.out.answer()
-	if in.p.deaf.Load() && !in.direct.Swap(true) && in.p.ending.Load() == nil {
+	if in.p.deaf.Load() && !in.direct.Swap(true) {
+		// Who ends the link from now on sees direct, and does without the pump. One who ended it before relies on the
+		// pump; but callers of Recv see direct as well, and may read: so nothing more is read here.
+		if in.p.ending.Load() != nil {
+			in.over.Store(true)
+			in.p.finish()
+		}
 		in.some.Notify()
-		return false // who ends the link from now on sees direct, and does without the pump
+		return false
 	}
 	if !in.over.Load() {
 		return true
@@ -287,7 +293,8 @@ func (in *inbox) woken(err error) {
 	}
 	// First this: whoever sets the deadline again has something new to be looked at.
 	in.p.conn.SetReadDeadline(time.Time{})
-	if in.p.cfg.Protocol == Bare && in.p.ending.Load() != nil {
+	// A peer that takes nothing any more may be dead: what it has sent is still there, and behind it the end.
+	if e := in.p.ending.Load(); in.p.cfg.Protocol == Bare && e != nil && (in.p.closed.Load() || e.err != ErrPeerGone) {
 		in.over.Store(true)
 		return
 	}

@@ -100,6 +100,7 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 			}
 			continue
 		}
+		o.flush() // what Push has queued is sent by nobody else
 		if !wait {
 			return n, ErrFull
 		}
@@ -110,7 +111,7 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 
 // hasRoom reports whether a sender need not wait (any longer).
 func (o *outbox) hasRoom() bool {
-	return o.hasMuchRoom() || o.write.passed() || o.closing.Load() || o.p.ending.Load() != nil
+	return o.hasMuchRoom() || o.write.passed() || o.closing.Load() || o.p.deaf.Load() || o.p.ending.Load() != nil
 }
 
 // hasMuchRoom reports whether an eighth of the window is free. Who found it full waits for that much: woken for each slot, a
@@ -459,6 +460,7 @@ func (o *outbox) readMail() {
 		o.batch, o.body = min(o.batch, batch), min(o.body, hello.MaxBody)
 		o.flow.Open(hello.Credit)
 		o.open.Store(true)
+		o.room.Notify() // also if the peer turns out to take nothing
 		o.notify()
 	}
 	if !acked {
@@ -497,6 +499,8 @@ func (o *outbox) finish() {
 		e := &o.window.Slots(pos, 1)[0]
 		if e.refused == 0 {
 			ds = append(ds, e.desc())
+		} else if o.p.cfg.OnRefused != nil {
+			o.p.cfg.OnRefused(Desc{FD: int(e.fd), Tag: e.tag, Keep: e.keep}, e.refusal())
 		}
 		e.dropPayload()
 	}

@@ -256,7 +256,7 @@ func (p *Passer) SetWriteDeadline(t time.Time) error {
 
 // Shutdown delivers what is queued, says goodbye and closes the link. It waits until the peer has acknowledged
 // everything (Framed) or the kernel has taken it (Bare); if ctx or the link ends before, it closes the link all the same and
-// returns why; the rest is to be had from Undelivered. Sending fails with net.ErrClosed from the start of the call.
+// returns why; the rest is to be had from Undelivered, also what a Send beside it has still queued. Sending fails with net.ErrClosed from the start of the call.
 func (p *Passer) Shutdown(ctx context.Context) error {
 	p.out.closing.Store(true)
 	stop := context.AfterFunc(ctx, p.out.room.Notify)
@@ -264,11 +264,14 @@ func (p *Passer) Shutdown(ctx context.Context) error {
 	p.out.room.Notify()
 	p.out.flush()
 	p.out.room.Wait(func() bool {
-		return p.out.pending() == 0 || p.ending.Load() != nil || ctx.Err() != nil
+		return p.out.pending() == 0 || p.deaf.Load() || p.ending.Load() != nil || ctx.Err() != nil
 	})
 	drained, why := p.out.pending() == 0, ctx.Err()
-	if p.ending.Load() != nil {
+	switch {
+	case p.ending.Load() != nil:
 		why = p.sendError()
+	case p.deaf.Load():
+		why = errDeaf
 	}
 	if err := p.Close(); err != nil || drained {
 		return err
@@ -290,6 +293,8 @@ func (p *Passer) Close() error {
 	if p.in.direct.Load() {
 		p.in.kick()
 		p.finish()
+	} else if p.cfg.Protocol == Bare {
+		p.in.wakeReader() // the link may have ended before, and the pump still read what the peer left
 	}
 	<-p.done
 	p.in.discard()
@@ -329,7 +334,7 @@ func (p *Passer) Stats() Stats {
 		Implementation: sys.Implementation,
 		Sent:           o.sent.Load(), Delivered: o.delivered.Load(), Resent: o.resent.Load(),
 		Refused: p.out.refusals.total.Load(), Queued: p.out.pending(),
-		Received: in.received.Load(), Truncated: in.truncated.Load(),
+		Received: in.received.Load(), Truncated: in.truncated.Load(), Lost: in.lost.Load(),
 		SendCalls: o.calls.Load(), RecvCalls: in.calls.Load(),
 		Full: o.full.Load(), Shortages: o.shortages.Load(),
 		SentBatches: o.batches.load(), ReceivedBatches: in.batches.load(),

@@ -162,7 +162,9 @@ func (p *Pool) accept(ds []Desc) (n int, err error) {
 		p.backlog.add().set(&ds[n])
 		n++
 	}
-	p.waiting.Store(int32(p.backlog.len()))
+	if before := p.waiting.Swap(int32(p.backlog.len())); before == 0 && p.backlog.len() > 0 {
+		p.poke() // a worker that got room before this Swap has told nudge, which saw nothing waiting
+	}
 	return n, nil
 }
 
@@ -325,7 +327,7 @@ func (p *Pool) watch(m *member) {
 
 // Shutdown ends the pool: Serve and Dispatch return net.ErrClosed, what is on its way is delivered, and the workers' links
 // are shut down. If ctx ends before that, it closes the links all the same and returns ctx.Err(); what was not delivered is
-// then to be had from Undelivered. Shutting down twice returns net.ErrClosed.
+// then to be had from Undelivered. No worker can join any more: where none is left, ctx is what ends it. Shutting down twice returns net.ErrClosed.
 func (p *Pool) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
 	if p.closed.Swap(true) {

@@ -57,7 +57,7 @@ func (p *Pool) Serve(ln net.Listener) error {
 		if p.closed.Load() || !alive() {
 			return net.ErrClosed
 		}
-		a.errno = 0
+		a.ds, a.errno = a.ds[:0], 0 // accept is not called if the deadline has passed already
 		if err := raw.Read(accept); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return fmt.Errorf("fastpass: %w", err)
 		}
@@ -123,7 +123,6 @@ type acceptor struct {
 
 // accept takes what waits in the listening socket's queue, up to a batch. It returns false if nothing did.
 func (a *acceptor) accept(fd uintptr) bool {
-	a.ds = a.ds[:0]
 	for len(a.ds) < cap(a.ds) {
 		c, errno := sys.Accept(int(fd))
 		switch errno {

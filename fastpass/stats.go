@@ -22,6 +22,7 @@ type Stats struct {
 	Queued    int    // in the window now: queued or unacknowledged
 	Received  uint64 // descriptors that the application got
 	Truncated uint64 // messages that lost descriptors on the way in; all were sent again, or peeked at only
+	Lost      uint64 // messages that lost descriptors for good: Bare only, when the room that was seen was gone a moment later
 
 	SendCalls uint64 // system calls that sent descriptors
 	RecvCalls uint64 // system calls that received
@@ -57,6 +58,6 @@ type sendStats struct {
 }
 
 type recvStats struct {
-	received, truncated, calls atomic.Uint64
-	batches                    histogram
+	received, truncated, lost, calls atomic.Uint64
+	batches                          histogram
 }

@@ -26,12 +26,9 @@ func probeByDup(source, want int) int {
 
 // SoftLimit implements Kernel.
 func (system) SoftLimit() int {
-	var r unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) != nil {
+	n, ok := softLimit()
+	if !ok {
 		return 256
 	}
-	if uint64(r.Cur) > 1<<30 {
-		return 1 << 30
-	}
-	return int(r.Cur)
+	return int(min(n, 1<<30))
 }
