@@ -55,6 +55,6 @@ func (in *inbox) takeMessage(data []byte) {
 			}
 			in.store(fd, 0, false, data)
 		}
-		in.room.pause = 0
+		in.room.came()
 	}
 }

@@ -131,7 +131,7 @@ func (in *inbox) takeData(h *wire.Header, body []byte, truncated bool) error {
 		in.room.short()
 		in.lookAgain()
 	} else if n > 0 {
-		in.room.pause = 0
+		in.room.came()
 	}
 	in.closeFrom(n)
 	return nil

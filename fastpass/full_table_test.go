@@ -151,6 +151,8 @@ func TestNothingIsLostWhileTheApplicationHasFilledItsTable(t *testing.T) {
 				switch {
 				case batch > limit/2:
 					t.Skip("larger than the whole table")
+				case l.Protocol == Bare && there.Direction == Both:
+					t.Skip("the pump receives while the application fills the table: a race that Bare can lose (README, Framed or Bare)")
 				case limit < 300 && l.Protocol == Bare && sys.Implementation == "sendmsg/recvmsg":
 					t.Skip("without MSG_PEEK nothing comes into a table that has no room for the largest message")
 				}

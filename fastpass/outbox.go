@@ -80,6 +80,16 @@ func (o *outbox) init(p *Passer) {
 	}
 }
 
+// sendOne is send for one, of which it knows at once whether its number is one.
+func (o *outbox) sendOne(d Desc, wait bool) error {
+	if err := o.check(&d); err != nil {
+		return err
+	}
+	ds := [1]Desc{d}
+	_, err := o.send(ds[:], wait)
+	return err
+}
+
 // send queues ds and has them sent. It returns how many the library owns now.
 func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 	var refused error
@@ -118,10 +128,14 @@ func (o *outbox) hasRoom() bool {
 // sender would fill it and park again, which costs as much as sending.
 func (o *outbox) hasMuchRoom() bool { return o.window.Len() <= o.window.Cap()-max(1, o.window.Cap()/8) }
 
-// good returns how many of the first of ds can be queued, and what is wrong with the next one.
+// good returns how many of the first of ds can be queued, and what is wrong with the next one. A number that is none is
+// queued with the others and refused like one that is not open.
 func (o *outbox) good(ds []Desc) (n int, err error) {
+	if err = o.refusal(); err != nil {
+		return 0, err
+	}
 	for n < len(ds) && err == nil {
-		if err = o.check(&ds[n]); err == nil {
+		if err = checkPayload(&ds[n], o.p.cfg.MaxPayload); err == nil {
 			n++
 		}
 	}
@@ -164,7 +178,7 @@ func (o *outbox) pending() int {
 }
 
 // push queues the first of ds, as many as fit, and returns where they lie and how many they are. It does not block.
-// All of ds have passed check.
+// The entries are the flusher's once they are published.
 func (o *outbox) push(ds []Desc) (pos uint64, n int) {
 	pos, n = o.window.Claim(len(ds))
 	for i := 0; i < n; {
@@ -175,6 +189,10 @@ func (o *outbox) push(ds []Desc) (pos uint64, n int) {
 				o.payloads.Store(true)
 			}
 			slots[k].set(d)
+			if !isNumber(d.FD) {
+				slots[k].refused = uint16(syscall.EBADF)
+				o.refusals.add(pos+uint64(i+k), &DescError{d.FD, syscall.EBADF})
+			}
 		}
 		i += len(slots)
 	}
@@ -303,7 +321,7 @@ func (o *outbox) refuse() bool {
 	end := o.vector.ends[0]
 	e := &o.window.Slots(end-1, 1)[0]
 	e.refused = uint16(o.errno)
-	o.refusals.add(end-1, e)
+	o.refusals.add(end-1, e.refusal())
 	o.sent = end
 	o.isolate = max(0, o.isolate-1)
 	o.release(0)

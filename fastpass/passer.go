@@ -165,16 +165,12 @@ func (p *Passer) writeTo(fd int, frame []byte) (errno syscall.Errno) {
 // Errors: net.ErrClosed, os.ErrDeadlineExceeded, ErrPeerGone, ErrProtocol and a *DescError for a descriptor that cannot
 // be sent.
 func (p *Passer) Send(d Desc) error {
-	ds := [1]Desc{d}
-	_, err := p.out.send(ds[:], true)
-	return err
+	return p.out.sendOne(d, true)
 }
 
 // TrySend is Send that never blocks: ErrFull means that the window is full.
 func (p *Passer) TrySend(d Desc) error {
-	ds := [1]Desc{d}
-	_, err := p.out.send(ds[:], false)
-	return err
+	return p.out.sendOne(d, false)
 }
 
 // Push queues d and sends nothing: Flush does, or the next Send. It never blocks: ErrFull means that the window is
@@ -192,7 +188,8 @@ func (p *Passer) Push(d Desc) error {
 
 // SendBatch is Send for many: it queues all of ds, in order and next to each other as far as the window has room, and has
 // them sent. The first n belong to the library now, whatever the error, which is a *BatchError if n < len(ds). With
-// n == len(ds) a *DescError tells of a first one that the kernel refused; the others are on their way.
+// n == len(ds) a *DescError tells of the first one that was refused, a negative number for example; the others are on
+// their way, and OnRefused hears of each.
 func (p *Passer) SendBatch(ds []Desc) (n int, err error) {
 	n, err = p.out.send(ds, true)
 	if n < len(ds) && err != nil {

@@ -21,10 +21,10 @@ type refusals struct {
 
 func (e *entry) refusal() error { return &DescError{int(e.fd), syscall.Errno(e.refused)} }
 
-func (r *refusals) add(pos uint64, e *entry) {
+func (r *refusals) add(pos uint64, err error) {
 	r.mu.Lock()
 	l := &r.last[r.total.Load()%uint64(len(r.last))]
-	l.pos, l.err = pos, e.refusal()
+	l.pos, l.err = pos, err
 	r.total.Add(1)
 	r.mu.Unlock()
 }

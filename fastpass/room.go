@@ -37,6 +37,7 @@ type room struct {
 	ceiling int  // the limit then
 	at      time.Time
 	hold    time.Time     // no room before: descriptors were lost although the probe saw room
+	doubt   bool          // that happened, and nothing has come in since
 	pause   time.Duration // how long to wait before trying again
 }
 
@@ -63,7 +64,7 @@ func (r *room) left() int {
 // certain is how many descriptors there is surely room for now, if not more than want. Since the probe others may have
 // opened some, but no faster than the processors can. After a shortage nothing is certain until something has come in.
 func (r *room) certain(want int) int {
-	if r.pause > 0 {
+	if r.doubt {
 		return 0
 	}
 	const fastest = 50 * time.Nanosecond // what installing one takes, at the least
@@ -81,7 +82,7 @@ func (r *room) certain(want int) int {
 
 // short notes that descriptors were lost for want of room.
 func (r *room) short() {
-	r.free = 0
+	r.free, r.doubt = 0, true
 	r.hold = time.Now().Add(r.nextPause())
 }
 
@@ -90,3 +91,6 @@ func (r *room) nextPause() time.Duration {
 	r.pause = min(max(2*r.pause, minPause), maxPause)
 	return r.pause
 }
+
+// came notes that a message came in whole.
+func (r *room) came() { r.pause, r.doubt = 0, false }

@@ -118,3 +118,10 @@ func (system) Write(fd int, b []byte) (int, syscall.Errno) {
 		}
 	}
 }
+
+func errnoOf(err error) syscall.Errno {
+	if e, ok := err.(syscall.Errno); ok {
+		return e
+	}
+	return unix.EIO
+}

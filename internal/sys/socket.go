@@ -76,12 +76,5 @@ var ReportsTruncation = sync.OnceValue(func() bool {
 	return err != nil || flags&unix.MSG_CTRUNC != 0
 })
 
-func errnoOf(err error) syscall.Errno {
-	if e, ok := err.(syscall.Errno); ok {
-		return e
-	}
-	return unix.EIO
-}
-
 // EBADF is the error of a number that is not open.
 const EBADF = syscall.EBADF
