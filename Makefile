@@ -129,6 +129,10 @@ fuzz: ## fuzz each target that matches FUZZ for FUZZTIME
 	if [ $$ran = 0 ]; then echo 'fuzz: no target matches $(FUZZ)' >&2; exit 1; fi; \
 	printf '\nfuzz: %d targets, nothing found\n' $$ran
 
+.PHONY: ratio
+ratio: ## how near Bare and Framed come to the C limit, interleaved with it; ARGS="-rounds 15 -only 253-lend"
+	@go test -run '^$$' -bench '^BenchmarkRatio$$' ./bench $(ARGS)
+
 .PHONY: bench
 bench: ## Go benchmarks and the C limit beside them; BENCH=regexp COUNT=n, output for benchstat
 	@$(GOTEST) -timeout 60m -run '^$$' -bench '$(BENCH)' -count $(COUNT) $(ARGS) ./... | { grep -v -e 'no test files' || true; }
