@@ -1,0 +1,305 @@
+//go:build linux
+
+package fastpass
+
+// Each of these tests is for a bug that a review found.
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/fdpass/internal/wire"
+
+	"golang.org/x/sys/unix"
+)
+
+// late is a listener whose descriptor cannot be looked at for a while, as with a process that is stopped there.
+type late struct {
+	*net.TCPListener
+	calls atomic.Int32
+	hook  func(call int32)
+}
+
+type lateRaw struct {
+	syscall.RawConn
+	l *late
+}
+
+func (l *late) SyscallConn() (syscall.RawConn, error) {
+	r, err := l.TCPListener.SyscallConn()
+	return lateRaw{r, l}, err
+}
+
+func (r lateRaw) Control(f func(uintptr)) error {
+	r.l.hook(r.l.calls.Add(1))
+	return r.RawConn.Control(f)
+}
+
+func TestServeNeverHandsABatchOverTwice(t *testing.T) {
+	noLeaks(t)
+	pool := newPool(t, nil)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	// calls: 1 dup, 2 alive (first round), 3 alive (second round, after one batch was handed over)
+	l := &late{TCPListener: ln.(*net.TCPListener), hook: func(n int32) {
+		if n == 3 {
+			time.Sleep(serveLook + 50*time.Millisecond)
+		}
+	}}
+	go pool.Serve(l)
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	time.Sleep(2 * serveLook)
+	if n := pool.Stats().Waiting; n != 1 {
+		t.Errorf("%d connections wait, one was made", n)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	pool.Shutdown(ctx)
+	seen := map[int]bool{}
+	for _, d := range pool.Undelivered() {
+		if !seen[d.FD] {
+			CloseFDs([]int{d.FD})
+		}
+		seen[d.FD] = true
+	}
+}
+
+func TestServeClosesNothingThatItHandedOver(t *testing.T) {
+	pool := newPool(t, nil)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	l := &late{TCPListener: ln.(*net.TCPListener)}
+	l.hook = func(n int32) {
+		if n == 3 { // p.closed was looked at already
+			go func() {
+				ctx, cancel := context.WithCancel(context.Background())
+				cancel()
+				pool.Shutdown(ctx)
+			}()
+			until(t, "closed", pool.closed.Load)
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	served := make(chan error)
+	go func() { served <- pool.Serve(l) }()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	<-served
+	time.Sleep(20 * time.Millisecond)
+	for _, d := range pool.Undelivered() {
+		if !isOpen(d.FD) {
+			t.Errorf("descriptor %d came back closed", d.FD)
+		} else {
+			CloseFDs([]int{d.FD})
+		}
+	}
+}
+
+func TestAWorkerThatSendsToThePoolLeaksNothingWhenItLeaves(t *testing.T) {
+	noLeaks(t)
+	pool := newPool(t, nil)
+	front, worker := pairOf(t, nil, nil)
+	left := make(chan struct{})
+	pool.cfg.OnLeave = func(*Passer, error, int) { close(left) }
+	if err := pool.Add(front); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := worker.SendBatch(nulls(t, 200)); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "sent", func() bool { return front.in.queued.Load() == 200 })
+	worker.Close()
+	closeUndelivered(worker)
+	wait(t, "left", left)
+	pool.Shutdown(context.Background())
+}
+
+func TestAPeerThatOnlySendsReleasesWhoWaitsForIt(t *testing.T) {
+	p, f, err := Pair(&Config{Window: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { p.Close(); closeUndelivered(p) }()
+	sent := make(chan error, 1)
+	go func() {
+		ds := nulls(t, 3)
+		n, err := p.SendBatch(ds)
+		CloseFDs(fdsOf(ds[n:]))
+		sent <- err
+	}()
+	until(t, "full", func() bool { return p.out.window.Len() == 2 })
+	time.Sleep(20 * time.Millisecond)
+	q := passerOf(t, f, &Config{Direction: SendOnly})
+	defer q.Close()
+	until(t, "deaf", p.deaf.Load)
+	select {
+	case err := <-sent:
+		t.Log(err)
+	case <-time.After(time.Second):
+		t.Error("SendBatch still waits for room that cannot come")
+	}
+	shut := make(chan error, 1)
+	go func() { shut <- p.Shutdown(context.Background()) }()
+	select {
+	case err := <-shut:
+		t.Log(err)
+	case <-time.After(time.Second):
+		t.Error("Shutdown still waits")
+	}
+}
+
+func TestARefusedDescriptorBehindOneInFlightIsReportedAtTheEnd(t *testing.T) {
+	refused := 0
+	p, f, err := Pair(&Config{OnRefused: func(Desc, error) { refused++ }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRaw(t, f)
+	defer r.close()
+	r.hello()
+	until(t, "open", p.out.open.Load)
+	p.Send(nulls(t, 1)[0])
+	bad := nulls(t, 1)[0]
+	CloseFDs([]int{bad.FD})
+	p.Push(bad)
+	p.Flush()
+	until(t, "refused", func() bool { return p.Stats().Refused == 1 })
+	p.Close()
+	ds := p.Undelivered()
+	CloseFDs(fdsOf(ds))
+	back := len(ds)
+	if refused+back != 2 {
+		t.Errorf("of 2 descriptors %d came back and OnRefused was called for %d", back, refused)
+	}
+}
+
+func TestWhatABarePeerSentBeforeItsEndArrivesAfterAFailedSend(t *testing.T) {
+	for _, network := range []string{"unix", "unixpacket"} {
+		t.Run(network, func(t *testing.T) {
+			noLeaks(t)
+			p, f, err := Pair(&Config{Protocol: Bare, Network: network})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := newRaw(t, f)
+			const n = 3000
+			for range n / 100 {
+				r.send([]byte{0}, 100)
+			}
+			r.close()
+			until(t, "the pump pauses", func() bool { return p.in.queued.Load() >= unaskedCredit })
+			d := nulls(t, 1)[0]
+			t.Log(p.Send(d), p.Stats().Queued)
+			got := 0
+			ds := make([]Desc, 64)
+			p.SetReadDeadline(time.Now().Add(5 * time.Second))
+			for {
+				k, err := p.RecvBatch(ds)
+				CloseFDs(fdsOf(ds[:k]))
+				got += k
+				if err != nil {
+					t.Log(err)
+					break
+				}
+			}
+			if got != n {
+				t.Errorf("%d of %d descriptors arrived", got, n)
+			}
+			p.Close()
+			closeUndelivered(p)
+		})
+	}
+}
+
+func TestAnEndBetweenPumpAndDirect(t *testing.T) {
+	stuck := 0
+	for i := range 400 {
+		p, f, err := Pair(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := newRaw(t, f)
+		stop := make(chan struct{})
+		for range 2 {
+			go func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					if _, err := p.Recv(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+						return
+					}
+				}
+			}()
+		}
+		hello := helloFrame(nil, func(h *wire.Hello) { h.Receives = false })
+		unix.Sendmsg(r.fd, hello, nil, nil, unix.MSG_NOSIGNAL)
+		unix.Sendmsg(r.fd, ackFrame(77, 5), nil, nil, unix.MSG_NOSIGNAL)
+		p.SetReadDeadline(time.Now().Add(time.Duration(i%40) * time.Microsecond))
+		p.SetReadDeadline(time.Time{})
+		select {
+		case <-p.Done():
+		case <-time.After(500 * time.Millisecond):
+			stuck++
+			if stuck == 1 {
+				t.Logf("%s", leftGoroutines())
+			}
+		}
+		close(stop)
+		p.Close()
+		r.close()
+	}
+	if stuck > 0 {
+		t.Errorf("%d links never ended", stuck)
+	}
+}
+
+func TestSendIntoAWindowThatPushHasFilled(t *testing.T) {
+	for _, l := range everyLink {
+		t.Run(l.String(), func(t *testing.T) {
+			l.Window = 2
+			p, q := link(t, l.config(), l.config())
+			go func() {
+				for {
+					d, err := q.Recv()
+					if err != nil {
+						return
+					}
+					CloseFDs([]int{d.FD})
+				}
+			}()
+			for _, d := range nulls(t, 2) {
+				if err := p.Push(d); err != nil {
+					t.Fatal(err)
+				}
+			}
+			d := nulls(t, 1)[0]
+			p.SetWriteDeadline(time.Now().Add(time.Second))
+			if err := p.Send(d); err != nil {
+				CloseFDs([]int{d.FD})
+				t.Error(err)
+			}
+		})
+	}
+}
