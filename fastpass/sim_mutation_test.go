@@ -1,0 +1,198 @@
+//go:build linux && sim
+
+package fastpass
+
+import (
+	"encoding/binary"
+	"strings"
+	"syscall"
+	"testing"
+
+	"example.com/fdpass/cmsgpool"
+	"example.com/fdpass/internal/sys"
+	"example.com/fdpass/internal/wire"
+
+	"golang.org/x/sys/unix"
+)
+
+// The mutants are kernels that lie to one end of a link, so that its code does what a wrong one would do.
+
+// beforeAck delivers before ACK: the receiver does not learn that an acknowledgement could not be sent.
+type beforeAck struct{ sys.Kernel }
+
+func (m beforeAck) Write(fd int, b []byte) (int, syscall.Errno) {
+	n, errno := m.Kernel.Write(fd, b)
+	if wire.Type(b[3]) == wire.TypeAck && errno != 0 {
+		return len(b), 0
+	}
+	return n, errno
+}
+
+// deafToReset drains without ignoring ECONNRESET: the sender takes it for the end.
+type deafToReset struct {
+	sys.Kernel
+	reset bool
+}
+
+func (m *deafToReset) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Errno) {
+	if m.reset {
+		return 0, syscall.ECONNRESET
+	}
+	n, errno := m.Kernel.Recv(fd, v, n, flags)
+	m.reset = errno == syscall.ECONNRESET
+	return n, errno
+}
+
+// closeEarly closes before ACK: as soon as the kernel has taken a message.
+type closeEarly struct{ sys.Kernel }
+
+func (m closeEarly) Send(fd int, v *sys.Vector, n int) (int, syscall.Errno) {
+	n, errno := m.Kernel.Send(fd, v, n)
+	for i := range n {
+		_, control := v.Message(i)
+		for _, fd := range cmsgpool.AppendFDs(nil, control) {
+			m.CloseRange(fd, fd)
+		}
+	}
+	return n, errno
+}
+
+// noCount ignores the count: what a frame announces is what came. Numbers are moved so that the receiver finds its
+// sequence in order; the acknowledgement covers all.
+type noCount struct {
+	sys.Kernel
+	missing uint64
+}
+
+func (m *noCount) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Errno) {
+	n, errno := m.Kernel.Recv(fd, v, n, flags)
+	for i := range n {
+		data, control := v.Message(i)
+		if v.Bytes(i) < wire.HeaderSize || wire.Type(data[3]) != wire.TypeData {
+			continue
+		}
+		seq, count := binary.LittleEndian.Uint64(data[8:]), int(binary.LittleEndian.Uint16(data[4:]))
+		binary.LittleEndian.PutUint64(data[8:], seq-m.missing)
+		got := len(cmsgpool.AppendFDs(nil, control[:v.Control(i)]))
+		if got == count {
+			continue
+		}
+		m.missing += uint64(count - got)
+		if got == 0 {
+			// There is no frame without descriptors: an acknowledgement that an end which sends nothing takes for one.
+			continue
+		}
+		body := data[wire.HeaderSize:v.Bytes(i)]
+		length := got * wire.RecordSize
+		payloads := body[count*wire.RecordSize:]
+		for k := range got {
+			_, size, _ := wire.Record(body[k*wire.RecordSize:])
+			length += copy(body[length:], payloads[:size])
+			payloads = payloads[size:]
+		}
+		binary.LittleEndian.PutUint16(data[4:], uint16(got))
+		binary.LittleEndian.PutUint32(data[16:], uint32(length))
+		v.Deliver(i, wire.HeaderSize+length, v.Control(i), v.Flags(i)&^unix.MSG_CTRUNC)
+	}
+	return n, errno
+}
+
+func (m *noCount) Write(fd int, b []byte) (int, syscall.Errno) {
+	if wire.Type(b[3]) == wire.TypeAck {
+		b = append([]byte(nil), b...)
+		binary.LittleEndian.PutUint64(b[8:], binary.LittleEndian.Uint64(b[8:])+m.missing)
+	}
+	return m.Kernel.Write(fd, b)
+}
+
+// noStale resends without dropping stale frames: a receiver that has lost something takes what comes behind it.
+type noStale struct {
+	sys.Kernel
+	next uint64
+}
+
+func (m *noStale) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Errno) {
+	n, errno := m.Kernel.Recv(fd, v, n, flags)
+	for i := range n {
+		data, control := v.Message(i)
+		if v.Bytes(i) < wire.HeaderSize || wire.Type(data[3]) != wire.TypeData {
+			continue
+		}
+		if seq := binary.LittleEndian.Uint64(data[8:]); seq > m.next {
+			binary.LittleEndian.PutUint64(data[8:], m.next)
+		}
+		if binary.LittleEndian.Uint64(data[8:]) == m.next {
+			m.next += uint64(len(cmsgpool.AppendFDs(nil, control[:v.Control(i)])))
+		}
+	}
+	return n, errno
+}
+
+// noFence takes back without a fence: the receiver goes on acknowledging.
+type noFence struct{ sys.Kernel }
+
+func (noFence) ShutdownRead(int) {}
+
+// leaky never closes a copy.
+type leaky struct{ sys.Kernel }
+
+func (leaky) CloseRange(int, int) {}
+
+// eager closes twice.
+type eager struct{ sys.Kernel }
+
+func (m eager) CloseRange(lo, hi int) {
+	m.Kernel.CloseRange(lo, hi)
+	m.Kernel.CloseRange(hi, hi)
+}
+
+var mutations = []struct {
+	name   string
+	as     string                                   // what the oracle must say of it
+	mutate func(e *simEnd, k sys.Kernel) sys.Kernel // of framed links
+}{
+	{"deliver before ACK", "is doubled", func(e *simEnd, k sys.Kernel) sys.Kernel { return beforeAck{k} }},
+	{"drain without ignoring ECONNRESET", "is doubled", func(e *simEnd, k sys.Kernel) sys.Kernel {
+		return &deafToReset{Kernel: k}
+	}},
+	{"resend without dropping stale frames", "out of order", func(e *simEnd, k sys.Kernel) sys.Kernel {
+		if e.s.opt.kind == unix.SOCK_STREAM {
+			return k
+		}
+		return &noStale{Kernel: k}
+	}},
+	{"close before ACK", "is not open", func(e *simEnd, k sys.Kernel) sys.Kernel { return closeEarly{k} }},
+	{"ignore the count", "is lost", func(e *simEnd, k sys.Kernel) sys.Kernel {
+		if e.s.opt.kind == unix.SOCK_STREAM {
+			return k
+		}
+		return &noCount{Kernel: k}
+	}},
+	{"take back without a fence", "nothing more happens", func(e *simEnd, k sys.Kernel) sys.Kernel { return noFence{k} }},
+	{"never close", "has leaked", func(e *simEnd, k sys.Kernel) sys.Kernel { return leaky{k} }},
+	{"close twice", "is not open", func(e *simEnd, k sys.Kernel) sys.Kernel { return eager{k} }},
+}
+
+func TestTheSimulationCatchesMutations(t *testing.T) {
+	const most = 3000
+	for _, m := range mutations {
+		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
+			wrap := func(e *simEnd, k sys.Kernel) sys.Kernel {
+				if e.s.opt.Protocol != Framed {
+					return k
+				}
+				return m.mutate(e, k)
+			}
+			for seed := uint64(1); seed <= most; seed++ {
+				bad, _ := simulate(t, seed, wrap)
+				what, _, _ := strings.Cut(bad, "\n")
+				if !strings.Contains(what, m.as) {
+					continue
+				}
+				t.Logf("caught with seed %d: %s", seed, what)
+				return
+			}
+			t.Errorf("not caught with %d seeds", most)
+		})
+	}
+}
