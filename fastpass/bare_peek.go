@@ -25,8 +25,12 @@ func (in *inbox) fillShort(v *vector, fd int) bool {
 	}
 	if len(data) > 0 {
 		v.Set(0, data, nil)
-		in.p.kernel.Recv(fd, v.Vector, 1, 0)
-		in.stats.calls.Add(1)
+		if n, ok := in.receive(v, fd, 1, 0); n == 0 { // it is still queued
+			in.closeFrom(0)
+			in.closer.Flush()
+			in.lookAgain()
+			return ok
+		}
 	}
 	in.takeMessage(data)
 	return true

@@ -21,7 +21,6 @@ func (in *inbox) hello() []byte {
 		h.Credit = in.credit()
 	}
 	in.flow.Open(h.Credit)
-	in.watchCredit()
 	b := make([]byte, wire.HeaderSize+wire.HelloSize)
 	header := wire.Header{Type: wire.TypeHello, Count: c.Batch, Length: wire.HelloSize}
 	header.Put(b)
@@ -84,7 +83,8 @@ func (in *inbox) takeHello(h *wire.Header, body []byte) error {
 	case receives && peer.MaxPayload > c.MaxPayload:
 		return fmt.Errorf("the peer may send payloads of %d bytes, this end takes %d (Config.MaxPayload)", peer.MaxPayload, c.MaxPayload)
 	}
-	in.heard = true
+	in.heard, in.expects = true, receives
+	in.watchCredit()
 	if !sends {
 		in.p.deaf.Store(true) // before the flusher, seeing the HELLO, wakes those who wait for room
 	}
@@ -172,14 +172,14 @@ func (in *inbox) credit() int {
 // watchCredit has the reader look for room if the peer has been told that there is none: nothing would come then that
 // could be answered with credit.
 func (in *inbox) watchCredit() {
-	if in.p.cfg.receives() && (in.flow.Credit() <= 0 || in.flow.Lost()) {
+	if in.expects && (in.flow.Credit() <= 0 || in.flow.Lost()) {
 		in.lookAgain()
 	}
 }
 
 // offer gives the peer credit if it has none and there is room, and tells it of what was lost.
 func (in *inbox) offer() {
-	if in.p.cfg.Protocol != Framed || !in.p.cfg.receives() || in.over.Load() {
+	if !in.expects || in.over.Load() {
 		return
 	}
 	if in.flow.Credit() <= 0 || in.flow.Lost() {

@@ -44,6 +44,7 @@ type inbox struct {
 	room    room
 	tick    *time.Timer // wakes the reader when there might be room again
 	heard   bool        // HELLO has come
+	expects bool        // and says that the peer sends descriptors
 	bye     bool        // BYE has come
 	ended   bool        // the kernel says that nothing more comes
 	reset   bool        // ECONNRESET has come: SEQPACKET reports it before the rest of the data
