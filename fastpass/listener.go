@@ -151,7 +151,7 @@ func (l *Listener) accept(ctx context.Context) (*net.UnixConn, error) {
 			l.ln.SetDeadline(time.Time{})
 		}
 	}()
-	for pause := (backoff{first: 5 * time.Millisecond, most: time.Second}); ; {
+	for pause := acceptPause; ; {
 		conn, err := l.ln.AcceptUnix()
 		switch {
 		case err == nil:
@@ -168,6 +168,9 @@ func (l *Listener) accept(ctx context.Context) (*net.UnixConn, error) {
 		}
 	}
 }
+
+// acceptPause is how long accepting pauses while the system is short of something.
+var acceptPause = backoff{first: 5 * time.Millisecond, most: time.Second}
 
 // isShortage reports whether err is one that passes, and says nothing of the connection.
 func isShortage(err error) bool {

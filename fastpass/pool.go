@@ -42,7 +42,7 @@ type Pool struct {
 	placed   uint64
 	back     uint64 // taken back from workers
 	ended    bool   // nothing is placed any more
-	leftover []Desc
+	leftover leftover
 }
 
 // member is a worker in a pool.
@@ -356,9 +356,11 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 	close(p.stopped)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i := range p.backlog.len() {
-		p.leftover = append(p.leftover, p.backlog.at(i).desc())
+	ds := make([]Desc, p.backlog.len())
+	for i := range ds {
+		ds[i] = p.backlog.at(i).desc()
 	}
+	p.leftover.put(ds)
 	p.backlog.drop(p.backlog.len())
 	p.waiting.Store(0)
 	return err
@@ -376,13 +378,7 @@ func (p *Pool) delivered() bool {
 
 // Undelivered returns, after Shutdown, the descriptors that no worker has, in order; they are the caller's now. Each is
 // returned once.
-func (p *Pool) Undelivered() []Desc {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	ds := p.leftover
-	p.leftover = nil
-	return ds
-}
+func (p *Pool) Undelivered() []Desc { return p.leftover.take() }
 
 // Stats returns the pool's counts so far.
 func (p *Pool) Stats() PoolStats {

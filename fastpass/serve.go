@@ -3,6 +3,7 @@
 package fastpass
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -16,10 +17,8 @@ import (
 )
 
 const (
-	serveBatch    = 253                    // connections accepted before they are dispatched
-	serveLook     = 250 * time.Millisecond // how often an idle Serve looks whether its listener was closed
-	minServePause = 5 * time.Millisecond
-	maxServePause = time.Second
+	serveBatch = 253                    // connections accepted before they are dispatched
+	serveLook  = 250 * time.Millisecond // how often an idle Serve looks whether its listener was closed
 )
 
 // Serve accepts connections from ln and dispatches them, until Shutdown or until ln is closed: then it returns net.ErrClosed.
@@ -50,7 +49,7 @@ func (p *Pool) Serve(ln net.Listener) error {
 		case <-stop:
 		}
 	}()
-	a := acceptor{ds: make([]Desc, 0, serveBatch)}
+	a := acceptor{ds: make([]Desc, 0, serveBatch), pause: acceptPause}
 	accept := a.accept
 	for {
 		f.SetReadDeadline(time.Now().Add(serveLook))
@@ -118,7 +117,7 @@ func dupListener(ln net.Listener) (f *os.File, alive func() bool, err error) {
 type acceptor struct {
 	ds    []Desc
 	errno syscall.Errno
-	pause time.Duration
+	pause backoff
 }
 
 // accept takes what waits in the listening socket's queue, up to a batch. It returns false if nothing did.
@@ -142,17 +141,12 @@ func (a *acceptor) accept(fd uintptr) bool {
 
 // settle deals with the error that ended a batch: it waits out a shortage.
 func (a *acceptor) settle(closing <-chan struct{}) error {
-	switch a.errno {
-	case 0:
-		a.pause = 0
+	switch {
+	case a.errno == 0:
+		a.pause = acceptPause
 		return nil
-	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
-		a.pause = min(max(2*a.pause, minServePause), maxServePause)
-		select {
-		case <-time.After(a.pause):
-		case <-closing:
-		}
-		return nil
+	case isShortage(a.errno):
+		return a.pause.wait(context.Background(), closing)
 	}
 	return fmt.Errorf("fastpass: %w", os.NewSyscallError("accept", a.errno))
 }
