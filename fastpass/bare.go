@@ -19,6 +19,11 @@ func (in *inbox) fillBare(fd int) bool {
 	if n == 0 {
 		return in.fillShort(v, fd)
 	}
+	return in.fillWhole(v, fd, n)
+}
+
+// fillWhole takes in up to n messages. There is room for all their descriptors.
+func (in *inbox) fillWhole(v *vector, fd, n int) bool {
 	v.room(n)
 	n, ok := in.receive(v, fd, n, 0)
 	for i := range n {
@@ -57,4 +62,33 @@ func (in *inbox) takeMessage(data []byte) {
 		}
 		in.room.came()
 	}
+}
+
+// fewOpen is how many descriptors a program has open that holds none for its users: those of the Go runtime, of this
+// library and its standard streams.
+const fewOpen = 16
+
+// waitForMost waits until there is room for the largest message that there can be.
+func (in *inbox) waitForMost() bool {
+	in.checkTable(cmsgpool.MaxFDs)
+	in.lookAgain()
+	return false
+}
+
+// checkTable has Recv say if there can never be room for n descriptors: the message stays queued. A limit that was
+// lowered since the link was made may rise again, so that is waited for.
+func (in *inbox) checkTable(n int) {
+	if limit := in.p.kernel.SoftLimit(); limit >= in.room.initial && limit < n+fewOpen {
+		in.tight.Store(int32(n))
+		in.some.Notify()
+	}
+}
+
+// tableError is what Recv returns after checkTable has found one, once.
+func (in *inbox) tableError() error {
+	n, limit := int(in.tight.Swap(0)), in.p.kernel.SoftLimit()
+	if n == 0 || limit >= n+fewOpen { // it has been raised meanwhile
+		return nil
+	}
+	return &tableError{need: n, limit: limit}
 }

@@ -2,7 +2,15 @@
 
 package fastpass
 
-import "golang.org/x/sys/unix"
+import (
+	"example.com/fdpass/cmsgpool"
+
+	"golang.org/x/sys/unix"
+)
+
+// leastMargin is how many slots of the table must at least remain free for a receive that does not look first: other threads
+// would have to open that many descriptors during one system call. Looking costs a fifth.
+const leastMargin = 4096
 
 // fillShort takes in one message although there may not be room for all of its descriptors: it looks at it first.
 // MSG_PEEK installs duplicates and leaves the originals queued. If all came, the message is consumed without a
@@ -15,23 +23,39 @@ func (in *inbox) fillShort(v *vector, fd int) bool {
 	}
 	data, control := v.received(0)
 	in.gather(control)
-	if v.Flags(0)&unix.MSG_CTRUNC != 0 {
+	came := len(in.fds)
+	switch {
+	case v.Flags(0)&unix.MSG_CTRUNC != 0:
 		in.stats.truncated.Add(1)
-		in.closeFrom(0)
-		in.closer.Flush()
-		in.room.short()
-		in.lookAgain()
+		in.dropPeeked()
+		if came > 0 {
+			in.checkTable(came + 1)
+		}
+		in.lookAgainIn(in.room.short())
 		return false
+	case came > 0 && in.p.stream && len(data) == len(v.data[0]):
+		// A peek that fills the buffer goes on to the next message and takes duplicates of its descriptors along,
+		// without any of its bytes: nobody can tell whose they are. A receive in full does not do that.
+		in.dropPeeked()
+		if in.p.kernel.FreeSlots(in.room.source, cmsgpool.MaxFDs) < cmsgpool.MaxFDs {
+			return in.waitForMost()
+		}
+		return in.fillWhole(v, fd, 1)
 	}
 	if len(data) > 0 {
 		v.Set(0, data, nil)
 		if n, ok := in.receive(v, fd, 1, 0); n == 0 { // it is still queued
-			in.closeFrom(0)
-			in.closer.Flush()
+			in.dropPeeked()
 			in.lookAgain()
 			return ok
 		}
 	}
 	in.takeMessage(data)
 	return true
+}
+
+// dropPeeked closes the duplicates that a peek has brought.
+func (in *inbox) dropPeeked() {
+	in.closeFrom(0)
+	in.closer.Flush()
 }

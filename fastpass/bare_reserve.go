@@ -2,9 +2,9 @@
 
 package fastpass
 
+// leastMargin is 0, for none: to look for a margin would mean to duplicate that many descriptors.
+const leastMargin = 0
+
 // fillShort waits: where peeking is not to be trusted a message is received only when there is room for the largest
 // that there can be.
-func (in *inbox) fillShort(*vector, int) bool {
-	in.lookAgain()
-	return false
-}
+func (in *inbox) fillShort(*vector, int) bool { return in.waitForMost() }

@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"time"
 
 	"example.com/fdpass/internal/sys"
 )
@@ -62,7 +61,7 @@ func dial(ctx context.Context, path string, c *Config) (*net.UnixConn, error) {
 // letting a non-blocking connect wait, and never says when there is room.
 func connect(ctx context.Context, path, network string) (*net.UnixConn, error) {
 	var d net.Dialer
-	for pause := (backoff{first: time.Millisecond, most: 50 * time.Millisecond}); ; {
+	for pause := shortage; ; {
 		conn, err := d.DialContext(ctx, network, path)
 		if err == nil {
 			return conn.(*net.UnixConn), nil
@@ -101,22 +100,4 @@ func explainConnect(path, network string, err error) error {
 		return fmt.Errorf("the mode of the socket or of a directory above it does not let this process connect: %w", errno)
 	}
 	return errno
-}
-
-// backoff is a pause that doubles each time.
-type backoff struct{ first, most, next time.Duration }
-
-// wait pauses. It returns early with the error of ctx, or with net.ErrClosed if done is closed.
-func (b *backoff) wait(ctx context.Context, done <-chan struct{}) error {
-	b.next = min(max(2*b.next, b.first), b.most)
-	t := time.NewTimer(b.next)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-done:
-		return net.ErrClosed
-	}
 }

@@ -102,13 +102,17 @@ func (q *queue) prepend(ds []Desc) {
 }
 
 // close closes and removes everything that is queued.
-func (q *queue) close() {
+func (q *queue) close() { q.closeFrom(0) }
+
+// closeFrom closes and removes everything but the first n.
+func (q *queue) closeFrom(n int) {
 	c := sys.Closer{Kernel: q.kernel}
-	for i := range q.n {
-		if fd := q.at(i).fd; fd >= 0 {
-			c.Add(int(fd))
+	for ; q.n > n; q.n-- {
+		e := q.at(q.n - 1)
+		if e.fd >= 0 {
+			c.Add(int(e.fd))
 		}
+		e.dropPayload()
 	}
 	c.Flush()
-	q.drop(q.n)
 }

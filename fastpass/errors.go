@@ -3,6 +3,7 @@ package fastpass
 import (
 	"errors"
 	"fmt"
+	"syscall"
 )
 
 // Besides these, net.ErrClosed, os.ErrDeadlineExceeded and io.EOF keep their usual meaning.
@@ -41,6 +42,19 @@ func (e *BatchError) Error() string { return fmt.Sprintf("%v (%d of the batch ta
 
 // Unwrap returns the error that stopped the batch.
 func (e *BatchError) Unwrap() error { return e.Err }
+
+// tableError is what Recv returns when the descriptor table is too small for the next message, which stays queued. It is
+// a temporary net.Error, so that net/http tells of it and goes on.
+type tableError struct{ need, limit int }
+
+func (e *tableError) Error() string {
+	return fmt.Sprintf("fastpass: the next message needs room for %d descriptors, and RLIMIT_NOFILE is %d: raise it (ulimit -n) and receive again: %v",
+		e.need, e.limit, syscall.EMFILE)
+}
+
+func (e *tableError) Unwrap() error   { return syscall.EMFILE }
+func (e *tableError) Timeout() bool   { return false }
+func (e *tableError) Temporary() bool { return true }
 
 func protocolError(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrProtocol, fmt.Sprintf(format, args...))

@@ -128,8 +128,7 @@ func (in *inbox) takeData(h *wire.Header, body []byte, truncated bool) error {
 	}
 	if got < h.Count {
 		in.stats.truncated.Add(1)
-		in.room.short()
-		in.lookAgain()
+		in.lookAgainIn(in.room.short())
 	} else if n > 0 {
 		in.room.came()
 	}
@@ -143,17 +142,45 @@ func (in *inbox) acknowledge(n int) error {
 	switch {
 	case in.p.cfg.Protocol == Bare || in.orphan:
 		return nil
+	case in.pledged > 0:
+		return in.redeem(n)
 	case in.cut.Load():
 		return errCut
 	}
 	a := in.flow.Ack(n, in.credit())
-	switch in.ack.write(a) {
-	case 0:
-		in.flow.Sent(a)
-		in.watchCredit()
-		return nil
+	rest, errno := in.ack.write(a)
+	if errno != 0 {
+		return ackError(errno)
+	}
+	in.flow.Sent(a)
+	in.watchCredit()
+	if rest > 0 {
+		in.pledged = n
+		return errWait
+	}
+	return nil
+}
+
+// redeem is acknowledge for what an acknowledgement covers that a stream socket has taken in part: it counts once the
+// socket has taken the rest.
+func (in *inbox) redeem(n int) error {
+	if errno := in.p.flushTail(); errno != 0 {
+		err := ackError(errno)
+		if err == errCut {
+			in.pledged = 0
+		}
+		return err
+	}
+	in.pledged -= n
+	return nil
+}
+
+func ackError(errno syscall.Errno) error {
+	switch errno {
 	case syscall.EAGAIN:
 		return errWait
+	case syscall.ENOBUFS, syscall.ENOMEM:
+		return errShort
 	default:
 		return errCut
 	}
@@ -170,25 +197,33 @@ func (in *inbox) credit() int {
 }
 
 // watchCredit has the reader look for room if the peer has been told that there is none: nothing would come then that
-// could be answered with credit.
+// could be answered with credit. Likewise if the socket has taken only a part of what this end says.
 func (in *inbox) watchCredit() {
-	if in.expects && (in.flow.Credit() <= 0 || in.flow.Lost()) {
+	if in.expects && in.awaited() || in.p.tail.waiting() {
 		in.lookAgain()
 	}
 }
 
+// awaited reports whether the peer waits for word from this end: credit, or what was lost.
+func (in *inbox) awaited() bool { return in.flow.Credit() <= 0 || in.flow.Lost() }
+
 // offer gives the peer credit if it has none and there is room, and tells it of what was lost.
 func (in *inbox) offer() {
-	if !in.expects || in.over.Load() {
+	if in.over.Load() {
 		return
 	}
-	if in.flow.Credit() <= 0 || in.flow.Lost() {
-		a := in.flow.Ack(0, in.credit())
-		if (a.Credit > in.flow.Held() || a.Resend) && in.ack.write(a) == 0 {
-			in.flow.Sent(a)
-		}
-		in.watchCredit()
+	if in.p.tail.waiting() {
+		in.p.flushTail()
 	}
+	if in.expects && in.awaited() {
+		a := in.flow.Ack(0, in.credit())
+		if a.Credit > in.flow.Held() || a.Resend {
+			if _, errno := in.ack.write(a); errno == 0 {
+				in.flow.Sent(a)
+			}
+		}
+	}
+	in.watchCredit()
 }
 
 // ackWriter sends acknowledgements without an allocation.
@@ -196,13 +231,15 @@ type ackWriter struct {
 	p     *Passer
 	buf   [wire.HeaderSize + wire.ResendSize]byte
 	n     int
+	took  int
 	errno syscall.Errno
 	call  func(fd uintptr) // run, bound once
 }
 
 func (w *ackWriter) init(p *Passer) { w.p, w.call = p, w.run }
 
-func (w *ackWriter) write(a flow.Ack) syscall.Errno {
+// write sends a. On a stream the socket may take only a part; the rest, this many bytes, follows.
+func (w *ackWriter) write(a flow.Ack) (rest int, errno syscall.Errno) {
 	h := wire.Header{Type: wire.TypeAck, Seq: a.Seq, Credit: a.Credit}
 	w.n = wire.HeaderSize
 	if a.Resend {
@@ -214,12 +251,12 @@ func (w *ackWriter) write(a flow.Ack) syscall.Errno {
 	w.p.byeMu.Lock()
 	defer w.p.byeMu.Unlock()
 	if w.p.saidBye || w.p.raw.Control(w.call) != nil {
-		return syscall.EPIPE
+		return 0, syscall.EPIPE
 	}
-	return w.errno
+	return w.n - w.took, w.errno
 }
 
-func (w *ackWriter) run(fd uintptr) { w.errno = w.p.writeTo(int(fd), w.buf[:w.n]) }
+func (w *ackWriter) run(fd uintptr) { w.took, w.errno = w.p.writeTo(int(fd), w.buf[:w.n]) }
 
 // partialFrame is a frame of a stream socket on its way in. Reading stops at the end of a header and of a body, so
 // descriptors never come with a part of another frame than their own.

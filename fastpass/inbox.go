@@ -34,10 +34,12 @@ type inbox struct {
 	blocked atomic.Int32 // callers of Recv that wait for the socket to take an acknowledgement
 	cut     atomic.Bool  // the peer hears no acknowledgements any more
 	over    atomic.Bool  // nothing more comes
+	tight   atomic.Int32 // the descriptor table is too small for a message of this many; 0: for none, as far as is known
 
 	mu      sync.Mutex // held by who reads the socket or takes from the queue
 	one     [1]Desc    // what Recv receives into: a slice of its own would be allocated
 	queue   *queue     // taken in, not acknowledged
+	pledged int        // of them, the first: acknowledged by an ACK of which the socket has taken only a part
 	target  []Desc     // where to store what comes while the queue is empty: a caller's own slice
 	got     int        // how many of target are filled
 	flow    flow.Receiver
@@ -65,7 +67,7 @@ type inbox struct {
 func (in *inbox) init(p *Passer) {
 	in.p = p
 	in.vectors = vectorsOf(p.cfg.Messages, p.cfg.maxBody())
-	in.room.kernel, in.room.source = p.kernel, p.socket
+	in.room = room{kernel: p.kernel, source: p.socket, initial: p.kernel.SoftLimit(), least: leastMargin, pause: shortage}
 	in.closer.Kernel = p.kernel
 	in.last = cmsgpool.MaxFDs
 	in.ready = in.mayTake
@@ -84,7 +86,7 @@ func (in *inbox) recv(ds []Desc, one *Desc) (int, error) {
 	if !in.p.cfg.receives() {
 		return 0, errSendOnly
 	}
-	for {
+	for pause := shortage; ; {
 		in.mu.Lock()
 		if one != nil {
 			ds = in.one[:]
@@ -94,23 +96,28 @@ func (in *inbox) recv(ds []Desc, one *Desc) (int, error) {
 			*one, in.one[0] = in.one[0], Desc{}
 		}
 		in.mu.Unlock()
-		if n > 0 || err != nil && err != errWait {
-			return n, err
-		}
-		if err == errWait {
-			if err := in.waitWritable(); err != nil {
-				return 0, err
-			}
-		} else if !in.direct.Load() {
+		switch {
+		case n > 0:
+			return n, nil
+		case err == errWait:
+			err = in.waitWritable()
+		case err == errShort:
+			err = in.wait(pause.next())
+		case err == nil && !in.direct.Load():
 			in.some.Wait(in.ready)
+		}
+		if err != nil {
+			return 0, err
 		}
 	}
 }
 
-// errWait says that an acknowledgement has to wait until the socket takes it; errCut that the peer hears no more of them.
+// errWait and errShort say that an acknowledgement has to wait, until the socket takes it or for a while; errCut that the
+// peer hears no more of them.
 var (
-	errWait = errors.New("fastpass: the socket is full")
-	errCut  = errors.New("fastpass: the peer hears nothing")
+	errWait  = errors.New("fastpass: the socket is full")
+	errShort = errors.New("fastpass: the kernel is short of memory")
+	errCut   = errors.New("fastpass: the peer hears nothing")
 )
 
 // waitWritable waits until an acknowledgement might be sent, or until the read deadline.
@@ -124,10 +131,25 @@ func (in *inbox) waitWritable() error {
 	return nil
 }
 
+// wait waits until d has passed, or Recv has another reason to return.
+func (in *inbox) wait(d time.Duration) error {
+	var passed atomic.Bool
+	t := time.AfterFunc(d, func() {
+		passed.Store(true)
+		in.some.Notify()
+	})
+	defer t.Stop()
+	in.some.Wait(func() bool { return passed.Load() || in.read.passed() || in.p.closed.Load() })
+	if in.read.passed() {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
 // mayTake reports whether a caller of Recv need not wait for the pump (any longer).
 func (in *inbox) mayTake() bool {
 	return in.queued.Load() > 0 && !in.cut.Load() || in.over.Load() || in.direct.Load() ||
-		in.read.passed() || in.p.closed.Load()
+		in.tight.Load() > 0 || in.read.passed() || in.p.closed.Load()
 }
 
 // take moves descriptors to ds, acknowledged. If there are none it returns an error if there is a reason, and 0, nil
@@ -138,6 +160,8 @@ func (in *inbox) take(ds []Desc) (int, error) {
 	switch cut := in.cut.Load(); {
 	case in.p.closed.Load():
 		return 0, net.ErrClosed
+	case in.pledged > 0:
+		n = in.copyQueue(ds[:min(len(ds), in.pledged)])
 	case cut && in.over.Load() && !in.orphan:
 		in.dropQueue() // the peer lives, and has taken them back
 	case in.queue.len() > 0 && !cut:
@@ -162,12 +186,12 @@ func (in *inbox) take(ds []Desc) (int, error) {
 		in.queue.prepend(ds[:n])
 		in.queued.Store(int32(in.queue.len()))
 	}
-	if err == errCut {
-		in.cut.Store(true)
-		err = nil
-	}
-	if err != nil || in.cut.Load() && !in.orphan {
+	if err != nil {
 		clear(ds[:n])
+		if err == errCut {
+			in.cut.Store(true)
+			err = nil
+		}
 		return 0, err
 	}
 	in.stats.received.Add(uint64(n))
@@ -181,7 +205,11 @@ func (in *inbox) emptyError() error {
 		return net.ErrClosed
 	case in.over.Load() && in.queue.len() == 0:
 		return in.p.recvError()
-	case in.read.passed():
+	}
+	if err := in.tableError(); err != nil {
+		return err
+	}
+	if in.read.passed() {
 		return os.ErrDeadlineExceeded
 	}
 	return nil
@@ -204,9 +232,12 @@ func (in *inbox) dropFront(n int) {
 	in.space.Notify()
 }
 
-// dropQueue closes and removes everything that is queued.
+// dropQueue closes and removes what is queued, but for what the peer knows to be the application's.
 func (in *inbox) dropQueue() {
-	in.queue.close()
+	if in.pledged > 0 {
+		in.redeem(0)
+	}
+	in.queue.closeFrom(in.pledged)
 	in.dropFront(0)
 }
 
@@ -218,7 +249,8 @@ func (in *inbox) discard() {
 	if in.tick != nil {
 		in.tick.Stop()
 	}
-	in.dropQueue()
+	in.queue.close()
+	in.dropFront(0)
 	in.fds = append(in.fds[:0], in.partial.fds...)
 	in.partial = partialFrame{}
 	in.closeFrom(0)
@@ -229,7 +261,7 @@ func (in *inbox) discard() {
 // returns how many of ds are filled. The caller holds mu.
 func (in *inbox) readInto(ds []Desc) int {
 	in.target, in.got = ds, 0
-	for in.got == 0 && !in.over.Load() && !in.read.passed() && !in.p.closed.Load() {
+	for in.got == 0 && in.tight.Load() == 0 && !in.over.Load() && !in.read.passed() && !in.p.closed.Load() {
 		if err := in.p.raw.Read(in.tryDirect); err != nil {
 			in.woken(err)
 		} else if ds == nil {
@@ -475,8 +507,10 @@ func (in *inbox) stop(e ending) {
 }
 
 // lookAgain has the reader woken after a pause.
-func (in *inbox) lookAgain() {
-	if pause := in.room.nextPause(); in.tick == nil {
+func (in *inbox) lookAgain() { in.lookAgainIn(in.room.pause.next()) }
+
+func (in *inbox) lookAgainIn(pause time.Duration) {
+	if in.tick == nil {
 		in.tick = time.AfterFunc(pause, in.wakeReader)
 	} else {
 		in.tick.Reset(pause)

@@ -51,7 +51,7 @@ type outbox struct {
 	isolate         int // this many descriptors go one per message, to find the one that the kernel refuses
 	vectors         *vectorPool
 	closer          sys.Closer
-	backoff         time.Duration
+	pause           backoff // while the kernel is short of something
 	retry           *time.Timer
 	ended           bool
 
@@ -73,6 +73,7 @@ func (o *outbox) init(p *Passer) {
 	o.closer.Kernel = p.kernel
 	o.batch, o.body = p.cfg.Batch, p.cfg.maxBody()
 	o.vectors = vectorsOf(p.cfg.Messages, o.body)
+	o.pause = shortage
 	o.control, o.roomReady = o.sendVector, o.hasRoom
 	if p.cfg.Protocol == Bare {
 		o.flow.Open(math.MaxInt32)
@@ -221,7 +222,7 @@ func (o *outbox) answer() {
 
 // turn is one round of the flusher.
 func (o *outbox) turn() {
-	over := o.p.over.Load() // before the mail: what is over has put its last mail there
+	over := o.p.over.Load() && !o.p.unsaid.Load() // before the mail: what is over has put its last mail there
 	o.readMail()
 	if o.ended {
 		return
@@ -291,7 +292,7 @@ func (o *outbox) account() bool {
 	}
 	switch o.errno {
 	case 0:
-		o.backoff = 0
+		o.pause.reset()
 		return true
 	case syscall.EAGAIN:
 		o.waitForSocket()
@@ -358,11 +359,10 @@ func (o *outbox) waitWritable() {
 func (o *outbox) waitForKernel() {
 	o.stats.shortages.Add(1)
 	o.blocked.Store(true)
-	o.backoff = min(max(2*o.backoff, time.Millisecond), 64*time.Millisecond)
-	if o.retry == nil {
-		o.retry = time.AfterFunc(o.backoff, o.unblock)
+	if pause := o.pause.next(); o.retry == nil {
+		o.retry = time.AfterFunc(pause, o.unblock)
 	} else {
-		o.retry.Reset(o.backoff)
+		o.retry.Reset(pause)
 	}
 }
 

@@ -39,6 +39,7 @@ type Passer struct {
 
 	byeMu   sync.Mutex // held while BYE or an acknowledgement is sent
 	saidBye bool       // the peer looks at no acknowledgement any more
+	byeSent bool       // at least its first byte
 
 	out  outbox
 	in   inbox
@@ -48,7 +49,7 @@ type Passer struct {
 	closed   atomic.Bool            // Close or Shutdown was called
 	over     atomic.Bool            // nothing can be acknowledged any more
 	deaf     atomic.Bool            // the peer takes no descriptors
-	unsaid   atomic.Bool            // BYE could not be sent
+	unsaid   atomic.Bool            // BYE has to wait, and the end with it
 	done     chan struct{}
 	leftover *leftover
 }
@@ -90,6 +91,9 @@ func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
 	if cerr := raw.Control(func(fd uintptr) {
 		socket = int(fd)
 		kind, err = sys.SocketType(socket)
+		if full.Protocol == Framed {
+			sys.KeepHeadroom(socket) // for fence
+		}
 	}); cerr != nil {
 		return nil, fmt.Errorf("fastpass: %w", cerr)
 	}
@@ -130,28 +134,36 @@ func assemble(k sys.Kernel, c conn, raw syscall.RawConn, socket int, stream bool
 // start says HELLO.
 func (p *Passer) start() error {
 	if p.cfg.Protocol == Framed {
-		if errno := p.writeFrame(p.in.hello()); errno != 0 && errno != syscall.EPIPE && errno != syscall.ECONNRESET {
+		if _, errno := p.writeFrame(p.in.hello()); errno != 0 && errno != syscall.EPIPE && errno != syscall.ECONNRESET {
 			return fmt.Errorf("fastpass: HELLO: %w", os.NewSyscallError("sendmsg", errno))
 		}
+		p.in.watchCredit()
 	}
 	runtime.AddCleanup(p, (*leftover).close, p.leftover)
 	runtime.AddCleanup(p, (*queue).close, p.in.queue)
 	return nil
 }
 
-// writeFrame sends a frame without descriptors.
-func (p *Passer) writeFrame(frame []byte) (errno syscall.Errno) {
-	if p.raw.Control(func(fd uintptr) { errno = p.writeTo(int(fd), frame) }) != nil {
-		return syscall.EPIPE
+// writeFrame sends a frame without descriptors, and returns how many of its bytes the socket took.
+func (p *Passer) writeFrame(frame []byte) (n int, errno syscall.Errno) {
+	if p.raw.Control(func(fd uintptr) { n, errno = p.writeTo(int(fd), frame) }) != nil {
+		return 0, syscall.EPIPE
 	}
-	return errno
+	return n, errno
 }
 
-func (p *Passer) writeTo(fd int, frame []byte) (errno syscall.Errno) {
+func (p *Passer) writeTo(fd int, frame []byte) (int, syscall.Errno) {
 	if p.stream {
 		return p.tail.write(p.kernel, fd, frame)
 	}
-	_, errno = p.kernel.Write(fd, frame)
+	return p.kernel.Write(fd, frame)
+}
+
+// flushTail sends what a stream socket took no more of, and returns 0 once it is all gone.
+func (p *Passer) flushTail() (errno syscall.Errno) {
+	if p.raw.Control(func(fd uintptr) { errno = p.tail.flush(p.kernel, int(fd)) }) != nil {
+		return syscall.EPIPE
+	}
 	return errno
 }
 
@@ -356,6 +368,9 @@ func (p *Passer) conclude(e ending) {
 // fence says BYE, for a peer that reads it late must learn that what it has not acknowledged is not its own, and then stops
 // the peer from sending. What the peer has sent stays readable, and behind it the reader finds the end.
 //
+// A peer that finds the socket closed and no BYE takes this process for dead, and itself for the last owner of what it
+// could not acknowledge. So until BYE is said nothing is given back: this process might be killed before it is.
+//
 // A Bare link has nothing to fence, and its socket may be shared with other processes: the reader is only told.
 func (p *Passer) fence() {
 	if p.cfg.Protocol == Bare {
@@ -365,11 +380,38 @@ func (p *Passer) fence() {
 	p.byeMu.Lock()
 	defer p.byeMu.Unlock()
 	p.saidBye = true
-	if p.writeFrame(byeFrame[:]) == syscall.EAGAIN {
+	if !p.sayBye() {
 		p.raw.Control(func(fd uintptr) { p.kernel.RaiseSendBuffer(int(fd)) })
-		p.unsaid.Store(p.writeFrame(byeFrame[:]) == syscall.EAGAIN)
+		if !p.sayBye() {
+			p.unsaid.Store(true)
+			go p.insist()
+		}
 	}
 	p.raw.Control(func(fd uintptr) { p.kernel.ShutdownRead(int(fd)) })
+}
+
+// sayBye reports whether BYE is said, or never can be. The caller holds byeMu.
+func (p *Passer) sayBye() bool {
+	var errno syscall.Errno
+	if !p.byeSent {
+		_, errno = p.writeFrame(byeFrame[:])
+		p.byeSent = errno == 0
+	}
+	if errno == 0 && p.stream {
+		errno = p.flushTail()
+	}
+	return errno != syscall.EAGAIN && errno != syscall.ENOBUFS && errno != syscall.ENOMEM
+}
+
+// insist says BYE as soon as the kernel takes it.
+func (p *Passer) insist() {
+	for pause := shortage; p.unsaid.Load(); {
+		time.Sleep(pause.next())
+		p.byeMu.Lock()
+		p.unsaid.Store(!p.sayBye())
+		p.byeMu.Unlock()
+	}
+	p.out.flush()
 }
 
 var byeFrame = func() (b [wire.HeaderSize]byte) {
@@ -399,21 +441,10 @@ func (p *Passer) finish() {
 
 // finished is the flusher's last word.
 func (p *Passer) finished() {
-	if p.unsaid.Load() {
-		go p.linger()
-	} else {
-		p.conn.Close()
-	}
+	p.conn.Close()
 	close(p.done)
 	p.out.room.Notify()
 	p.in.some.Notify()
-}
-
-// linger keeps the socket open until BYE is said: a peer that finds the socket closed and no BYE takes this process for
-// dead, and itself for the last owner of what it could not acknowledge.
-func (p *Passer) linger() {
-	p.raw.Write(func(uintptr) bool { return p.writeFrame(byeFrame[:]) != syscall.EAGAIN })
-	p.conn.Close()
 }
 
 // sendError is why nothing can be sent any more.

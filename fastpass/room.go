@@ -21,9 +21,6 @@ const (
 	probeFor = 10 * time.Millisecond
 
 	maxCPU = 1 << 10
-
-	minPause = time.Millisecond
-	maxPause = 50 * time.Millisecond
 )
 
 // room estimates how many more descriptors this process can take in. The probe is a system call or two, so its result is
@@ -31,14 +28,16 @@ const (
 type room struct {
 	kernel  sys.Kernel
 	source  int  // any open descriptor
+	initial int  // the limit when the link was made
+	least   int  // the least margin; 0: none
 	asked   bool // the application has called Recv
 	free    int  // at the last probe
 	used    int  // of them, since
 	ceiling int  // the limit then
 	at      time.Time
-	hold    time.Time     // no room before: descriptors were lost although the probe saw room
-	doubt   bool          // that happened, and nothing has come in since
-	pause   time.Duration // how long to wait before trying again
+	hold    time.Time // no room before: descriptors were lost although the probe saw room
+	doubt   bool      // that happened, and nothing has come in since
+	pause   backoff   // how long to wait before trying again
 }
 
 // limit is how many descriptors may come at most, room or not.
@@ -62,35 +61,45 @@ func (r *room) left() int {
 }
 
 // certain is how many descriptors there is surely room for now, if not more than want. Since the probe others may have
-// opened some, but no faster than the processors can. After a shortage nothing is certain until something has come in.
+// opened some, but no faster than the processors can, and during the call that receives no more than the margin. After a
+// shortage nothing is certain until something has come in.
 func (r *room) certain(want int) int {
 	if r.doubt {
 		return 0
 	}
 	const fastest = 50 * time.Nanosecond // what installing one takes, at the least
 	ceiling := r.kernel.SoftLimit()
+	margin := r.margin(ceiling)
 	if r.free > 0 && ceiling == r.ceiling {
 		others := int(min(time.Since(r.at)/fastest, math.MaxInt32/maxCPU)) * min(runtime.NumCPU(), maxCPU)
-		if left := r.free - r.used - others; left >= want {
+		if left := r.free - r.used - others - margin; left >= want {
 			return left
 		}
 	}
-	r.free, r.used, r.at = r.kernel.FreeSlots(r.source, want), 0, time.Now()
+	r.free, r.used, r.at = r.kernel.FreeSlots(r.source, want+margin), 0, time.Now()
 	r.ceiling = ceiling
-	return r.free
+	return max(r.free-margin, 0)
 }
 
-// short notes that descriptors were lost for want of room.
-func (r *room) short() {
+// margin is how many slots of a table with the given limit must remain free for what is not looked at first.
+func (r *room) margin(limit int) int {
+	if r.least == 0 {
+		return 0
+	}
+	return max(r.least, limit/4)
+}
+
+// short notes that a message did not come in whole for want of room, and returns how long to wait until there might be
+// some.
+func (r *room) short() time.Duration {
+	pause := r.pause.next()
 	r.free, r.doubt = 0, true
-	r.hold = time.Now().Add(r.nextPause())
-}
-
-// nextPause is how long to wait before looking again: twice as long each time until something comes in.
-func (r *room) nextPause() time.Duration {
-	r.pause = min(max(2*r.pause, minPause), maxPause)
-	return r.pause
+	r.hold = time.Now().Add(pause)
+	return pause
 }
 
 // came notes that a message came in whole.
-func (r *room) came() { r.pause, r.doubt = 0, false }
+func (r *room) came() {
+	r.pause.reset()
+	r.doubt = false
+}

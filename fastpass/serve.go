@@ -143,7 +143,7 @@ func (a *acceptor) accept(fd uintptr) bool {
 func (a *acceptor) settle(closing <-chan struct{}) error {
 	switch {
 	case a.errno == 0:
-		a.pause = acceptPause
+		a.pause.reset()
 		return nil
 	case isShortage(a.errno):
 		return a.pause.wait(context.Background(), closing)

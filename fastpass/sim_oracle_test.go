@@ -78,7 +78,7 @@ func (s *sim) checkTable(p *simProc) {
 			for i := range s.pool.backlog.len() {
 				t.entry(s.pool.backlog.at(i), "the pool")
 			}
-			t.descs(s.pool.leftover, "the pool")
+			t.descs(s.pool.leftover.ds, "the pool")
 		}
 	}
 	for fd, f := range files {
@@ -159,7 +159,7 @@ func (s *sim) checkOrder(e *simEnd) {
 		return
 	}
 	r := e.peer
-	if s.opt.Protocol == Framed && len(e.acked) > len(r.got) {
+	if s.opt.Protocol == Framed && len(e.acked) > len(r.got)+r.p.in.pledged {
 		s.violation("%d is lost: acknowledged to %s, and not delivered by %s", e.acked[len(r.got)], e.name, r.name)
 		return
 	}
@@ -228,10 +228,10 @@ func (s *sim) unsettled() string {
 // checkEnd looks when all links have ended in order: every descriptor has arrived, and no file is open any more.
 func (s *sim) checkEnd() {
 	if s.pool != nil {
-		for _, d := range s.pool.leftover {
+		for _, d := range s.pool.leftover.ds {
 			s.violation("%d comes back from the pool, and workers were there", d.Tag)
 		}
-		s.pool.leftover = nil
+		s.pool.leftover.ds = nil
 	}
 	for _, d := range s.descs {
 		if d == nil || !d.taken || d.got != nil || d.back || d.from.Dead() || s.front.Dead() {

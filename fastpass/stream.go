@@ -38,17 +38,24 @@ func (t *tail) send(k sys.Kernel, fd int) syscall.Errno {
 	return 0
 }
 
-// write sends a frame that carries no descriptors, behind what was kept. A frame that the socket takes in part counts
-// as sent.
-func (t *tail) write(k sys.Kernel, fd int, frame []byte) syscall.Errno {
+// flush is send for who does not hold mu.
+func (t *tail) flush(k sys.Kernel, fd int) syscall.Errno {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.send(k, fd)
+}
+
+// write sends a frame that carries no descriptors, behind what was kept, and returns how many of its bytes the socket
+// took: if not all, then the rest is kept.
+func (t *tail) write(k sys.Kernel, fd int, frame []byte) (int, syscall.Errno) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if errno := t.send(k, fd); errno != 0 {
-		return errno
+		return 0, errno
 	}
 	n, errno := k.Write(fd, frame)
 	if errno == 0 {
 		t.keep(frame[n:])
 	}
-	return errno
+	return n, errno
 }

@@ -21,7 +21,8 @@ type Kernel interface {
 	// ShutdownRead fences the peer: from now on it can send nothing more, and what it sent stays readable.
 	ShutdownRead(fd int)
 
-	// RaiseSendBuffer makes room for at least one more message in a send buffer that is full.
+	// RaiseSendBuffer makes room for at least one more message in a send buffer that is full, if KeepHeadroom has been
+	// called before it was.
 	RaiseSendBuffer(fd int)
 
 	// Writable reports whether fd would take a message now, or never again.

@@ -48,7 +48,7 @@ func Accept(fd int) (int, syscall.Errno) {
 // RaiseSendBuffer implements Kernel.
 func (system) RaiseSendBuffer(fd int) {
 	if n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF); err == nil {
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, n) // Linux doubles what it is given
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 2*n)
 	}
 }
 
