@@ -80,7 +80,8 @@ func reportCosts() (string, error) {
 			}
 			costs[i] = c
 		}
-		fmt.Fprintf(&text, "\n%s: processor time of %d descriptors, ns for each\n", r.name, r.descriptors)
+		fmt.Fprintf(&text, "\n%s: processor time in ns per descriptor, of %d; %d and %d samples\n", r.name, r.descriptors,
+			costs[0].Samples, costs[1].Samples)
 		costTable(&text, costs[0], costs[1], r.descriptors)
 		fmt.Fprintf(&text, "profiles: %s.{sender,receiver}.prof\n", r.profile)
 	}
@@ -108,7 +109,7 @@ func costTable(text *bytes.Buffer, sender, receiver profiles.Cost, descriptors i
 	cell := func(c profiles.Cost, d time.Duration) string {
 		return fmt.Sprintf("%8.1f\t%3.0f%%", float64(d.Nanoseconds())/float64(descriptors), 100*float64(d)/float64(max(1, c.Total)))
 	}
-	fmt.Fprintln(w, "\tsender\t\treceiver\t")
+	fmt.Fprintln(w, "\t  sender\t\treceiver\t")
 	for _, p := range profiles.Parts {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", p, cell(sender, sender.Parts[p]), cell(receiver, receiver.Parts[p]))
 	}

@@ -13,7 +13,6 @@ import (
 	"os"
 	"regexp"
 	"runtime"
-	"text/tabwriter"
 	"time"
 
 	"example.com/fdpass/internal/profiles"
@@ -49,8 +48,8 @@ func main() {
 
 // gate measures the paths, writes a table, and what is wrong below it. It reports whether nothing is.
 func gate(paths []path, out io.Writer, sites bool) (ok bool) {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "path\tdescriptors\tmallocs\tin the profile\tlibrary\tbuffers\tby design\tprogram\truntime\tseconds\t")
+	fmt.Fprintf(out, "%-43s %11s %8s %8s = %7s %7s %9s %7s %7s %7s\n", "path", "descriptors", "mallocs", "profiled", "library", "buffers",
+		"by design", "program", "runtime", "seconds")
 	var wrong, notes []string
 	for _, p := range paths {
 		start := time.Now()
@@ -62,7 +61,7 @@ func gate(paths []path, out io.Writer, sites bool) (ok bool) {
 		of := func(o profiles.Owner) int64 {
 			return r.of(func(s profiles.Site) bool { return s.Owner == o && !isBuffer(s) })
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.1f\t\n", p.name, p.descriptors, r.mallocs, objects(r.sites)+r.design,
+		fmt.Fprintf(out, "%-43s %11d %8d %8d = %7d %7d %9d %7d %7d %7.1f\n", p.name, p.descriptors, r.mallocs, objects(r.sites)+r.design,
 			of(profiles.Library), r.of(isBuffer), r.design, of(profiles.Program), of(profiles.Runtime), time.Since(start).Seconds())
 		for _, f := range r.failures() {
 			wrong = append(wrong, p.name+": "+f)
@@ -73,7 +72,6 @@ func gate(paths []path, out io.Writer, sites bool) (ok bool) {
 			}
 		}
 	}
-	w.Flush()
 	if len(notes) > 0 {
 		fmt.Fprintf(out, "\nEvery site:\n%s\n", indent(notes))
 	}

@@ -13,8 +13,8 @@ import (
 
 const (
 	million     = 1_000_000
-	connections = 50_000  // through Pool.Serve: each is a real TCP connection, which costs the kernel 30 µs and more
-	conns       = 50_000  // through NetListener: each becomes a net.Conn, which allocates by design
+	connections = 50_000 // through Pool.Serve: each is a real TCP connection, which costs the kernel 30 µs and more
+	conns       = 50_000 // through NetListener: each becomes a net.Conn, which allocates by design
 	batch       = 253
 	calls       = 2024 // descriptors in one call that fills a vector: 8 messages of 253
 )

@@ -44,10 +44,11 @@ var partOfPackage = map[string]Part{
 
 // Cost is where the processor time in a CPU profile went.
 type Cost struct {
-	Total time.Duration
-	Parts map[Part]time.Duration
-	Calls []Line // the system calls, by the outermost function of internal/sys that makes them; the dearest first
-	Lines []Line // this module's lines, with what they call but for system calls; the dearest first
+	Total   time.Duration
+	Samples int64 // how many times the profiler looked: the fewer, the coarser
+	Parts   map[Part]time.Duration
+	Calls   []Line // the system calls, by the outermost function of internal/sys that makes them; the dearest first
+	Lines   []Line // this module's lines, with what they call but for system calls; the dearest first
 }
 
 // Line is a place in the source.
@@ -58,9 +59,9 @@ type Line struct {
 
 // CostOf reads a CPU profile.
 func CostOf(p *profile.Profile) (Cost, error) {
-	value := valueIndex(p, "cpu")
-	if value < 0 {
-		return Cost{}, fmt.Errorf("profiles: no cpu among %v", p.SampleType)
+	samples, value := valueIndex(p, "samples"), valueIndex(p, "cpu")
+	if samples < 0 || value < 0 {
+		return Cost{}, fmt.Errorf("profiles: no samples and cpu among %v", p.SampleType)
 	}
 	c := Cost{Parts: map[Part]time.Duration{}}
 	calls, lines := map[string]time.Duration{}, map[string]time.Duration{}
@@ -71,6 +72,7 @@ func CostOf(p *profile.Profile) (Cost, error) {
 		}
 		part := partOf(stack)
 		c.Total += d
+		c.Samples += s.Value[samples]
 		c.Parts[part] += d
 		if part == systemCalls {
 			calls[callOf(stack)] += d
