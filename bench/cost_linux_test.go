@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -69,6 +70,9 @@ func (s setup) profileFile(end string) string { return s.Profile + "." + end + "
 
 // reportCosts writes what the profiled benchmarks cost, per descriptor.
 func reportCosts() (string, error) {
+	if *profileDir != "" && len(profiled) == 0 {
+		return "", errors.New("no benchmark that can be profiled has run: only BenchmarkPass can")
+	}
 	var text bytes.Buffer
 	for _, r := range profiled {
 		s := setup{Profile: r.profile}
