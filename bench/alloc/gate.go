@@ -71,7 +71,8 @@ func measure(p path) (result, error) {
 	return r, errors.Join(err, l.close())
 }
 
-func (p path) few() int { return min(warmUp, p.descriptors/10) }
+// few is how many descriptors warm a path up, and are in both passes.
+func (p path) few() int { return min(warmUp, max(4096, p.descriptors/10)) }
 
 // difference is what measure is about.
 func (r *result) difference(l *lane) error {

@@ -151,7 +151,7 @@ func crew(l *lane, cfg *fastpass.PoolConfig) (*fastpass.Pool, error) {
 	}
 	l.stop = append(l.stop, func() error { return p.Shutdown(soon()) })
 	for range 3 {
-		ends := oneWay(fastpass.Config{})
+		ends := oneWay(fastpass.Config{Window: 512}) // slots are made on first use: warming up reaches all of a small window
 		w, q, err := pair(ends[0], ends[1])
 		if err != nil {
 			return nil, err
