@@ -14,6 +14,7 @@ BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4d
 ARGS     ?=
 BENCH    ?= .
 COUNT    ?= 1
+COSTTIME ?= 10s
 FUZZ     ?= .
 FUZZTIME ?= 20s
 TIMEOUT  ?= 5m
@@ -29,7 +30,7 @@ TAGS := fdpass_portable invariants
 PLATFORMS := darwin/arm64 freebsd/amd64 netbsd/amd64 openbsd/amd64 dragonfly/amd64 \
 	illumos/amd64 solaris/amd64 linux/s390x windows/amd64 plan9/amd64 js/wasm wasip1/wasm
 
-STEPS := lint unit race invariants portable test386 cross corpus
+STEPS := lint unit race invariants portable test386 cross corpus alloc
 
 GOTEST := go test -timeout $(TIMEOUT)
 
@@ -40,7 +41,7 @@ help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z0-9]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: ARGS (demo, bench, tests), BENCH and COUNT (bench), FUZZ and FUZZTIME (fuzz), TIMEOUT (of one test binary)\n'
+	@printf '\nVariables: ARGS (demo, bench, tests), BENCH and COUNT (bench), BENCH and COSTTIME (cost), FUZZ and FUZZTIME (fuzz), TIMEOUT (of one test binary)\n'
 
 # Built, not `go run`: the demo starts itself again as its workers, and Ctrl-C is its own to handle.
 .PHONY: demo
@@ -113,6 +114,11 @@ cross: ## build and vet for every other platform
 corpus: ## the fuzz targets over their committed corpora
 	cd fuzz && $(GOTEST) $(ARGS) ./...
 
+.PHONY: alloc
+alloc: ## the allocation gate: no line of this module allocates while descriptors pass; ARGS="-sites" lists all
+	@go build -o .build/alloc ./bench/alloc
+	@.build/alloc $(ARGS)
+
 ##@ Longer
 
 .PHONY: fuzz
@@ -136,6 +142,10 @@ ratio: ## how near Bare and Framed come to the C limit, interleaved with it; ARG
 .PHONY: bench
 bench: ## Go benchmarks and the C limit beside them; BENCH=regexp COUNT=n, output for benchstat
 	@$(GOTEST) -timeout 60m -run '^$$' -bench '$(BENCH)' -count $(COUNT) $(ARGS) ./... | { grep -v -e 'no test files' || true; }
+
+.PHONY: cost
+cost: ## where the processor time goes, of both processes; BENCH=Pass/proto=bare/batch=1/own=lend, profiles in .build/cost
+	@$(GOTEST) -timeout 60m -run '^$$' -bench '$(BENCH)' -benchtime $(COSTTIME) ./bench -profiles $(CURDIR)/.build/cost $(ARGS)
 
 .PHONY: benchstat
 benchstat: ## compare two outputs of make bench: OLD=old.txt NEW=new.txt

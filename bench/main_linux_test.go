@@ -38,6 +38,12 @@ func TestMain(m *testing.M) {
 	status := m.Run()
 	lent.close()
 	fmt.Print(ofLimit)
+	costs, err := reportCosts()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	fmt.Print(costs)
 	if n, err := openFiles(); err == nil && n != 0 && status == 0 {
 		fmt.Fprintf(os.Stderr, "%d descriptors are left open\n", n)
 		status = 1

@@ -55,7 +55,9 @@ func BenchmarkPass(b *testing.B) {
 			for _, give := range []bool{false, true} {
 				b.Run(fmt.Sprintf("proto=%v/batch=%s/own=%s", protocol, batchName(batch), ownership(give)), func(b *testing.B) {
 					b.ReportAllocs()
-					l := newLink(b, of(protocol, batch), give)
+					s := of(protocol, batch)
+					s.Profile = profileOf(b)
+					l := newLink(b, s, give)
 					b.ResetTimer()
 					r, err := l.pass(b.N)
 					b.StopTimer()

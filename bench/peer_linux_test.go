@@ -28,6 +28,7 @@ type setup struct {
 	Window    int
 	Direction fastpass.Direction // of the other process
 	Spin      time.Duration
+	Profile   string // each end writes a CPU profile of what it did last to a file whose name begins so; empty: none
 }
 
 func (s setup) config(d fastpass.Direction) *fastpass.Config {
@@ -156,6 +157,10 @@ func beReceiver() error {
 		} else if err != nil {
 			return err
 		}
+		stop, err := s.startProfile("receiver")
+		if err != nil {
+			return err
+		}
 		before := used(p)
 		for n > 0 {
 			k, err := p.RecvBatch(ds)
@@ -169,7 +174,7 @@ func beReceiver() error {
 			fastpass.CloseFDs(fds)
 			n -= k
 		}
-		if err := result.Encode(used(p).since(before)); err != nil {
+		if err := errors.Join(result.Encode(used(p).since(before)), stop()); err != nil {
 			return err
 		}
 	}
@@ -221,19 +226,23 @@ type passing struct {
 
 // pass passes n descriptors.
 func (l *link) pass(n int) (passing, error) {
+	stop, err := l.startProfile("sender")
+	if err != nil {
+		return passing{}, err
+	}
 	before := used(l.p)
 	if err := l.peer.order(n); err != nil {
-		return passing{}, err
+		return passing{}, errors.Join(err, stop())
 	}
 	start := time.Now()
 	copying, err := l.send(n)
 	if err != nil {
-		return passing{}, err
+		return passing{}, errors.Join(err, stop())
 	}
 	sender := used(l.p) // the reading itself stops the world, but the receiver still works off the window
 	receiver, err := l.peer.report()
 	wall := time.Since(start)
-	return passing{wall, copying, sender.since(before), receiver}, err
+	return passing{wall, copying, sender.since(before), receiver}, errors.Join(err, stop())
 }
 
 func (l *link) send(n int) (copying time.Duration, err error) {
