@@ -3,7 +3,6 @@
 package fastpass
 
 import (
-	"math"
 	"runtime"
 	"time"
 
@@ -20,6 +19,9 @@ const (
 	// probeFor is how long the result of a probe counts. Others, too, open descriptors meanwhile.
 	probeFor = 10 * time.Millisecond
 
+	// certainFor is how long it is relied on: in that time somebody may lower the limit.
+	certainFor = time.Millisecond
+
 	maxCPU = 1 << 10
 )
 
@@ -33,7 +35,7 @@ type room struct {
 	asked   bool // the application has called Recv
 	free    int  // at the last probe
 	used    int  // of them, since
-	ceiling int  // the limit then
+	margin  int  // slots that must remain free for what is not looked at first, judging by the limit then
 	at      time.Time
 	hold    time.Time // no room before: descriptors were lost although the probe saw room
 	doubt   bool      // that happened, and nothing has come in since
@@ -68,25 +70,18 @@ func (r *room) certain(want int) int {
 		return 0
 	}
 	const fastest = 50 * time.Nanosecond // what installing one takes, at the least
-	ceiling := r.kernel.SoftLimit()
-	margin := r.margin(ceiling)
-	if r.free > 0 && ceiling == r.ceiling {
-		others := int(min(time.Since(r.at)/fastest, math.MaxInt32/maxCPU)) * min(runtime.NumCPU(), maxCPU)
-		if left := r.free - r.used - others - margin; left >= want {
+	if age := time.Since(r.at); r.free > 0 && age < certainFor {
+		others := int(age/fastest) * min(runtime.NumCPU(), maxCPU)
+		if left := r.free - r.used - others - r.margin; left >= want {
 			return left
 		}
 	}
-	r.free, r.used, r.at = r.kernel.FreeSlots(r.source, want+margin), 0, time.Now()
-	r.ceiling = ceiling
-	return max(r.free-margin, 0)
-}
-
-// margin is how many slots of a table with the given limit must remain free for what is not looked at first.
-func (r *room) margin(limit int) int {
-	if r.least == 0 {
-		return 0
+	r.margin = 0
+	if r.least > 0 {
+		r.margin = max(r.least, r.kernel.SoftLimit()/4)
 	}
-	return max(r.least, limit/4)
+	r.free, r.used, r.at = r.kernel.FreeSlots(r.source, want+r.margin), 0, time.Now()
+	return max(r.free-r.margin, 0)
 }
 
 // short notes that a message did not come in whole for want of room, and returns how long to wait until there might be
