@@ -41,7 +41,7 @@ type Direction int
 
 const (
 	Both     Direction = iota // sends and receives
-	SendOnly                  // a peer that sends descriptors here breaks the protocol
+	SendOnly                  // a peer that sends descriptors here breaks the protocol, if the kernel lets it: see Config.Direction
 	RecvOnly                  // Send fails; the reading goroutine is the caller of Recv
 )
 
@@ -69,6 +69,12 @@ type Config struct {
 
 	// Direction is Both by default. What a link does is what both ends can: a Both end whose peer only sends does
 	// without what only sending needs.
+	//
+	// A SendOnly end has the kernel refuse descriptors where it can (SO_PASSRIGHTS, Linux ≥ 6.16): the peer's
+	// sendmsg fails with EPERM. Sockets made by Listen and Dial do so before anybody can send; the option belongs to the socket,
+	// so it holds for other processes that share this end, too. Elsewhere, and if they were sent before, they
+	// are closed and end the link with ErrProtocol. A link that sends to such an end fails with an error that wraps
+	// syscall.EPERM, and its descriptors come back by Undelivered.
 	Direction Direction
 
 	// Window is how many descriptors may be queued or unacknowledged at most, a power of two up to 2^20. The

@@ -37,7 +37,8 @@ func newRaw(t testing.TB, f *os.File) *raw {
 	return &raw{t, fd}
 }
 
-// rawLink makes a link whose other end is a raw peer.
+// rawLink makes a link whose other end is a raw peer, which may send descriptors also to an end that only sends, as where the
+// kernel cannot refuse them.
 func rawLink(t testing.TB, l linkConfig) (*Passer, *raw) {
 	t.Helper()
 	p, f, err := Pair(l.config())
@@ -45,6 +46,7 @@ func rawLink(t testing.TB, l linkConfig) (*Passer, *raw) {
 		t.Fatal(err)
 	}
 	closeAfter(t, p)
+	setPassRights(t, p, 1)
 	r := newRaw(t, f)
 	t.Cleanup(r.close)
 	return p, r
@@ -211,6 +213,7 @@ var hostilePeers = []struct {
 	{"sends a number twice", Both, 0, []message{good, {dataFrame(0, 2, nil), 2}, {dataFrame(0, 2, nil), 2}}, "begins at 0"},
 	{"has numbers that wrap", Both, 0, []message{good, {dataFrame(1<<64-1, 2, nil), 2}}, "credit"},
 	{"sends far beyond its credit", Both, 0, []message{good, {dataFrame(1<<40, 2, nil), 2}}, "credit"},
+	{"sends although it only receives", Both, 0, []message{{helloFrame(nil, func(h *wire.Hello) { h.Sends = false }), 0}, {dataFrame(0, 3, nil), 3}}, "only receives"},
 	{"sends to an end that only sends", SendOnly, 0, []message{good, {dataFrame(0, 3, nil), 3}}, "only sends"},
 
 	{"acknowledges to an end that only receives", RecvOnly, 0, []message{good, {ackFrame(0, 1), 0}}, "only receives"},

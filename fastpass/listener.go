@@ -81,14 +81,14 @@ func (l *Listener) listen(path string) (err error) {
 		return err
 	}
 	if isAbstract(path) {
-		l.ln, err = listenAbstract(&l.addr)
+		l.ln, err = l.cfg.listenAbstract(&l.addr)
 		return err
 	}
 	// The caller may change the working directory before Close looks for the file again.
 	if l.path, err = filepath.Abs(path); err != nil {
 		return err
 	}
-	l.ln, l.file, err = listenFile(path, l.addr.Net)
+	l.ln, l.file, err = l.cfg.listenFile(path, l.addr.Net)
 	return err
 }
 

@@ -89,7 +89,9 @@ func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
 	var socket, kind int
 	if cerr := raw.Control(func(fd uintptr) {
 		socket = int(fd)
-		kind, err = sys.SocketType(socket)
+		if kind, err = sys.SocketType(socket); err == nil {
+			full.refuseRights(socket)
+		}
 	}); cerr != nil {
 		return nil, fmt.Errorf("fastpass: %w", cerr)
 	}
