@@ -93,6 +93,12 @@ type Config struct {
 	// take at least as much as the sender may send.
 	MaxPayload int
 
+	// Kinds limits what this end takes, to StreamSocket for example, to guard an application against what an
+	// untrusted peer may send. The default, 0, takes everything. What is of another kind is taken in and acknowledged like
+	// the rest, so the sender is rid of it, and then closed, tag and payload with it, where it would have been delivered:
+	// Stats.Rejected counts. It costs a system call for each socket that comes, and two for others.
+	Kinds Kind
+
 	// OnSent is called for each descriptor, in order, once it is acknowledged (Framed) or taken by the kernel (Bare), and
 	// closed here unless Keep. Payload is nil. Calls do not overlap. It runs on whatever goroutine
 	// has the link's sending role: it must not block, and must not call methods of the same Passer that wait
@@ -156,6 +162,8 @@ func (c *Config) withDefaults(softLimit int) (Config, error) {
 		return r, fmt.Errorf("fastpass: Config.Messages is %d, outside 1..%d", r.Messages, maxMessages)
 	case r.MaxPayload < 1 || r.MaxPayload > maxMaxPayload:
 		return r, fmt.Errorf("fastpass: Config.MaxPayload is %d, outside 1..%d", r.MaxPayload, maxMaxPayload)
+	case r.Kinds&^allKinds != 0:
+		return r, fmt.Errorf("fastpass: Config.Kinds is %#x, which is more than all kinds (%#x)", uint8(r.Kinds), uint8(allKinds))
 	case r.Spin < 0:
 		return r, errors.New("fastpass: Config.Spin is negative")
 	}
