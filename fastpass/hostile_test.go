@@ -729,3 +729,49 @@ func hastyLink(t testing.TB, l linkConfig) (*Passer, *raw) {
 	t.Cleanup(r.close)
 	return hasty(t, os.NewFile(uintptr(fds[0]), "link"), l.config()), r
 }
+
+// A peer that sends all that it can to an end whose application takes nothing: the end takes what credit allows, or as many as
+// it takes unasked and what one system call brings.
+func TestAFloodOfDescriptorsStaysBounded(t *testing.T) {
+	const most = unaskedCredit + defaultMessages*cmsgpool.MaxFDs
+	for _, l := range everyLink {
+		t.Run(l.String(), func(t *testing.T) {
+			noLeaks(t)
+			p, r := rawLink(t, l)
+			if l.Protocol == Framed {
+				r.hello()
+			}
+			fd := null(t)
+			defer unix.Close(fd)
+			fds := make([]int, cmsgpool.MaxFDs)
+			for i := range fds {
+				fds[i] = fd
+			}
+			rights := unix.UnixRights(fds...)
+			held := false
+			for i := 0; !held; i++ {
+				data := []byte("x")
+				if l.Protocol == Framed {
+					data = dataFrame(uint64(i*len(fds)), len(fds), nil)
+				}
+				err := unix.Sendmsg(r.fd, data, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+				if n := p.in.queued.Load(); n > most {
+					t.Fatalf("%d descriptors are taken in", n)
+				}
+				if err == unix.EAGAIN {
+					i--
+					held = l.Protocol == Bare && p.in.queued.Load() >= unaskedCredit
+					time.Sleep(time.Millisecond)
+				} else if err != nil {
+					break
+				}
+			}
+			switch {
+			case l.Protocol == Framed:
+				expectProtocolError(t, p, "credit was given up to")
+			case !held || p.Err() != nil:
+				t.Errorf("the peer was not held back: %v", p.Err())
+			}
+		})
+	}
+}
