@@ -41,7 +41,7 @@ type Direction int
 
 const (
 	Both     Direction = iota // sends and receives
-	SendOnly                  // a peer that sends descriptors here breaks the protocol
+	SendOnly                  // a peer that sends descriptors here breaks the protocol, if the kernel lets it: see Config.Direction
 	RecvOnly                  // Send fails; the reading goroutine is the caller of Recv
 )
 
@@ -69,6 +69,12 @@ type Config struct {
 
 	// Direction is Both by default. What a link does is what both ends can: a Both end whose peer only sends does
 	// without what only sending needs.
+	//
+	// A SendOnly end has the kernel refuse descriptors where it can (SO_PASSRIGHTS, Linux ≥ 6.16): the peer's
+	// sendmsg fails with EPERM. Sockets made by Listen and Dial do so before anybody can send; the option belongs to the socket,
+	// so it holds for other processes that share this end, too. Elsewhere, and if they were sent before, they
+	// are closed and end the link with ErrProtocol. A link that sends to such an end fails with an error that wraps
+	// syscall.EPERM, and its descriptors come back by Undelivered.
 	Direction Direction
 
 	// Window is how many descriptors may be queued or unacknowledged at most, a power of two up to 2^20. The
@@ -86,6 +92,12 @@ type Config struct {
 	// MaxPayload is how many bytes may travel with one descriptor, 4096 by default, at most 65536. A receiver must
 	// take at least as much as the sender may send.
 	MaxPayload int
+
+	// Kinds limits what this end takes, to StreamSocket for example, to guard an application against what an
+	// untrusted peer may send. The default, 0, takes everything. What is of another kind is taken in and acknowledged like
+	// the rest, so the sender is rid of it, and then closed, tag and payload with it, where it would have been delivered:
+	// Stats.Rejected counts. It costs a system call for each socket that comes, and two for others.
+	Kinds Kind
 
 	// OnSent is called for each descriptor, in order, once it is acknowledged (Framed) or taken by the kernel (Bare), and
 	// closed here unless Keep. Payload is nil. Calls do not overlap. It runs on whatever goroutine
@@ -150,6 +162,8 @@ func (c *Config) withDefaults(softLimit int) (Config, error) {
 		return r, fmt.Errorf("fastpass: Config.Messages is %d, outside 1..%d", r.Messages, maxMessages)
 	case r.MaxPayload < 1 || r.MaxPayload > maxMaxPayload:
 		return r, fmt.Errorf("fastpass: Config.MaxPayload is %d, outside 1..%d", r.MaxPayload, maxMaxPayload)
+	case r.Kinds&^allKinds != 0:
+		return r, fmt.Errorf("fastpass: Config.Kinds is %#x, which is more than all kinds (%#x)", uint8(r.Kinds), uint8(allKinds))
 	case r.Spin < 0:
 		return r, errors.New("fastpass: Config.Spin is negative")
 	}

@@ -46,7 +46,7 @@ func dial(ctx context.Context, path string, c *Config) (*net.UnixConn, error) {
 	if err := checkPath(path); err != nil {
 		return nil, err
 	}
-	conn, err := connect(ctx, path, c.network())
+	conn, err := c.connect(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -59,8 +59,8 @@ func dial(ctx context.Context, path string, c *Config) (*net.UnixConn, error) {
 
 // connect returns a connection to the socket at path. While the backlog is full Linux says EAGAIN at once instead of
 // letting a non-blocking connect wait, and never says when there is room.
-func connect(ctx context.Context, path, network string) (*net.UnixConn, error) {
-	var d net.Dialer
+func (c *Config) connect(ctx context.Context, path string) (*net.UnixConn, error) {
+	network, d := c.network(), net.Dialer{Control: c.prepare}
 	for pause := shortage; ; {
 		conn, err := d.DialContext(ctx, network, path)
 		if err == nil {

@@ -26,6 +26,12 @@
 // copy here is closed at that moment unless Desc.Keep. Whatever ends the link, descriptors that no application
 // has are the caller's again, by [Passer.Undelivered]. A receiver owns what Recv returns.
 //
+// # Who may take part
+//
+// Listen and Dial look at the credentials of the other end before the first byte; see Config.Authorize. An end that only sends
+// has the kernel refuse descriptors (Config.Direction), and one that receives may limit their kinds (Config.Kinds).
+// README.md says what is promised against whom.
+//
 // # When not to use it
 //
 // If each worker can listen for itself, SO_REUSEPORT needs no front. Within one process a descriptor is a number:

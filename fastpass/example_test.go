@@ -26,7 +26,7 @@ func Example_front() {
 		log.Fatal(err)
 	}
 	for range 4 {
-		worker, err := fastpass.Spawn(exec.Command("./worker"), nil)
+		worker, err := fastpass.Spawn(exec.Command("./worker"), &fastpass.Config{Direction: fastpass.SendOnly})
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -111,6 +111,9 @@ func (in *inbox) takeData(h *wire.Header, body []byte, truncated bool) error {
 	if !in.p.cfg.receives() {
 		return fmt.Errorf("%d descriptors to an end that only sends (Config.Direction)", h.Count)
 	}
+	if !in.expects {
+		return fmt.Errorf("%d descriptors from an end that only receives", h.Count)
+	}
 	if err := wire.CheckRecords(body, h.Count, in.p.cfg.MaxPayload); err != nil {
 		return err
 	}

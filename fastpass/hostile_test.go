@@ -37,7 +37,8 @@ func newRaw(t testing.TB, f *os.File) *raw {
 	return &raw{t, fd}
 }
 
-// rawLink makes a link whose other end is a raw peer.
+// rawLink makes a link whose other end is a raw peer, which may send descriptors also to an end that only sends, as where the
+// kernel cannot refuse them.
 func rawLink(t testing.TB, l linkConfig) (*Passer, *raw) {
 	t.Helper()
 	p, f, err := Pair(l.config())
@@ -45,6 +46,7 @@ func rawLink(t testing.TB, l linkConfig) (*Passer, *raw) {
 		t.Fatal(err)
 	}
 	closeAfter(t, p)
+	setPassRights(t, p, 1)
 	r := newRaw(t, f)
 	t.Cleanup(r.close)
 	return p, r
@@ -211,6 +213,7 @@ var hostilePeers = []struct {
 	{"sends a number twice", Both, 0, []message{good, {dataFrame(0, 2, nil), 2}, {dataFrame(0, 2, nil), 2}}, "begins at 0"},
 	{"has numbers that wrap", Both, 0, []message{good, {dataFrame(1<<64-1, 2, nil), 2}}, "credit"},
 	{"sends far beyond its credit", Both, 0, []message{good, {dataFrame(1<<40, 2, nil), 2}}, "credit"},
+	{"sends although it only receives", Both, 0, []message{{helloFrame(nil, func(h *wire.Hello) { h.Sends = false }), 0}, {dataFrame(0, 3, nil), 3}}, "only receives"},
 	{"sends to an end that only sends", SendOnly, 0, []message{good, {dataFrame(0, 3, nil), 3}}, "only sends"},
 
 	{"acknowledges to an end that only receives", RecvOnly, 0, []message{good, {ackFrame(0, 1), 0}}, "only receives"},
@@ -725,4 +728,50 @@ func hastyLink(t testing.TB, l linkConfig) (*Passer, *raw) {
 	r := &raw{t, fds[1]}
 	t.Cleanup(r.close)
 	return hasty(t, os.NewFile(uintptr(fds[0]), "link"), l.config()), r
+}
+
+// A peer that sends all that it can to an end whose application takes nothing: the end takes what credit allows, or as many as
+// it takes unasked and what one system call brings.
+func TestAFloodOfDescriptorsStaysBounded(t *testing.T) {
+	const most = unaskedCredit + defaultMessages*cmsgpool.MaxFDs
+	for _, l := range everyLink {
+		t.Run(l.String(), func(t *testing.T) {
+			noLeaks(t)
+			p, r := rawLink(t, l)
+			if l.Protocol == Framed {
+				r.hello()
+			}
+			fd := null(t)
+			defer unix.Close(fd)
+			fds := make([]int, cmsgpool.MaxFDs)
+			for i := range fds {
+				fds[i] = fd
+			}
+			rights := unix.UnixRights(fds...)
+			held := false
+			for i := 0; !held; i++ {
+				data := []byte("x")
+				if l.Protocol == Framed {
+					data = dataFrame(uint64(i*len(fds)), len(fds), nil)
+				}
+				err := unix.Sendmsg(r.fd, data, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+				if n := p.in.queued.Load(); n > most {
+					t.Fatalf("%d descriptors are taken in", n)
+				}
+				if err == unix.EAGAIN {
+					i--
+					held = l.Protocol == Bare && p.in.queued.Load() >= unaskedCredit
+					time.Sleep(time.Millisecond)
+				} else if err != nil {
+					break
+				}
+			}
+			switch {
+			case l.Protocol == Framed:
+				expectProtocolError(t, p, "credit was given up to")
+			case !held || p.Err() != nil:
+				t.Errorf("the peer was not held back: %v", p.Err())
+			}
+		})
+	}
 }

@@ -194,6 +194,9 @@ func (in *inbox) take(ds []Desc) (int, error) {
 		}
 		return 0, err
 	}
+	if n = in.admit(ds[:n]); n == 0 {
+		return 0, in.emptyError()
+	}
 	in.stats.received.Add(uint64(n))
 	return n, nil
 }

@@ -41,6 +41,8 @@ type Listener struct {
 // somebody listens there. To let other users in, chmod it (or make the path in a directory that only they can enter)
 // and set Config.Authorize.
 //
+// The directory must not let others rename or remove what is in it: it is not writable for them, or sticky like /tmp.
+//
 // Listen never replaces anything but a socket of this process's own user on which nobody listens any more, as a
 // process that was killed leaves it. A socket that is alive, of whatever type, and one of another user stay as they
 // are, and so does everything that is no socket, symbolic links included. Of several processes that call Listen at
@@ -81,14 +83,14 @@ func (l *Listener) listen(path string) (err error) {
 		return err
 	}
 	if isAbstract(path) {
-		l.ln, err = listenAbstract(&l.addr)
+		l.ln, err = l.cfg.listenAbstract(&l.addr)
 		return err
 	}
 	// The caller may change the working directory before Close looks for the file again.
 	if l.path, err = filepath.Abs(path); err != nil {
 		return err
 	}
-	l.ln, l.file, err = listenFile(path, l.addr.Net)
+	l.ln, l.file, err = l.cfg.listenFile(path, l.addr.Net)
 	return err
 }
 

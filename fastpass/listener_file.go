@@ -21,8 +21,8 @@ import (
 // somebody listening, and two that want the same place cannot both have it. fchmod(2) on a socket before bind(2)
 // makes Linux create the file with that mode, but only Linux, and the file would exist before anybody listens.
 
-func listenAbstract(addr *net.UnixAddr) (*net.UnixListener, error) {
-	ln, err := net.ListenUnix(addr.Net, addr)
+func (c *Config) listenAbstract(addr *net.UnixAddr) (*net.UnixListener, error) {
+	ln, err := c.listenUnix(addr.Net, addr.Name)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, errInUse
 	}
@@ -30,7 +30,7 @@ func listenAbstract(addr *net.UnixAddr) (*net.UnixListener, error) {
 }
 
 // listenFile makes a socket file at path and listens on it.
-func listenFile(path, network string) (*net.UnixListener, fs.FileInfo, error) {
+func (c *Config) listenFile(path, network string) (*net.UnixListener, fs.FileInfo, error) {
 	if err := checkDead(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
@@ -39,7 +39,7 @@ func listenFile(path, network string) (*net.UnixListener, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	defer b.remove()
-	ln, err := b.listen(network)
+	ln, err := b.listen(c, network)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -104,8 +104,8 @@ func (b *birthplace) shorten(path string) error {
 	return nil
 }
 
-func (b *birthplace) listen(network string) (*net.UnixListener, error) {
-	ln, err := net.ListenUnix(network, &net.UnixAddr{Name: b.addr, Net: network})
+func (b *birthplace) listen(c *Config, network string) (*net.UnixListener, error) {
+	ln, err := c.listenUnix(network, b.addr)
 	if err != nil {
 		return nil, bareError(err)
 	}

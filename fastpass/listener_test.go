@@ -32,16 +32,21 @@ type dialSpec struct {
 	N    int
 }
 
+// become makes this process one of s.User.
+func (s dialSpec) become() {
+	if s.User != 0 {
+		must(syscall.Setgroups(nil))
+		must(syscall.Setgid(s.User))
+		must(syscall.Setuid(s.User))
+	}
+}
+
 func init() {
 	role := func(name string, f func(s dialSpec)) {
 		roles[name] = func() {
 			var s dialSpec
 			childArg(&s)
-			if s.User != 0 {
-				must(syscall.Setgroups(nil))
-				must(syscall.Setgid(s.User))
-				must(syscall.Setuid(s.User))
-			}
+			s.become()
 			f(s)
 		}
 	}
@@ -373,6 +378,11 @@ func TestListenReplacesADeadSocketOfItsOwnUserOnly(t *testing.T) {
 		{"a dead socket of another user", func(t *testing.T, path string) {
 			needRoot(t)
 			deadSocket(t, "unixpacket", path)
+			ok(t, os.Chown(path, nobody, nobody))
+		}, fs.ErrPermission, "a socket of user 65534"},
+		{"a live socket of another user", func(t *testing.T, path string) {
+			needRoot(t)
+			socket(unix.SOCK_SEQPACKET, true)(t, path)
 			ok(t, os.Chown(path, nobody, nobody))
 		}, fs.ErrPermission, "a socket of user 65534"},
 		{"a dead socket, and a lock that is another user's", func(t *testing.T, path string) {

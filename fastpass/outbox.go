@@ -303,6 +303,9 @@ func (o *outbox) account() bool {
 		if o.p.cfg.Protocol == Bare {
 			o.p.fail(ErrPeerGone) // Framed: what the peer said last, which the pump reads, tells why
 		}
+	case syscall.EPERM:
+		o.blocked.Store(true)
+		o.p.fail(errRightsRefused)
 	case syscall.EBADF, syscall.EINVAL, syscall.E2BIG:
 		return o.refuse()
 	default:

@@ -90,7 +90,9 @@ func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
 	var socket, kind int
 	if cerr := raw.Control(func(fd uintptr) {
 		socket = int(fd)
-		kind, err = sys.SocketType(socket)
+		if kind, err = sys.SocketType(socket); err == nil {
+			full.refuseRights(socket)
+		}
 		if full.Protocol == Framed {
 			sys.KeepHeadroom(socket) // for fence
 		}
@@ -343,7 +345,7 @@ func (p *Passer) Stats() Stats {
 		Implementation: sys.Implementation,
 		Sent:           o.sent.Load(), Delivered: o.delivered.Load(), Resent: o.resent.Load(),
 		Refused: p.out.refusals.total.Load(), Queued: p.out.pending(),
-		Received: in.received.Load(), Truncated: in.truncated.Load(), Lost: in.lost.Load(),
+		Received: in.received.Load(), Rejected: in.rejected.Load(), Truncated: in.truncated.Load(), Lost: in.lost.Load(),
 		SendCalls: o.calls.Load(), RecvCalls: in.calls.Load(),
 		Full: o.full.Load(), Shortages: o.shortages.Load(),
 		SentBatches: o.batches.load(), ReceivedBatches: in.batches.load(),

@@ -21,6 +21,7 @@ type Stats struct {
 	Refused   uint64 // not passed by the kernel: see Config.OnRefused
 	Queued    int    // in the window now: queued or unacknowledged
 	Received  uint64 // descriptors that the application got
+	Rejected  uint64 // taken in and closed, of a kind that is not in Config.Kinds
 	Truncated uint64 // messages that lost descriptors on the way in; all were sent again, or peeked at only
 	Lost      uint64 // messages that lost descriptors for good: Bare only, when the room that was seen was gone a moment later
 
@@ -58,6 +59,6 @@ type sendStats struct {
 }
 
 type recvStats struct {
-	received, truncated, lost, calls atomic.Uint64
-	batches                          histogram
+	received, rejected, truncated, lost, calls atomic.Uint64
+	batches                                    histogram
 }
