@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/exec"
 	"regexp"
@@ -283,49 +282,6 @@ func TestNoProcessIsLeftWhenTheFrontIsKilled(t *testing.T) {
 	s.Process.Kill()
 	if code := s.end(t); code != -1 { // returns when the last process has closed its standard error
 		t.Errorf("exit status %d\n%s", code, &s.seen)
-	}
-}
-
-func TestTheLabelOfAConnectionIsItsClient(t *testing.T) {
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	client, err := net.Dial("tcp4", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	c, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	raw, err := c.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw.Control(func(fd uintptr) {
-		want := labelOf(netip.MustParseAddrPort(client.LocalAddr().String()))
-		if got := clientOf(int(fd)); got != want {
-			t.Errorf("%x, want %x", got, want)
-		}
-		if n := testing.AllocsPerRun(100, func() { clientOf(int(fd)) }); n > 0 {
-			t.Logf("%v allocations, which count as the passing path's", n)
-		}
-	})
-}
-
-func TestNoClientAddressComesTwice(t *testing.T) {
-	a := newAddresses(time.Nanosecond)
-	seen := map[netip.AddrPort]bool{}
-	for range 3 * len(a.ips) {
-		next := a.next()
-		if seen[next] {
-			t.Fatalf("%v again", next)
-		}
-		seen[next] = true
 	}
 }
 

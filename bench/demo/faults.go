@@ -46,7 +46,7 @@ func (f *front) relent() {
 		if w.stopped.IsZero() || w.left || time.Since(w.stopped) < 4*f.stallTimeout() {
 			continue
 		}
-		f.event("worker %d is continued (SIGCONT), as nothing was on its way to it", w.number)
+		f.Event("worker %d is continued (SIGCONT), as nothing was on its way to it", w.number)
 		w.signal(syscall.SIGCONT)
 		w.stopped = time.Time{}
 		if f.load != nil {
@@ -61,7 +61,7 @@ func (f *front) strike(s syscall.Signal, what string) bool {
 	for _, w := range f.workers {
 		if w.ready && !w.left && !w.gone && !w.faulty {
 			w.faulty = true
-			f.event("worker %d (process %d) %s", w.number, w.cmd.Process.Pid, what)
+			f.Event("worker %d (process %d) %s", w.number, w.cmd.Process.Pid, what)
 			w.signal(s)
 			if s == syscall.SIGSTOP {
 				w.stopped = time.Now()

@@ -18,13 +18,14 @@ import (
 	"time"
 
 	"example.com/fdpass/fastpass"
+	"example.com/fdpass/internal/screen"
 )
 
 // front accepts connections and passes them to workers. Its fields belong to the main goroutine, which runs one event
 // after the other; other goroutines wait for something and post what is to be done about it.
 type front struct {
 	*options
-	*screen
+	*screen.Screen
 	ln      *net.TCPListener
 	pool    *fastpass.Pool
 	program string
@@ -49,8 +50,8 @@ type front struct {
 }
 
 // newFront does what can fail because of the options or the system, and starts no process.
-func newFront(o *options, s *screen) (*front, error) {
-	f := &front{options: o, screen: s, events: make(chan func(), 64)}
+func newFront(o *options, s *screen.Screen) (*front, error) {
+	f := &front{options: o, Screen: s, events: make(chan func(), 64)}
 	var err error
 	if f.program, err = os.Executable(); err != nil {
 		return nil, err
@@ -82,7 +83,7 @@ func (f *front) run() error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	if f.listen != "" {
-		f.event("serving on http://%v/ until Ctrl-C", f.ln.Addr())
+		f.Event("serving on http://%v/ until Ctrl-C", f.ln.Addr())
 	}
 	for f.fill(); f.ended.IsZero() || f.running(); {
 		select {
@@ -92,11 +93,11 @@ func (f *front) run() error {
 			f.tick()
 		case s := <-interrupt:
 			signal.Reset() // once more ends this process at once, which ends the others
-			f.event("%v: ending", s)
+			f.Event("%v: ending", s)
 			f.quit()
 		}
 	}
-	f.clear()
+	f.Clear()
 	return f.err
 }
 
@@ -117,7 +118,7 @@ func (f *front) tick() {
 	if f.load != nil && time.Since(f.begun) > time.Duration(f.seconds)*time.Second {
 		f.quiet.Close() // the load ends, and then all
 	}
-	if f.due() {
+	if f.Due() {
 		f.show()
 	}
 }
@@ -134,7 +135,7 @@ func (f *front) fill() {
 		f.workers = append(f.workers, w)
 		if len(f.vacant) > 0 {
 			w.replaces, f.vacant = f.vacant[0], f.vacant[1:]
-			f.event("worker %d (process %d) starts in place of worker %d", w.number, w.cmd.Process.Pid, w.replaces)
+			f.Event("worker %d (process %d) starts in place of worker %d", w.number, w.cmd.Process.Pid, w.replaces)
 		}
 	}
 }
@@ -142,7 +143,7 @@ func (f *front) fill() {
 // begin opens the doors: all workers are there.
 func (f *front) begin() {
 	f.begun, f.looked = time.Now(), time.Now()
-	f.screen.start = f.begun
+	f.Screen.Start = f.begun
 	go func() {
 		if err := f.pool.Serve(f.ln); !errors.Is(err, net.ErrClosed) {
 			f.post(func() { f.fail(err) })
@@ -254,7 +255,7 @@ func (f *front) end() {
 func (f *front) kill() {
 	for _, w := range f.workers {
 		if !w.gone {
-			f.event("worker %d does not end", w.number)
+			f.Event("worker %d does not end", w.number)
 			w.signal(syscall.SIGKILL)
 		}
 	}
@@ -302,7 +303,7 @@ func (f *front) show() {
 	n, now := f.delivered(), time.Now()
 	rate := float64(n-f.passed) / now.Sub(f.looked).Seconds()
 	f.passed, f.looked = n, now
-	f.progress(fmt.Sprintf("%6.0f connections/s, %d passed to %d workers, %d redelivered, %d without an answer",
+	f.Progress(fmt.Sprintf("%6.0f connections/s, %d passed to %d workers, %d redelivered, %d without an answer",
 		rate, n, f.alive(), f.pool.Stats().Redelivered, f.missing))
 }
 

@@ -3,10 +3,8 @@
 package main
 
 import (
-	"encoding/binary"
-	"net/netip"
-
 	"example.com/fdpass/fastpass"
+	"example.com/fdpass/internal/loopback"
 )
 
 // How the front tells lost from broken
@@ -16,13 +14,6 @@ import (
 // connection, which is the moment from which the connection is that worker's, and the worker's link is read to its end before it
 // counts as ended. So when a client reports its address for want of an answer, the front knows which worker,
 // if any, had taken the connection. It need not ask a worker, least of all a dead one.
-
-// label packs a client's address.
-func label(ip [4]byte, port uint16) uint64 {
-	return uint64(binary.BigEndian.Uint32(ip[:]))<<16 | uint64(port)
-}
-
-func labelOf(a netip.AddrPort) uint64 { return label(a.Addr().As4(), a.Port()) }
 
 // labelling is a policy that tags each connection with its client. It is where a pool shows each connection, before
 // the connection is any worker's.
@@ -34,7 +25,7 @@ func (l labelling) Pick(d *fastpass.Desc, number uint64, workers []fastpass.Work
 	d.Tag = 0
 	i := l.Policy.Pick(d, number, workers)
 	if client == 0 {
-		client = clientOf(d.FD)
+		client = loopback.PeerLabel(d.FD)
 	}
 	d.Tag = client
 	return i

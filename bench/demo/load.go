@@ -19,6 +19,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"example.com/fdpass/internal/loopback"
 )
 
 const (
@@ -49,7 +51,7 @@ type totals struct {
 // load makes requests from several goroutines until its standard input ends, which also happens if the front dies.
 type load struct {
 	target    string
-	addresses *addresses
+	addresses *loopback.Addresses
 	stop      chan struct{}
 	opened    atomic.Uint64
 	answered  atomic.Uint64
@@ -65,7 +67,7 @@ func loadMain(args []string) int {
 	clients, _ := strconv.Atoi(args[1])
 	seconds, _ := strconv.Atoi(args[2])
 	l := &load{
-		target: target, addresses: newAddresses(time.Duration(seconds) * time.Second),
+		target: target, addresses: loopback.NewAddresses(time.Duration(seconds) * time.Second),
 		stop: make(chan struct{}), out: json.NewEncoder(os.Stdout),
 	}
 	go func() {
@@ -162,7 +164,7 @@ type client struct {
 // dial connects from an address that was not used before.
 func (l *load) dial() (*client, error) {
 	for {
-		c := &client{address: l.addresses.next(), opened: time.Now()}
+		c := &client{address: l.addresses.Next(), opened: time.Now()}
 		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(c.address), Timeout: answerTimeout}
 		var err error
 		c.Conn, err = d.Dial("tcp", l.target)
@@ -223,41 +225,4 @@ func (c *client) ended() error {
 		return nil
 	}
 	return fmt.Errorf("answered, but not closed then: %v", err)
-}
-
-// addresses are the clients' own, each given out once. That makes an address the name of a connection, and the load
-// independent of the range of ephemeral ports, which short connections would use up in seconds.
-type addresses struct {
-	ips   [][4]byte
-	given atomic.Uint64
-	start time.Time
-	pace  time.Duration // time for one connection, so that they last as long as the load
-}
-
-const firstPort, lastPort = 10_000, 60_000
-
-// newAddresses takes a network of 127.0.0.0/8 that depends on the process, so that two demos do not get in each other's way.
-// Where the system has 127.0.0.1 only, the load is limited by what that offers.
-func newAddresses(last time.Duration) *addresses {
-	a := &addresses{start: time.Now()}
-	pid := os.Getpid()
-	for i := range 250 {
-		a.ips = append(a.ips, [4]byte{127, byte(pid >> 8), byte(pid), byte(i + 1)})
-	}
-	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IP(a.ips[0][:])})
-	if err != nil {
-		a.ips = [][4]byte{{127, 0, 0, 1}}
-	} else {
-		ln.Close()
-	}
-	a.pace = last / time.Duration(len(a.ips)*(lastPort-firstPort))
-	return a
-}
-
-// next changes the IP each time: to the Hash policy each is a client of its own.
-func (a *addresses) next() netip.AddrPort {
-	n := a.given.Add(1) - 1
-	time.Sleep(time.Until(a.start.Add(time.Duration(n) * a.pace)))
-	k := uint64(len(a.ips))
-	return netip.AddrPortFrom(netip.AddrFrom4(a.ips[n%k]), uint16(firstPort+n/k%(lastPort-firstPort)))
 }

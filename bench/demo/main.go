@@ -15,6 +15,9 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"time"
+
+	"example.com/fdpass/internal/screen"
 )
 
 // Exit statuses.
@@ -54,7 +57,7 @@ func frontMain(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, help)
 		return exitOK
 	}
-	f, err := newFront(o, newScreen(stderr))
+	f, err := newFront(o, screen.New(stderr, time.Second))
 	if err != nil {
 		fmt.Fprintf(stderr, "demo: %v\n", err)
 		return exitUsage

@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 
 	"example.com/fdpass/fastpass"
+	"example.com/fdpass/internal/loopback"
 )
 
 // report is the result. What only the demo's own clients can tell is nil with --listen.
@@ -138,7 +139,7 @@ func (f *front) classify(r *report) {
 	}
 	r.Broken = new(0)
 	for _, failed := range f.failures {
-		switch w := owner[labelOf(failed.Client)]; {
+		switch w := owner[loopback.Label(failed.Client)]; {
 		case w != nil && w.killed:
 			*r.Broken++
 		case failed.Retried:

@@ -97,7 +97,7 @@ func (f *front) left(link *fastpass.Passer, err error, back int) {
 		if err != nil {
 			why = "is out: " + err.Error()
 		}
-		f.event("worker %d %s; %d connections go to others", w.number, why, back)
+		f.Event("worker %d %s; %d connections go to others", w.number, why, back)
 		w.signal(syscall.SIGCONT) // if it was stopped: it finds its link ended, answers what it had taken, and ends
 	}
 }
@@ -108,7 +108,7 @@ func (f *front) gone(w *worker) {
 	status := w.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	w.killed = f.ended.IsZero() && status.Signaled() && status.Signal() == syscall.SIGKILL
 	if f.ended.IsZero() {
-		f.event("worker %d has ended: %v", w.number, w.cmd.ProcessState)
+		f.Event("worker %d has ended: %v", w.number, w.cmd.ProcessState)
 	}
 	if !w.ready {
 		w.link.Close()

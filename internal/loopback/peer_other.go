@@ -1,11 +1,11 @@
 //go:build unix && !linux
 
-package main
+package loopback
 
 import "golang.org/x/sys/unix"
 
-// clientOf returns the label of the client at the other end of the accepted connection fd.
-func clientOf(fd int) uint64 {
+// PeerLabel returns the label of the client at the other end of the accepted connection fd.
+func PeerLabel(fd int) uint64 {
 	if sa, err := unix.Getpeername(fd); err == nil {
 		if sa, ok := sa.(*unix.SockaddrInet4); ok {
 			return label(sa.Addr, uint16(sa.Port))
