@@ -18,6 +18,8 @@ COSTTIME ?= 10s
 FUZZ     ?= .
 FUZZTIME ?= 20s
 TIMEOUT  ?= 5m
+DURATION ?= 1m
+SEED     ?=
 OLD      ?= old.txt
 NEW      ?= new.txt
 
@@ -41,7 +43,7 @@ help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z0-9]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: ARGS (demo, bench, tests), BENCH and COUNT (bench), BENCH and COSTTIME (cost), FUZZ and FUZZTIME (fuzz), TIMEOUT (of one test binary)\n'
+	@printf '\nVariables: ARGS (demo, chaos, bench, tests), DURATION and SEED (chaos), BENCH and COUNT (bench), BENCH and COSTTIME (cost), FUZZ and FUZZTIME (fuzz), TIMEOUT (of one test binary)\n'
 
 # Built, not `go run`: the demo starts itself again as its workers, and Ctrl-C is its own to handle.
 .PHONY: demo
@@ -120,6 +122,12 @@ alloc: ## the allocation gate: no line of this module allocates while descriptor
 	@.build/alloc $(ARGS)
 
 ##@ Longer
+
+# Built, like the demo, and for the same reasons.
+.PHONY: chaos
+chaos: ## real processes killed, stopped and starved at random for DURATION, from SEED; ARGS="--help" for options
+	@go build -o .build/chaos ./internal/chaos
+	@exec .build/chaos --duration '$(DURATION)' $(if $(SEED),--seed '$(SEED)') $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## fuzz each target that matches FUZZ for FUZZTIME
