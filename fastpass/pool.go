@@ -30,6 +30,7 @@ type Pool struct {
 	idle    chan struct{}  // closed when everything is delivered after that
 	stopped chan struct{}  // closed when run is to end
 	watched sync.WaitGroup // the watch goroutines
+	serving sync.WaitGroup // calls of Serve
 
 	mu       sync.Mutex
 	backlog  queue // taken, and not placed with a worker; the pool closes nothing of it
@@ -41,6 +42,7 @@ type Pool struct {
 	joined   uint64    // how many workers ever joined
 	placed   uint64
 	back     uint64 // taken back from workers
+	whole    bool   // closed, and nothing comes into the backlog from outside any more
 	ended    bool   // nothing is placed any more
 	leftover leftover
 }
@@ -130,6 +132,16 @@ func (p *Pool) SetDeadline(t time.Time) error {
 	}
 	p.write.reset(t, p.room.Notify)
 	return nil
+}
+
+// adopt takes what Serve had accepted when the pool was closed: it is nobody else's. The backlog may get longer than it should.
+func (p *Pool) adopt(ds []Desc) {
+	p.mu.Lock()
+	for i := range ds {
+		p.backlog.add().set(&ds[i])
+	}
+	p.drain()
+	p.flushUnlock()
 }
 
 // hasRoom reports whether Dispatch need not wait (any longer).
@@ -270,7 +282,7 @@ func (p *Pool) run() {
 		case <-p.wake:
 			p.mu.Lock()
 			p.drain()
-			if idle != nil && p.closed.Load() && p.delivered() {
+			if idle != nil && p.whole && p.delivered() {
 				close(idle)
 				idle = nil
 			}
@@ -325,8 +337,8 @@ func (p *Pool) watch(m *member) {
 	}
 }
 
-// Shutdown ends the pool: Serve and Dispatch return net.ErrClosed, what is on its way is delivered, and the workers' links
-// are shut down. If ctx ends before that, it closes the links all the same and returns ctx.Err(); what was not delivered is
+// Shutdown ends the pool: Serve and Dispatch return net.ErrClosed, what is on its way is delivered, with what Serve has
+// accepted, and the workers' links are shut down. If ctx ends before that, it closes the links all the same and returns ctx.Err(); what was not delivered is
 // then to be had from Undelivered. No worker can join any more: where none is left, ctx is what ends it. Shutting down twice returns net.ErrClosed.
 func (p *Pool) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
@@ -338,6 +350,10 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 	p.mu.Unlock()
 	p.write.stop()
 	p.room.Notify()
+	p.serving.Wait()
+	p.mu.Lock()
+	p.whole = true
+	p.mu.Unlock()
 	p.poke()
 	var err error
 	select {

@@ -307,3 +307,67 @@ func TestShutdownOfAPoolThatIsCutShortGivesBackTheRest(t *testing.T) {
 		CloseFDs([]int{d.FD})
 	}
 }
+
+func TestWhatServeHasAcceptedWhenThePoolIsShutDownIsUndelivered(t *testing.T) {
+	pool := newPool(t, &PoolConfig{Backlog: 1})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	const clients = 5 // all in one batch, of which the backlog takes one
+	for range clients {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	served := make(chan error, 1)
+	go func() { served <- pool.Serve(ln) }()
+	until(t, "the backlog is full", func() bool { return pool.Stats().Waiting == 1 })
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	pool.Shutdown(ctx)
+	if err := <-served; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Serve: %v", err)
+	}
+	ds := pool.Undelivered()
+	for _, d := range ds {
+		CloseFDs([]int{d.FD})
+	}
+	if len(ds) != clients {
+		t.Errorf("%d of %d connections are undelivered, and no worker has the others", len(ds), clients)
+	}
+}
+
+func TestShutdownDeliversWhatServeHasAccepted(t *testing.T) {
+	pool := newPool(t, &PoolConfig{Backlog: 1})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	cfg := &Config{Window: 1}
+	worker, _ := newWorker(t, pool, cfg)
+	const clients = 5 // all in one batch: one goes to the worker, one to the backlog
+	for range clients {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	served := make(chan error, 1)
+	go func() { served <- pool.Serve(ln) }()
+	until(t, "the backlog is full", func() bool { return pool.Stats().Waiting == 1 })
+	shut := make(chan error, 1)
+	go func() { shut <- pool.Shutdown(context.Background()) }()
+	if err := <-served; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Serve: %v", err)
+	}
+	recvTags(t, worker, clients)
+	if err := <-shut; err != nil {
+		t.Error(err)
+	}
+}

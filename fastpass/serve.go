@@ -31,6 +31,14 @@ const (
 // When this process runs out of descriptors, Serve pauses, longer each time, and the clients wait in the queue of the
 // listening socket. Other errors of accept end it.
 func (p *Pool) Serve(ln net.Listener) error {
+	p.mu.Lock()
+	if p.closed.Load() {
+		p.mu.Unlock()
+		return net.ErrClosed
+	}
+	p.serving.Add(1)
+	p.mu.Unlock()
+	defer p.serving.Done()
 	f, alive, err := dupListener(ln)
 	if err != nil {
 		return err
@@ -69,7 +77,7 @@ func (p *Pool) Serve(ln net.Listener) error {
 	}
 }
 
-// hand dispatches what was accepted.
+// hand dispatches what was accepted. When the pool is closed meanwhile, that is still delivered, or to be had from Undelivered.
 func (p *Pool) hand(ds []Desc) error {
 	n, err := p.Dispatch(ds)
 	for errors.Is(err, os.ErrDeadlineExceeded) { // Dispatch's callers have deadlines, clients have none
@@ -77,11 +85,12 @@ func (p *Pool) hand(ds []Desc) error {
 		p.room.Wait(func() bool { return !p.write.passed() || p.closed.Load() || int(p.waiting.Load()) < p.cfg.Backlog })
 		n, err = p.Dispatch(ds)
 	}
+	if errors.Is(err, net.ErrClosed) {
+		p.adopt(ds[n:])
+		return net.ErrClosed
+	}
 	for _, d := range ds[n:] {
 		sys.Close(d.FD)
-	}
-	if errors.Is(err, net.ErrClosed) {
-		return net.ErrClosed
 	}
 	return err
 }
