@@ -90,8 +90,10 @@ func (c *controller) child(id int) *child {
 }
 
 func (c *controller) startFront() {
+	c.fronts++
+	r := c.random(frontNumbers, c.fronts)
 	spec := frontSpec{
-		Dir: c.dir, Stall: c.stall, Policy: []string{"round-robin", "least-loaded", "hash"}[c.rand.IntN(3)], Hasty: c.rand.IntN(2) == 0,
+		Dir: c.dir, Stall: c.stall, Policy: []string{"round-robin", "least-loaded", "hash"}[r.IntN(3)], Hasty: r.IntN(2) == 0,
 	}
 	cmd := c.command("front", spec)
 	cmd.ExtraFiles = []*os.File{c.socket}
@@ -101,7 +103,7 @@ func (c *controller) startFront() {
 	}
 	go cmd.Wait()
 	c.front = &child{pid: cmd.Process.Pid, started: time.Now()}
-	c.log(c.front, "starts: %s", spec.Policy)
+	c.log(c.front, "starts: %s, hasty %v", spec.Policy, spec.Hasty)
 }
 
 func (c *controller) command(role string, spec any) *exec.Cmd {
@@ -132,14 +134,15 @@ func (c *controller) fill() {
 func (c *controller) hire() {
 	c.born++
 	c.lives = append(c.lives, nil)
+	r := c.random(workerNumbers, c.born)
 	w := &child{started: time.Now(), workerSpec: workerSpec{
 		ID: c.born, Dir: c.dir, Sabotage: c.sabotage,
-		Spawned:  c.rand.IntN(2) == 0,
-		Network:  []string{"unixpacket", "unix"}[c.rand.IntN(2)],
-		Both:     c.rand.IntN(3) == 0,
-		Listener: c.rand.IntN(2) == 0,
-		Batch:    []int{1, 4, mostTaken}[c.rand.IntN(3)],
-		Shutdown: c.rand.IntN(2) == 0,
+		Spawned:  r.IntN(2) == 0,
+		Network:  []string{"unixpacket", "unix"}[r.IntN(2)],
+		Both:     r.IntN(3) == 0,
+		Listener: r.IntN(2) == 0,
+		Batch:    []int{1, 4, mostTaken}[r.IntN(3)],
+		Shutdown: r.IntN(2) == 0,
 	}}
 	if c.front.leaving {
 		w.Spawned = false

@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/signal"
@@ -25,7 +24,6 @@ type controller struct {
 	control   *net.UnixListener
 	ln        *net.TCPListener
 	socket    *os.File // of ln, for fronts
-	rand      *rand.Rand
 	books     *books
 	load      *load
 	events    chan func()
@@ -37,6 +35,8 @@ type controller struct {
 	front    *child
 	workers  []*child   // those that are not gone
 	born     int        // workers so far
+	fronts   int        // likewise
+	struck   int        // faults so far
 	lives    [][]string // what happened to each worker; 0: to the fronts
 	hiring   time.Time  // not before this
 	next     time.Time  // fault
@@ -71,7 +71,7 @@ type task struct {
 
 func newController(o *options, s *screen.Screen) (*controller, error) {
 	c := &controller{
-		options: o, Screen: s, rand: rand.New(rand.NewPCG(o.seed, 0)), books: newBooks(), events: make(chan func(), 256),
+		options: o, Screen: s, books: newBooks(), events: make(chan func(), 256),
 		injected: map[string]int{}, lives: make([][]string, 1), interrupt: make(chan os.Signal, 1),
 		processes: processes{byID: map[int]int{}},
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"syscall"
 	"time"
@@ -15,7 +16,7 @@ import (
 type fault struct {
 	name   string
 	weight int
-	do     func(c *controller) bool
+	do     func(c *controller, r *rand.Rand) bool
 }
 
 var faults = []fault{
@@ -28,29 +29,45 @@ var faults = []fault{
 	{"rejoin", 3, (*controller).rejoin},
 	{"outage", 1, (*controller).outage},
 	{"front full", 3, (*controller).fillFront},
+	{"front pause", 2, (*controller).pauseFront},
 	{"front", 1, (*controller).replaceFront},
 }
 
-// act makes a fault when it is time for one.
+// act makes a fault when it is time for one. Each has random numbers of its own, so that the faults to come do not depend on what
+// this one finds.
 func (c *controller) act() {
 	if c.options.faults == 0 || time.Now().Before(c.next) {
 		return
 	}
+	c.struck++
+	r := c.random(faultNumbers, c.struck)
 	mean := time.Minute / time.Duration(c.options.faults)
-	c.next = time.Now().Add(time.Duration(c.rand.ExpFloat64() * float64(mean)))
+	c.next = c.next.Add(time.Duration(r.ExpFloat64() * float64(mean)))
 	sum := 0
 	for _, f := range faults {
 		sum += f.weight
 	}
-	n := c.rand.IntN(sum)
+	n := r.IntN(sum)
 	for _, f := range faults {
 		if n -= f.weight; n < 0 {
-			if f.do(c) {
+			if f.do(c, r) {
 				c.injected[f.name]++
 			}
 			return
 		}
 	}
+}
+
+// Kinds of random numbers.
+const (
+	faultNumbers = 4 + iota
+	workerNumbers
+	frontNumbers
+)
+
+// random returns the random numbers of the i-th thing of a kind.
+func (c *controller) random(kind uint64, i int) *rand.Rand {
+	return rand.New(rand.NewPCG(c.seed, kind<<32|uint64(i)))
 }
 
 func (c *controller) faultCounts() string {
@@ -64,7 +81,7 @@ func (c *controller) faultCounts() string {
 }
 
 // pick returns one of the workers that are so, nil if none is.
-func (c *controller) pick(so func(*child) bool) *child {
+func (c *controller) pick(r *rand.Rand, so func(*child) bool) *child {
 	var some []*child
 	for _, w := range c.workers {
 		if w.ready && !w.killed && so(w) {
@@ -74,16 +91,16 @@ func (c *controller) pick(so func(*child) bool) *child {
 	if len(some) == 0 {
 		return nil
 	}
-	return some[c.rand.IntN(len(some))]
+	return some[r.IntN(len(some))]
 }
 
 // between returns a time from low to high.
-func (c *controller) between(low, high time.Duration) time.Duration {
-	return low + time.Duration(c.rand.Int64N(int64(high-low)))
+func between(r *rand.Rand, low, high time.Duration) time.Duration {
+	return low + time.Duration(r.Int64N(int64(high-low)))
 }
 
-func (c *controller) kill() bool {
-	w := c.pick(func(*child) bool { return true })
+func (c *controller) kill(r *rand.Rand) bool {
+	w := c.pick(r, func(*child) bool { return true })
 	if w == nil {
 		return false
 	}
@@ -99,14 +116,19 @@ func (c *controller) killOne(w *child) {
 }
 
 // stop stops a worker until the pool has given its connections to others.
-func (c *controller) stop() bool { return c.stopFor(c.between(c.stall*3/2, c.stall*6)) }
+func (c *controller) stop(r *rand.Rand) bool {
+	return c.stopFor(c.pick(r, running), between(r, c.stall*3/2, c.stall*6))
+}
 
 // pause stops a worker and continues it before that.
-func (c *controller) pause() bool { return c.stopFor(c.between(c.stall/20, c.stall*4/5)) }
+func (c *controller) pause(r *rand.Rand) bool {
+	return c.stopFor(c.pick(r, running), between(r, c.stall/20, c.stall*4/5))
+}
 
-func (c *controller) stopFor(d time.Duration) bool {
-	w := c.pick(func(w *child) bool { return !w.stopped })
-	if w == nil {
+func running(w *child) bool { return !w.stopped }
+
+func (c *controller) stopFor(w *child, d time.Duration) bool {
+	if w == nil || !w.ready || w.stopped {
 		return false
 	}
 	w.stopped = true
@@ -122,26 +144,26 @@ func (c *controller) stopFor(d time.Duration) bool {
 
 func roomy(w *child) bool { return !w.small }
 
-func (c *controller) squeeze() bool {
-	w := c.pick(roomy)
+func (c *controller) squeeze(r *rand.Rand) bool {
+	w := c.pick(r, roomy)
 	if w == nil {
 		return false
 	}
-	c.shrink(w, 1+c.rand.IntN(8), 6, 14)
+	c.shrink(w, r, 1+r.IntN(8), 6, 14)
 	return true
 }
 
 // shrink makes a table about as large as what is open in it, some times, and then large again.
-func (c *controller) shrink(w *child, times, below, above int) {
+func (c *controller) shrink(w *child, r *rand.Rand, times, below, above int) {
 	w.small = times > 0
 	if times == 0 {
 		c.limit(w, -1)
 		return
 	}
 	if n, err := countDescriptors(w.pid); err == nil && w.ready {
-		c.limit(w, max(n-below+c.rand.IntN(below+above), 3))
+		c.limit(w, max(n-below+r.IntN(below+above), 3))
 	}
-	c.after(c.between(20*time.Millisecond, 200*time.Millisecond), func() { c.shrink(w, times-1, below, above) })
+	c.after(between(r, 20*time.Millisecond, 200*time.Millisecond), func() { c.shrink(w, r, times-1, below, above) })
 }
 
 // limit sets the size of a child's table; -1: as large as may be.
@@ -162,17 +184,17 @@ func (c *controller) limit(w *child, n int) {
 	}
 }
 
-func (c *controller) flap() bool {
-	w := c.pick(roomy)
+func (c *controller) flap(r *rand.Rand) bool {
+	w := c.pick(r, roomy)
 	if w == nil {
 		return false
 	}
-	d := c.between(200*time.Millisecond, time.Second)
+	d := between(r, 200*time.Millisecond, time.Second)
 	w.order(order{Do: orderFlap, For: d})
 	c.log(w, "flaps for %v", d)
 	if n, err := countDescriptors(w.pid); err == nil {
 		w.small = true
-		c.limit(w, n+c.rand.IntN(200))
+		c.limit(w, n+r.IntN(200))
 		c.after(d, func() {
 			w.small = false
 			c.limit(w, -1)
@@ -183,8 +205,8 @@ func (c *controller) flap() bool {
 
 func staying(w *child) bool { return !w.leaving }
 
-func (c *controller) drain() bool {
-	w := c.pick(staying)
+func (c *controller) drain(r *rand.Rand) bool {
+	w := c.pick(r, staying)
 	if w == nil {
 		return false
 	}
@@ -192,8 +214,8 @@ func (c *controller) drain() bool {
 	return true
 }
 
-func (c *controller) rejoin() bool {
-	w := c.pick(func(w *child) bool { return staying(w) && !w.Spawned })
+func (c *controller) rejoin(r *rand.Rand) bool {
+	w := c.pick(r, func(w *child) bool { return staying(w) && !w.Spawned })
 	if w == nil {
 		return false
 	}
@@ -202,11 +224,11 @@ func (c *controller) rejoin() bool {
 	return true
 }
 
-func (c *controller) outage() bool {
-	d := c.between(200*time.Millisecond, 1500*time.Millisecond)
+func (c *controller) outage(r *rand.Rand) bool {
+	d := between(r, 200*time.Millisecond, 1500*time.Millisecond)
 	c.hiring = time.Now().Add(d)
 	for _, w := range c.workers {
-		if c.rand.IntN(2) == 0 {
+		if r.IntN(2) == 0 {
 			w.leave(c)
 		} else if w.ready {
 			c.killOne(w)
@@ -215,15 +237,20 @@ func (c *controller) outage() bool {
 	return true
 }
 
-func (c *controller) fillFront() bool {
+func (c *controller) fillFront(r *rand.Rand) bool {
 	if f := c.front; f == nil || !f.ready || f.small || f.leaving {
 		return false
 	}
-	c.shrink(c.front, 1+c.rand.IntN(8), 6, 30)
+	c.shrink(c.front, r, 1+r.IntN(8), 6, 30)
 	return true
 }
 
-func (c *controller) replaceFront() bool {
+// pauseFront stops the front: when it goes on, all workers seem to have stalled.
+func (c *controller) pauseFront(r *rand.Rand) bool {
+	return c.stopFor(c.front, between(r, c.stall/2, c.stall*2))
+}
+
+func (c *controller) replaceFront(*rand.Rand) bool {
 	if f := c.front; f == nil || !f.ready || f.leaving {
 		return false
 	}

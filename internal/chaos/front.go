@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"example.com/fdpass/fastpass"
+
+	"golang.org/x/sys/unix"
 )
 
 // frontSpec says what a front is like.
@@ -67,7 +69,7 @@ func runFront(arg string) (err error) {
 	if f.program, err = os.Executable(); err != nil {
 		return err
 	}
-	if f.line, err = dialLine(f.Dir, 0); err != nil {
+	if f.line, err = dialLine(f.Dir); err != nil {
 		return err
 	}
 	before, err := takeStock(listenerFD)
@@ -84,12 +86,8 @@ func runFront(arg string) (err error) {
 	if err := f.open(); err != nil {
 		return err
 	}
-	go func() {
-		defer close(f.serving)
-		if err := f.pool.Serve(f.ln); !errors.Is(err, net.ErrClosed) {
-			f.line.fail("Serve: %v", err)
-		}
-	}()
+	f.line.hello(0)
+	go f.serve()
 	for o := range f.line.orders {
 		if o.Do == orderLeave {
 			break
@@ -110,6 +108,18 @@ func runFront(arg string) (err error) {
 	return nil
 }
 
+func (f *front) serve() {
+	defer close(f.serving)
+	err := f.pool.Serve(f.ln)
+	for errors.Is(err, unix.EMFILE) { // it could not begin
+		time.Sleep(10 * time.Millisecond)
+		err = f.pool.Serve(f.ln)
+	}
+	if !errors.Is(err, net.ErrClosed) {
+		f.line.fail("Serve: %v", err)
+	}
+}
+
 // open makes the pool, and the listeners where workers join it.
 func (f *front) open() (err error) {
 	f.pool, err = fastpass.NewPool(&fastpass.PoolConfig{Policy: f.ledger, StallTimeout: f.Stall, OnLeave: f.left})
@@ -122,6 +132,7 @@ func (f *front) open() (err error) {
 			Network: network, Direction: fastpass.SendOnly, OnSent: f.ledger.sent,
 		})
 		if err != nil {
+			f.close()
 			return err
 		}
 		f.links = append(f.links, l)
@@ -189,9 +200,12 @@ func (f *front) leave() {
 	<-f.serving
 	for len(ds) > 0 {
 		f.line.say(note{Kind: noteRemark, Text: fmt.Sprintf("%d were undelivered when the pool had ended", len(ds))})
-		if err := f.open(); err != nil {
-			f.line.fail("no second pool: %v", err)
-			return
+		for err := f.open(); err != nil; err = f.open() {
+			if !errors.Is(err, unix.EMFILE) {
+				f.line.fail("no second pool: %v", err)
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
 		}
 		if _, err := f.pool.Dispatch(ds); err != nil {
 			f.line.fail("Dispatch: %v", err)

@@ -25,7 +25,7 @@ type note struct {
 
 // Kinds of notes.
 const (
-	noteHello   = "hello"   // first of all, from both: Worker, 0 for a front, and PID
+	noteHello   = "hello"   // from both, when they are ready for faults: Worker, 0 for a front, and PID
 	noteTaken   = "taken"   // worker: its application was given Labels
 	noteRemark  = "remark"  // on Labels: Text
 	noteMixed   = "mixed"   // worker: Labels are the tag and the client of one connection, and differ
@@ -64,13 +64,12 @@ func controlPath(dir string) string       { return filepath.Join(dir, "control")
 func linkPath(dir, network string) string { return filepath.Join(dir, network) }
 
 // dialLine connects a child to the controller, without which it does not live.
-func dialLine(dir string, worker int) (*line, error) {
+func dialLine(dir string) (*line, error) {
 	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: controlPath(dir), Net: "unix"})
 	if err != nil {
 		return nil, err
 	}
 	l := &line{conn: conn, orders: make(chan order, 16), notes: json.NewEncoder(conn)}
-	l.say(note{Kind: noteHello, Worker: worker, PID: os.Getpid()})
 	go func() {
 		for d := json.NewDecoder(conn); ; {
 			var o order
@@ -82,6 +81,8 @@ func dialLine(dir string, worker int) (*line, error) {
 	}()
 	return l, nil
 }
+
+func (l *line) hello(worker int) { l.say(note{Kind: noteHello, Worker: worker, PID: os.Getpid()}) }
 
 // say returns when n is written, all of it: whatever happens to this process then, the controller will read it.
 func (l *line) say(n note) {

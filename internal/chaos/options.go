@@ -23,8 +23,8 @@ connections from a net.Listener. Each client sends a token, at once or in pieces
 the worker, and then the end of the connection. Meanwhile, at random but from the seed, faults happen.
 
   --duration D   how long, such as 90s or 1h (default 1m): as long as new connections are opened
-  --seed N       which faults, workers and clients (default: by the clock; it is printed). The same seed makes the same
-                 decisions; when processes run is the kernel's
+  --seed N       which faults, when, what workers and clients (default: a random one, which is printed). Which of the workers
+                 a fault hits depends on who is there
   --rate N       connections per second, on average, 1 to 2000 (default 800)
   --workers N    worker processes, 1 to 32 (default 5); who ends is replaced
   --clients N    connections open at a time, at most, 1 to 4000 (default 1000)
@@ -43,6 +43,7 @@ Faults:
   rejoin       a worker that has dialled leaves in order and comes back
   outage       all workers go at once, in order or not, and nobody comes for a while
   front full   prlimit(2): the front's descriptor table shrinks to about what is open, or below
+  front pause  the front gets SIGSTOP, and then SIGCONT: to it all workers seem to have stalled
   front        the front leaves in order, what it has accepted is delivered, and another one takes over
 
 The front is never killed: what it has accepted and not delivered would die with it, whatever a library does.

@@ -74,8 +74,8 @@ type worker struct {
 	serial atomic.Uint64
 
 	mu      sync.Mutex
-	link    *fastpass.Passer   // that there is, or
-	stop    context.CancelFunc // ends the attempts to make one
+	link    *fastpass.Passer   // the last one
+	stop    context.CancelFunc // no other is to be made
 	leaving bool
 }
 
@@ -89,7 +89,7 @@ func workerMain(arg string) int {
 	}
 	w.rand = rand.New(rand.NewPCG(uint64(w.ID), 1))
 	var err error
-	if w.line, err = dialLine(w.Dir, w.ID); err != nil {
+	if w.line, err = dialLine(w.Dir); err != nil {
 		fmt.Fprintln(os.Stderr, "chaos worker:", err)
 		return exitFound
 	}
@@ -99,10 +99,19 @@ func workerMain(arg string) int {
 		inherited, _ = strconv.Atoi(os.Getenv("FASTPASS_FD"))
 	}
 	before, err := takeStock(inherited)
-	if err != nil {
-		w.line.fail("no pair: %v", err)
+	if err == nil && w.Spawned {
+		w.link, err = fastpass.Inherit(w.config(false))
 	}
-	w.live()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "chaos worker:", err)
+		return exitFound
+	}
+	w.line.hello(w.ID)
+	if w.Spawned {
+		w.serve(w.link)
+	} else {
+		w.dial()
+	}
 	w.open.Wait()
 	w.flaps.Wait()
 	n, what := before.leaks()
@@ -110,66 +119,46 @@ func workerMain(arg string) int {
 	return exitOK
 }
 
-// live serves one link after the other, or the one that it was given.
-func (w *worker) live() {
-	for {
-		ctx, cancel := context.WithCancel(context.Background())
-		w.mu.Lock()
-		w.stop = cancel
-		if w.leaving {
-			cancel()
-		}
-		w.mu.Unlock()
-		link := w.join(ctx)
+// dial serves one link after the other, until the worker is to leave.
+func (w *worker) dial() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	w.mu.Lock()
+	w.stop = cancel
+	if w.leaving {
 		cancel()
-		if link == nil {
-			return
+	}
+	w.mu.Unlock()
+	for ctx.Err() == nil {
+		link, err := fastpass.Dial(ctx, linkPath(w.Dir, w.Network), w.config(false))
+		if err != nil { // there is no front, or no descriptor left
+			select {
+			case <-ctx.Done():
+			case <-time.After(20 * time.Millisecond):
+			}
+			continue
 		}
 		w.mu.Lock()
 		w.link = link
-		leaving := w.leaving
 		w.mu.Unlock()
-		if leaving {
+		if ctx.Err() != nil { // part may not have seen the link
 			link.Close()
 		}
-		err := w.serve(link)
-		link.Close()
-		w.mu.Lock()
-		w.link = nil
-		w.mu.Unlock()
-		if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-			w.line.fail("worker %d: its link ended with: %v", w.ID, err)
-		}
-		if w.Spawned {
-			return
-		}
+		w.serve(link)
 	}
 }
 
-// join makes the link; nil if the worker is to leave.
-func (w *worker) join(ctx context.Context) *fastpass.Passer {
-	if w.Spawned {
-		link, err := fastpass.Inherit(w.config(false))
-		if err != nil {
-			w.line.fail("worker %d: %v", w.ID, err)
-		}
-		return link
+// serve takes connections until the link ends.
+func (w *worker) serve(link *fastpass.Passer) {
+	err := w.receive(link)
+	if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+		w.line.fail("worker %d: its link ended with: %v", w.ID, err)
 	}
-	for ctx.Err() == nil {
-		link, err := fastpass.Dial(ctx, linkPath(w.Dir, w.Network), w.config(false))
-		if err == nil {
-			return link
-		}
-		select { // there is no front, or no descriptor left
-		case <-ctx.Done():
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	return nil
+	link.Close()
 }
 
-// serve takes connections until the link ends, and says why it did.
-func (w *worker) serve(link *fastpass.Passer) error {
+// receive takes connections until the link ends, and says why it did.
+func (w *worker) receive(link *fastpass.Passer) error {
 	if w.Listener {
 		ln := link.NetListener()
 		for {
