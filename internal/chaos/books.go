@@ -108,6 +108,7 @@ type books struct {
 	open    map[uint64]*story
 	judged  names
 	deaths  map[int]time.Time
+	given   map[int]int // how many connections each worker's application was given
 	unnoted map[int]int // by killed workers: broken ones that the application had not noted
 	count   [leaked + 1]uint64
 	cases   []verdict
@@ -122,7 +123,7 @@ type verdict struct {
 }
 
 func newBooks() *books {
-	return &books{open: map[uint64]*story{}, judged: names{}, deaths: map[int]time.Time{}, unnoted: map[int]int{}}
+	return &books{open: map[uint64]*story{}, judged: names{}, deaths: map[int]time.Time{}, given: map[int]int{}, unnoted: map[int]int{}}
 }
 
 // names is a set of connections, small even after hours.
@@ -158,19 +159,28 @@ func (b *books) unopened(c uint64) {
 
 // ended is the client's word.
 func (b *books) ended(c uint64, o outcome) {
-	b.tell(c, "", func(s *story) {
+	b.tell(c, 0, "ended once more", func(s *story) {
 		s.answers, s.trouble, s.hung, s.ended = o.answers, o.trouble, o.hung, time.Now()
 	})
 }
 
 // acked is the front's word.
 func (b *books) acked(c uint64, worker int, at time.Time) {
-	b.tell(c, fmt.Sprintf("acknowledged by worker %d", worker), func(s *story) { s.acked = append(s.acked, holder{worker, at}) })
+	b.tell(c, worker, fmt.Sprintf("acknowledged by worker %d", worker), func(s *story) { s.acked = append(s.acked, holder{worker, at}) })
 }
 
 // taken is a worker's word.
 func (b *books) taken(c uint64, worker int, at time.Time) {
-	b.tell(c, fmt.Sprintf("given to the application of worker %d", worker), func(s *story) { s.taken = append(s.taken, holder{worker, at}) })
+	b.tell(c, worker, fmt.Sprintf("given to the application of worker %d", worker), func(s *story) { s.taken = append(s.taken, holder{worker, at}) })
+	b.mu.Lock()
+	b.given[worker]++
+	b.mu.Unlock()
+}
+
+func (b *books) givenTo(worker int) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.given[worker]
 }
 
 // remark adds to the story what may help to understand it.
@@ -183,7 +193,7 @@ func (b *books) remark(c uint64, text string) {
 }
 
 // tell adds to the story of c, and closes it if all is well.
-func (b *books) tell(c uint64, what string, add func(*story)) {
+func (b *books) tell(c uint64, worker int, what string, add func(*story)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.open[c]
@@ -192,7 +202,7 @@ func (b *books) tell(c uint64, what string, add func(*story)) {
 		if b.judged.has(c) {
 			why = "after it was passed, broken or lost, it was "
 		}
-		b.charge(doubled, why+what, fmt.Sprintf("%v at %s", loopback.Address(c), clock(time.Now())))
+		b.charge(doubled, why+what, fmt.Sprintf("%v at %s", loopback.Address(c), clock(time.Now())), worker)
 		return
 	}
 	add(s)

@@ -30,6 +30,7 @@ var faults = []fault{
 	{"outage", 1, (*controller).outage},
 	{"front full", 3, (*controller).fillFront},
 	{"front pause", 2, (*controller).pauseFront},
+	{"ambush", 3, (*controller).ambush},
 	{"front", 1, (*controller).replaceFront},
 }
 
@@ -248,6 +249,33 @@ func (c *controller) fillFront(r *rand.Rand) bool {
 // pauseFront stops the front: when it goes on, all workers seem to have stalled.
 func (c *controller) pauseFront(r *rand.Rand) bool {
 	return c.stopFor(c.front, between(r, c.stall/2, c.stall*2))
+}
+
+// ambush has a worker acknowledge what the front cannot see, and kills it with more in its queue: the front finds the reset of the link
+// before the acknowledgements.
+func (c *controller) ambush(r *rand.Rand) bool {
+	w := c.pick(r, (*child).able)
+	if w == nil {
+		return false
+	}
+	w.stopped = true
+	c.log(w, "is stopped, for an ambush")
+	w.signal(syscall.SIGSTOP)
+	c.after(c.stall*4/5, func() {
+		w.stopped = false
+		if !w.ready || w.killed || c.front == nil || !c.stopFor(c.front, 20*time.Millisecond) {
+			w.signal(syscall.SIGCONT)
+			return
+		}
+		before := c.books.givenTo(w.ID)
+		c.log(w, "is continued")
+		w.signal(syscall.SIGCONT)
+		for end := time.Now().Add(20 * time.Millisecond); c.books.givenTo(w.ID) == before && time.Now().Before(end); {
+			time.Sleep(10 * time.Microsecond)
+		}
+		c.killOne(w)
+	})
+	return true
 }
 
 func (c *controller) replaceFront(*rand.Rand) bool {

@@ -45,6 +45,8 @@ Faults:
   front full   prlimit(2): the front's descriptor table shrinks to about what is open, or below
   front pause  the front gets SIGSTOP, and then SIGCONT: to it all workers seem to have stalled
   front        the front leaves in order, what it has accepted is delivered, and another one takes over
+  ambush       a worker is stopped, continued while the front is stopped, and killed when it has taken something: what it has
+               acknowledged lies behind the reset of its link
 
 The front is never killed: what it has accepted and not delivered would die with it, whatever a library does.
 

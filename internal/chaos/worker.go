@@ -77,6 +77,7 @@ type worker struct {
 	link    *fastpass.Passer   // the last one
 	stop    context.CancelFunc // no other is to be made
 	leaving bool
+	over    bool // no flap may begin any more
 }
 
 func workerMain(arg string) int {
@@ -113,6 +114,9 @@ func workerMain(arg string) int {
 		w.dial()
 	}
 	w.open.Wait()
+	w.mu.Lock()
+	w.over = true
+	w.mu.Unlock()
 	w.flaps.Wait()
 	n, what := before.leaks()
 	w.line.say(note{Kind: noteBye, Worker: w.ID, Count: n, Text: what})
@@ -262,8 +266,11 @@ func (w *worker) obey() {
 		case orderRejoin:
 			w.part(false)
 		case orderFlap:
-			w.flaps.Add(1)
-			go w.flap(o.For)
+			w.mu.Lock()
+			if !w.over {
+				w.flaps.Go(func() { w.flap(o.For) })
+			}
+			w.mu.Unlock()
 		}
 	}
 }
@@ -288,7 +295,6 @@ func (w *worker) part(forGood bool) {
 
 // flap opens descriptors until there is no place for more, and closes them, again and again.
 func (w *worker) flap(last time.Duration) {
-	defer w.flaps.Done()
 	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return
