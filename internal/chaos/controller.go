@@ -106,7 +106,7 @@ func (c *controller) step() {
 		c.due(time.Now())
 		c.fill()
 		c.books.settle(time.Now().Add(-grace))
-		if c.Due() {
+		if !c.begun.IsZero() && c.Due() {
 			c.show()
 		}
 	case s := <-c.interrupt:
