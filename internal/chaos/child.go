@@ -123,8 +123,12 @@ func (c *controller) fill() {
 	for c.count(func(w *child) bool { return !w.leaving && !w.killed }) < c.options.workers {
 		c.hire()
 	}
-	for _, w := range c.workers {
-		if !w.ready && time.Since(w.started) > startTime {
+}
+
+// overdue fails for children that never came.
+func (c *controller) overdue() {
+	for _, w := range append(slices.Clone(c.workers), c.front) {
+		if w != nil && !w.ready && time.Since(w.started) > startTime {
 			c.fail("%v has not come after %v", w, startTime)
 			w.started = time.Now()
 		}
@@ -182,22 +186,22 @@ func (c *controller) listen() {
 }
 
 func (c *controller) hear(line *net.UnixConn) {
-	d := json.NewDecoder(line)
-	var hello note
-	if d.Decode(&hello) != nil {
-		line.Close()
-		return
-	}
+	defer line.Close()
 	pidfd := peerPidfd(line)
-	c.post(func() { c.welcome(hello, line, pidfd) })
-	for {
+	who := -1 // it has not said
+	for d := json.NewDecoder(line); ; {
 		var n note
 		if d.Decode(&n) != nil {
 			break
 		}
-		c.read(n)
+		if n.Kind == noteHello { // a front may have told of workers before
+			who = n.Worker
+			c.post(func() { c.welcome(n, line, pidfd) })
+		} else {
+			c.read(n)
+		}
 	}
-	c.post(func() { c.farewell(hello.Worker, line, pidfd) })
+	c.post(func() { c.farewell(who, pidfd) })
 }
 
 // peerPidfd returns a pidfd of the process at the other end, so that signals never go to another one.
@@ -229,8 +233,7 @@ func (c *controller) welcome(hello note, line net.Conn, pidfd int) {
 }
 
 // farewell is called when a child has ended.
-func (c *controller) farewell(id int, line net.Conn, pidfd int) {
-	line.Close()
+func (c *controller) farewell(id, pidfd int) {
 	unix.Close(pidfd)
 	w := c.child(id)
 	if w == nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -105,6 +106,7 @@ func (c *controller) step() {
 	case <-c.tick.C:
 		c.due(time.Now())
 		c.fill()
+		c.overdue()
 		c.books.settle(time.Now().Add(-grace))
 		if !c.begun.IsZero() && c.Due() {
 			c.show()
@@ -226,7 +228,7 @@ func (c *controller) end() {
 		w.leave(c)
 	}
 	if !c.until(endTime, func() bool { return c.front == nil && len(c.workers) == 0 }) {
-		for _, w := range append(c.workers, c.front) {
+		for _, w := range append(slices.Clone(c.workers), c.front) {
 			if w != nil {
 				c.fail("%v does not end: %v", w, c.lives[w.ID])
 				w.signal(syscall.SIGKILL)

@@ -86,8 +86,8 @@ func runFront(arg string) (err error) {
 	if err := f.open(); err != nil {
 		return err
 	}
-	f.line.hello(0)
 	go f.serve()
+	f.line.hello(0)
 	for o := range f.line.orders {
 		if o.Do == orderLeave {
 			break

@@ -25,7 +25,7 @@ type note struct {
 
 // Kinds of notes.
 const (
-	noteHello   = "hello"   // from both, when they are ready for faults: Worker, 0 for a front, and PID
+	noteHello   = "hello"   // both, when they are ready for faults: Worker, 0 for a front, and PID
 	noteTaken   = "taken"   // worker: its application was given Labels
 	noteRemark  = "remark"  // on Labels: Text
 	noteMixed   = "mixed"   // worker: Labels are the tag and the client of one connection, and differ
