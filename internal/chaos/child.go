@@ -290,7 +290,7 @@ func (c *controller) note(n note, worker int) {
 		c.back += uint64(n.Count)
 	}
 	if n.Kind == noteFailure {
-		c.fail("%s", n.Text)
+		c.fail("worker %d (0: the front): %s: %v", worker, n.Text, c.lives[worker])
 	}
 	if w == nil {
 		return // its end was known before

@@ -188,7 +188,8 @@ func (c *controller) run() {
 
 // left is how much longer connections are opened.
 func (c *controller) left() time.Duration {
-	if c.stopped || len(c.failures) > 0 {
+	const most = 10 // more failures tell nothing more
+	if c.stopped || len(c.failures) > most || c.front == nil {
 		return 0
 	}
 	return time.Until(c.begun.Add(c.duration))

@@ -116,7 +116,7 @@ func (f *front) serve() {
 		err = f.pool.Serve(f.ln)
 	}
 	if !errors.Is(err, net.ErrClosed) {
-		f.line.fail("Serve: %v", err)
+		f.line.fail(0, "Serve: %v", err)
 	}
 }
 
@@ -143,7 +143,7 @@ func (f *front) open() (err error) {
 					return
 				}
 				if err != nil {
-					f.line.fail("Listener.Accept: %v", err)
+					f.line.fail(0, "Listener.Accept: %v", err)
 					return
 				}
 				f.add(link, party{pid: link.Peer().PID})
@@ -202,13 +202,13 @@ func (f *front) leave() {
 		f.line.say(note{Kind: noteRemark, Text: fmt.Sprintf("%d were undelivered when the pool had ended", len(ds))})
 		for err := f.open(); err != nil; err = f.open() {
 			if !errors.Is(err, unix.EMFILE) {
-				f.line.fail("no second pool: %v", err)
+				f.line.fail(0, "no second pool: %v", err)
 				return
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
 		if _, err := f.pool.Dispatch(ds); err != nil {
-			f.line.fail("Dispatch: %v", err)
+			f.line.fail(0, "Dispatch: %v", err)
 		}
 		for f.pool.Stats().Ready == 0 {
 			time.Sleep(10 * time.Millisecond)

@@ -33,7 +33,7 @@ const (
 	noteAcked   = "acked"   // front: Worker or PID has acknowledged Labels
 	noteLeft    = "left"    // front: the link has ended, Count came back, Text says why
 	noteUnborn  = "unborn"  // front: Worker could not be started, Text says why
-	noteFailure = "failure" // what must not happen: Text
+	noteFailure = "failure" // both: what must not happen: Text
 	noteBye     = "bye"     // last, from both: Count leaked, Text says what
 )
 
@@ -94,6 +94,6 @@ func (l *line) say(n note) {
 	}
 }
 
-func (l *line) fail(format string, args ...any) {
-	l.say(note{Kind: noteFailure, Text: fmt.Sprintf(format, args...)})
+func (l *line) fail(worker int, format string, args ...any) {
+	l.say(note{Kind: noteFailure, Worker: worker, Text: fmt.Sprintf(format, args...)})
 }

@@ -155,8 +155,12 @@ func (w *worker) dial() {
 // serve takes connections until the link ends.
 func (w *worker) serve(link *fastpass.Passer) {
 	err := w.receive(link)
-	if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-		w.line.fail("worker %d: its link ended with: %v", w.ID, err)
+	switch {
+	case errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed):
+	case errors.Is(err, fastpass.ErrPeerGone) && !w.Spawned && link.Stats().Received == 0:
+		// The front has closed its listener before it accepted this link.
+	default:
+		w.line.fail(w.ID, "its link ended after %d connections: %v", link.Stats().Received, err)
 	}
 	link.Close()
 }
