@@ -94,6 +94,7 @@ func (c *controller) startFront() {
 	r := c.random(frontNumbers, c.fronts)
 	spec := frontSpec{
 		Dir: c.dir, Stall: c.stall, Policy: []string{"round-robin", "least-loaded", "hash"}[r.IntN(3)], Hasty: r.IntN(2) == 0,
+		Backlog: []int{0, 8, 100}[r.IntN(3)],
 	}
 	cmd := c.command("front", spec)
 	cmd.ExtraFiles = []*os.File{c.socket}
@@ -103,7 +104,7 @@ func (c *controller) startFront() {
 	}
 	go cmd.Wait()
 	c.front = &child{pid: cmd.Process.Pid, started: time.Now()}
-	c.log(c.front, "starts: %s, hasty %v", spec.Policy, spec.Hasty)
+	c.log(c.front, "starts: %s, hasty %v, backlog %d", spec.Policy, spec.Hasty, spec.Backlog)
 }
 
 func (c *controller) command(role string, spec any) *exec.Cmd {

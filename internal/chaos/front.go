@@ -22,10 +22,11 @@ import (
 
 // frontSpec says what a front is like.
 type frontSpec struct {
-	Dir    string
-	Policy string
-	Stall  time.Duration
-	Hasty  bool // it shuts the pool down while Serve is running
+	Dir     string
+	Policy  string
+	Stall   time.Duration
+	Backlog int  // of the pool; 0: the default, which is more than there are clients as a rule
+	Hasty   bool // it shuts the pool down while Serve is running
 }
 
 var policies = map[string]fastpass.Policy{
@@ -122,7 +123,7 @@ func (f *front) serve() {
 
 // open makes the pool, and the listeners where workers join it.
 func (f *front) open() (err error) {
-	f.pool, err = fastpass.NewPool(&fastpass.PoolConfig{Policy: f.ledger, StallTimeout: f.Stall, OnLeave: f.left})
+	f.pool, err = fastpass.NewPool(&fastpass.PoolConfig{Policy: f.ledger, StallTimeout: f.Stall, Backlog: f.Backlog, OnLeave: f.left})
 	if err != nil {
 		return err
 	}
