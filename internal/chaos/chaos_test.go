@@ -102,6 +102,13 @@ func TestWhatAWorkerDoesWrongIsFound(t *testing.T) {
 func start(t *testing.T) (*exec.Cmd, *bytes.Buffer, *bufio.Scanner) {
 	t.Helper()
 	cmd := command("-duration", "1h", "-rate", "200", "-verbose")
+	// A controller that is killed leaves its directory. (That of t.TempDir has too long a name for sockets.)
+	dir, err := os.MkdirTemp("", "chaos-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	cmd.Env = append(cmd.Env, "TMPDIR="+dir)
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	pipe, err := cmd.StderrPipe()
