@@ -59,13 +59,16 @@ func (p *Pool) Serve(ln net.Listener) error {
 	}()
 	a := acceptor{ds: make([]Desc, 0, serveBatch), pause: acceptPause}
 	accept := a.accept
-	for {
-		f.SetReadDeadline(time.Now().Add(serveLook))
-		if p.closed.Load() || !alive() {
-			return net.ErrClosed
+	for look := true; ; {
+		if look {
+			f.SetReadDeadline(time.Now().Add(serveLook)) // first: Shutdown sets one to be noticed
+			if p.closed.Load() || !alive() {
+				return net.ErrClosed
+			}
 		}
 		a.ds, a.errno = a.ds[:0], 0 // accept is not called if the deadline has passed already
-		if err := raw.Read(accept); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		err := raw.Read(accept)
+		if look = errors.Is(err, os.ErrDeadlineExceeded); err != nil && !look {
 			return fmt.Errorf("fastpass: %w", err)
 		}
 		if err := p.hand(a.ds); err != nil {

@@ -87,8 +87,9 @@ func (v *Vector) Deliver(i, bytes, control, flags int) {
 	v.hdrs[i].Hdr.Flags = int32(flags)
 }
 
+// acceptNonblock does not block, since the listening socket does not: the scheduler need not hear of it.
 func acceptNonblock(fd int) (int, syscall.Errno) {
-	n, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 	return int(n), errno
 }
 
