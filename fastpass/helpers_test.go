@@ -261,6 +261,11 @@ type child struct {
 // startChild starts role with link as its descriptor 3, if there is one, and arg, as JSON, for childArg.
 func startChild(t testing.TB, role string, link *os.File, arg any) *child {
 	t.Helper()
+	return startCommand(t, childCommand(t, role, arg), link)
+}
+
+func childCommand(t testing.TB, role string, arg any) *exec.Cmd {
+	t.Helper()
 	js, err := json.Marshal(arg)
 	if err != nil {
 		t.Fatal(err)
@@ -269,6 +274,11 @@ func startChild(t testing.TB, role string, link *os.File, arg any) *child {
 	cmd.Env = append(os.Environ(), "FDPASS_TEST_ROLE="+role, "FDPASS_TEST_ARG="+string(js),
 		"GORACE=atexit_sleep_ms=0") // otherwise each ends a second late under -race
 	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+func startCommand(t testing.TB, cmd *exec.Cmd, link *os.File) *child {
+	t.Helper()
 	if link != nil {
 		cmd.ExtraFiles = []*os.File{link}
 	}
