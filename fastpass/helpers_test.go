@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"example.com/fdpass/internal/sys"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -79,6 +81,20 @@ func pairOf(t testing.TB, a, b *Config) (*Passer, *Passer) {
 		t.Fatal(err)
 	}
 	return p, passerOf(t, f, b)
+}
+
+// socketpair makes the two ends of a link that are no Passers yet.
+func socketpair(t testing.TB, network string) (a, b *os.File) {
+	t.Helper()
+	kind := unix.SOCK_SEQPACKET
+	if network == "unix" {
+		kind = unix.SOCK_STREAM
+	}
+	fds, err := sys.Socketpair(kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return os.NewFile(uintptr(fds[0]), "link"), os.NewFile(uintptr(fds[1]), "link")
 }
 
 // passerOf makes a Passer of one end of a pair, whose file it closes.

@@ -639,8 +639,8 @@ func (k *hastyKernel) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Er
 	return k.Kernel.Recv(fd, v, n, flags)
 }
 
-// hasty makes a Passer of one end of a pair on a hastyKernel.
-func hasty(t testing.TB, f *os.File, cfg *Config) *Passer {
+// onKernel makes a Passer of one end of a pair on a kernel that is not quite the real one.
+func onKernel(t testing.TB, k sys.Kernel, f *os.File, cfg *Config) *Passer {
 	t.Helper()
 	c, err := fileConn(f)
 	if err != nil {
@@ -656,7 +656,11 @@ func hasty(t testing.TB, f *os.File, cfg *Config) *Passer {
 	}
 	socket := -1
 	conn.Control(func(fd uintptr) { socket = int(fd) })
-	p := assemble(&hastyKernel{Kernel: sys.System}, c, conn, socket, false, full)
+	kind, err := sys.SocketType(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := assemble(k, c, conn, socket, kind == unix.SOCK_STREAM, full)
 	if err := p.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -721,13 +725,10 @@ func TestTheLastMessagesOfADyingPeerArrive(t *testing.T) {
 // hastyLink is rawLink on a hastyKernel.
 func hastyLink(t testing.TB, l linkConfig) (*Passer, *raw) {
 	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &raw{t, fds[1]}
+	f, g := socketpair(t, l.Network)
+	r := newRaw(t, g)
 	t.Cleanup(r.close)
-	return hasty(t, os.NewFile(uintptr(fds[0]), "link"), l.config()), r
+	return onKernel(t, &hastyKernel{Kernel: sys.System}, f, l.config()), r
 }
 
 // A peer that sends all that it can to an end whose application takes nothing: the end takes what credit allows, or as many as

@@ -93,7 +93,9 @@ func (i injection) exists() bool {
 }
 
 // last reports whether it is the last call of all that is to fail, BYE.
-func (i injection) last() bool { return i.Call == writeCall && i.Link.Direction == SendOnly && i.When == 2 }
+func (i injection) last() bool {
+	return i.Call == writeCall && i.Link.Direction == SendOnly && i.When == 2
+}
 
 // fatal reports whether the link may end because of the error, which several threads may have got.
 func (i injection) fatal(hits int) bool {
