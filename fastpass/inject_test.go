@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -320,16 +321,27 @@ func needStrace(t testing.TB) {
 	}
 }
 
-// strace has cmd run with the injection. The log holds a line with INJECTED when the call has failed.
-func (i injection) strace(cmd *exec.Cmd, log string) {
+// strace has cmd run under strace, which has the calls fail. The log holds a line with INJECTED for each that has.
+func strace(t testing.TB, cmd *exec.Cmd, calls, errno, when string) (log string) {
+	t.Helper()
 	path, err := exec.LookPath("strace")
-	must(err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log = filepath.Join(t.TempDir(), "log")
 	cmd.Args = append([]string{
 		path, "-D", "-f", "-qq", "--seccomp-bpf", "-Z", "-s0", "-e", "signal=none", "-o", log,
-		"-e", "trace=" + i.Call, "-e", fmt.Sprintf("inject=%s:error=%s:when=%d", i.Call, i.Errno, i.When), cmd.Path,
+		"-e", "trace=" + calls, "-e", fmt.Sprintf("inject=%s:error=%s:when=%s", calls, errno, when), cmd.Path,
 	}, cmd.Args[1:]...)
 	cmd.Path = path
 	cmd.Env = append(cmd.Env, "GOMAXPROCS=1")
+	return log
+}
+
+// hits is how many calls have failed.
+func hits(log string) int {
+	b, _ := os.ReadFile(log)
+	return strings.Count(string(b), "(INJECTED)")
 }
 
 func TestAnErrorOfASystemCallLosesNothing(t *testing.T) {
@@ -377,8 +389,8 @@ func inject(t *testing.T, i injection, numbers numbered) {
 	}
 	here.p = p
 	spec := injectSpec{i, numbers.path, i.sends() && (l.Protocol == Bare || i.When%2 == 0)}
-	cmd, log := childCommand(t, "inject", spec), filepath.Join(t.TempDir(), "log")
-	i.strace(cmd, log)
+	cmd := childCommand(t, "inject", spec)
+	log := strace(t, cmd, i.Call, i.Errno, strconv.Itoa(i.When))
 	c := startCommand(t, cmd, f)
 	ended := make(chan struct{})
 	go func() {
@@ -393,18 +405,14 @@ func inject(t *testing.T, i injection, numbers numbered) {
 			return false
 		}
 	}
-	hits := func() int {
-		b, _ := os.ReadFile(log)
-		return strings.Count(string(b), "(INJECTED)")
-	}
 	if !i.last() {
-		until(t, "the error is injected", func() bool { return hits() > 0 || over() })
+		until(t, "the error is injected", func() bool { return hits(log) > 0 || over() })
 	}
 	sent, received := here.sent.Load(), here.received.Load()
 	until(t, "the link goes on, or ends", func() bool {
 		return over() || (!i.receives() || here.sent.Load() > sent+600) && (!i.sends() || here.received.Load() > received+600)
 	})
-	if over() && !i.fatal(hits()) {
+	if over() && !i.fatal(hits(log)) {
 		t.Errorf("the link has ended: %v", p.Err())
 	}
 	if here.stop.Store(true); spec.Ends {
@@ -418,7 +426,7 @@ func inject(t *testing.T, i injection, numbers numbered) {
 		t.Fatal(err)
 	}
 	c.succeed()
-	if hits() == 0 {
+	if hits(log) == 0 {
 		t.Error("the call was never made")
 	}
 	i.judge(t, here.finish(), there)

@@ -1,0 +1,146 @@
+//go:build linux
+
+package fastpass
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Serve in a process whose accept fails.
+
+func init() {
+	// Serves without workers until N connections wait, and says where each of them comes from. With Extra the table is full for
+	// a while.
+	roles["serve"] = func() {
+		var spec childSpec
+		childArg(&spec)
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		must(err)
+		turns := make(chan int32, 1) // of Serve's loop: it asks in each whether the listener is open
+		l := &late{TCPListener: ln.(*net.TCPListener), hook: func(n int32) {
+			if n == 2 {
+				turns <- n
+			}
+		}}
+		pool, err := NewPool(nil)
+		must(err)
+		served := make(chan error, 1)
+		go func() { served <- pool.Serve(l) }()
+		<-turns // it has its own descriptor of the listener
+		var held []int
+		if spec.Extra != "" {
+			held = hog(0)
+		}
+		say("%s", ln.Addr())
+		if held != nil {
+			hear() // the clients are there
+			before := l.calls.Load()
+			start := time.Now()
+			for l.calls.Load() < before+4 { // some pauses
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(100 * time.Millisecond)
+			// No more turns than pauses fit into the time that it has taken.
+			most, pauses := int32(2), time.Duration(0)
+			for pause := 5 * time.Millisecond; pauses < time.Since(start); pause = min(2*pause, time.Second) {
+				pauses += pause
+				most++
+			}
+			require(l.calls.Load() <= before+most, "%d turns with a full table in %v", l.calls.Load()-before, time.Since(start))
+			require(pool.Stats().Waiting == 0, "%d accepted with a full table", pool.Stats().Waiting)
+			CloseFDs(held)
+		}
+		for end := time.Now().Add(patience); pool.Stats().Waiting < spec.N; time.Sleep(time.Millisecond) {
+			select {
+			case err := <-served:
+				say("Serve: %v", err)
+				return
+			default:
+			}
+			require(time.Now().Before(end), "%d of %d accepted", pool.Stats().Waiting, spec.N)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		pool.Shutdown(ctx)
+		err = <-served
+		require(errors.Is(err, net.ErrClosed), "Serve: %v", err)
+		for _, d := range pool.Undelivered() {
+			peer, err := unix.Getpeername(d.FD)
+			must(err)
+			say("%d", peer.(*unix.SockaddrInet4).Port)
+			CloseFDs([]int{d.FD})
+		}
+		say("end")
+	}
+}
+
+// tcpClients makes n connections to addr, one after the other, to be closed after the test.
+func tcpClients(t testing.TB, addr string, n int) (clients []net.Conn) {
+	t.Helper()
+	for range n {
+		c, err := net.DialTimeout("tcp", addr, patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		clients = append(clients, c)
+	}
+	return clients
+}
+
+// expectClients wants the child to have accepted the clients in order, once each.
+func expectClients(t testing.TB, c *child, clients []net.Conn) {
+	t.Helper()
+	for _, client := range clients {
+		c.expect("%d", client.LocalAddr().(*net.TCPAddr).Port)
+	}
+	c.expect("end")
+	c.succeed()
+}
+
+func TestServeWithAFullTablePausesAndTheClientsWait(t *testing.T) {
+	noLeaks(t)
+	const n = 30
+	c := startChild(t, "serve", nil, childSpec{N: n, Extra: "full"})
+	clients := tcpClients(t, c.hear(), n) // they are in the queue of the listening socket
+	c.say("connected")
+	expectClients(t, c, clients)
+}
+
+func TestServeSurvivesErrorsOfAccept(t *testing.T) {
+	needStrace(t)
+	for _, errno := range []string{"ECONNABORTED", "EPROTO", "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EINTR", "EAGAIN"} {
+		t.Run(errno, func(t *testing.T) {
+			noLeaks(t)
+			const n = 4
+			cmd := childCommand(t, "serve", childSpec{N: n})
+			log := strace(t, cmd, "accept,accept4", errno, "1+2") // every other call
+			c := startCommand(t, cmd, nil)
+			expectClients(t, c, tcpClients(t, c.hear(), n))
+			if hits(log) == 0 {
+				t.Error("accept has never failed")
+			}
+		})
+	}
+}
+
+func TestServeEndsWithAnErrorOfAcceptThatStays(t *testing.T) {
+	needStrace(t)
+	noLeaks(t)
+	cmd := childCommand(t, "serve", childSpec{N: 2})
+	strace(t, cmd, "accept,accept4", "EINVAL", strconv.Itoa(2))
+	c := startCommand(t, cmd, nil)
+	tcpClients(t, c.hear(), 2)
+	if s := c.hear(); !strings.HasPrefix(s, "Serve: ") || !strings.Contains(s, "accept: invalid argument") {
+		t.Errorf("the child says %q", s)
+	}
+	c.succeed()
+}
