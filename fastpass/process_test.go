@@ -280,6 +280,73 @@ func TestWhatAKilledSenderHadSentStillArrives(t *testing.T) {
 	}
 }
 
+func init() {
+	roles["send until killed"] = func() { // payloads make frames that a stream socket takes in parts
+		var spec childSpec
+		childArg(&spec)
+		p := childLink(spec.Link.config(), "")
+		numbers, payload := numbered{spec.Extra}, make([]byte, spec.N)
+		for i := 0; ; i++ {
+			must(p.Send(Desc{FD: openNumbered(numbers, i), Tag: uint64(i), Payload: payload}))
+		}
+	}
+}
+
+// Whenever the sender is killed, also in the middle of a frame: what it had sent arrives, and then the end.
+func TestASenderKilledAtAnyInstantLeavesWhatItHadSent(t *testing.T) {
+	numbers := newNumbered(t)
+	for _, l := range everyLink {
+		for _, dir := range []Direction{Both, RecvOnly} {
+			for _, payload := range []int{0, 4000} {
+				t.Run(fmt.Sprintf("%v, here %v, payloads of %d bytes", l, dir, payload), func(t *testing.T) {
+					noLeaks(t)
+					for round := range scaled(4) + 1 {
+						l.Window = 256
+						cfg := l.config()
+						cfg.Direction = dir
+						p, f, err := Pair(cfg)
+						if err != nil {
+							t.Fatal(err)
+						}
+						c := startChild(t, "send until killed", f, childSpec{Link: l, N: payload, Extra: numbers.path})
+						all := make(chan error, 1)
+						next := 0
+						begun := make(chan struct{})
+						go func() {
+							for {
+								d, err := p.Recv()
+								if err != nil {
+									all <- err
+									return
+								}
+								if d.FD >= 0 {
+									if numberOf(d.FD) != next {
+										t.Errorf("number %d came where %d is expected", numberOf(d.FD), next)
+									}
+									unix.Close(d.FD)
+									if next++; next == 10*round+1 {
+										close(begun)
+									}
+								}
+							}
+						}()
+						wait(t, "some arrive", begun)
+						c.signal(unix.SIGKILL)
+						soon(t, "the end comes", func() {
+							err := <-all
+							if l.Protocol == Framed && !errors.Is(err, ErrPeerGone) || l.Protocol == Bare && err != io.EOF {
+								t.Errorf("Recv: %v after %d", err, next)
+							}
+						})
+						p.Close()
+						c.status()
+					}
+				})
+			}
+		}
+	}
+}
+
 // The fence: a sender that closes the link while the receiver is stopped has its descriptors back, and the receiver,
 // when it goes on, delivers none of them.
 func TestAStoppedReceiverDeliversNothingThatWasTakenBack(t *testing.T) {

@@ -1,0 +1,162 @@
+//go:build linux
+
+package fastpass
+
+import (
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// However much comes, this process holds little of it.
+
+const (
+	mostDescriptors = 2*unaskedCredit + defaultMessages*253 // that one end takes in unasked
+	mostHeap        = 64 << 20
+)
+
+// bounded fails the test if this process has more descriptors or memory than it may.
+func bounded(t *testing.T, before map[string]string, descriptors int) {
+	t.Helper()
+	if n := len(openFDs()) - len(before); n > descriptors {
+		t.Errorf("%d descriptors more are open, %d are allowed", n, descriptors)
+	}
+	runtime.GC()
+	var m runtime.MemStats
+	if runtime.ReadMemStats(&m); m.HeapAlloc > mostHeap {
+		t.Errorf("the heap holds %d bytes, %d are allowed", m.HeapAlloc, mostHeap)
+	}
+}
+
+func TestBothEndsSendAtFullSpeedAndNeitherReads(t *testing.T) {
+	numbers := newNumbered(t)
+	for _, l := range everyLink {
+		l.Window, l.Batch = 1024, 8
+		t.Run(l.String(), func(t *testing.T) {
+			noLeaks(t)
+			before := openFDs()
+			const n, each = 10_000, 50
+			p, q := link(t, l.config(), l.config())
+			ends := []*Passer{p, q}
+			var senders sync.WaitGroup
+			for _, end := range ends {
+				senders.Go(func() {
+					for next := 0; next < n; next += each {
+						if _, err := end.SendBatch(numbers.descs(t, next, next+each)); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+			for _, end := range ends {
+				until(t, "the window is full", func() bool { return end.Stats().Queued > l.Window-each })
+			}
+			bounded(t, before, 2*(mostDescriptors+l.Window+each))
+			soon(t, "all arrive", func() {
+				var receivers sync.WaitGroup
+				for _, end := range ends {
+					receivers.Go(func() {
+						ds := make([]Desc, 100)
+						for next := 0; next < n; {
+							k, err := end.RecvBatch(ds)
+							for i, d := range ds[:k] {
+								if numberOf(d.FD) != next+i {
+									t.Errorf("number %d came where %d is expected", numberOf(d.FD), next+i)
+									err = ErrProtocol
+									break
+								}
+							}
+							CloseFDs(fdsOf(ds[:k]))
+							if next += k; err != nil {
+								t.Error(err)
+								return
+							}
+						}
+					})
+				}
+				receivers.Wait()
+				senders.Wait()
+			})
+		})
+	}
+}
+
+// A peer that has all the credit there is, or needs none, sends as much as it can.
+func TestWhatAFloodBringsUnaskedIsBounded(t *testing.T) {
+	for _, l := range everyLink {
+		for _, what := range []struct {
+			name       string
+			fds, bytes int
+		}{{"descriptors", 253, 1}, {"bytes", 0, 16 << 10}, {"both", 253, 16 << 10}} {
+			if l.Protocol == Framed && what.fds == 0 {
+				continue // no such frame
+			}
+			t.Run(l.String()+", "+what.name, func(t *testing.T) {
+				noLeaks(t)
+				before := openFDs()
+				p, r := rawLink(t, l)
+				if l.Protocol == Framed {
+					r.hello()
+				}
+				unix.SetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 1<<20)
+				sent, refused := 0, 0
+				for refused < 50 && p.Err() == nil { // the socket is full, and stays so
+					var data []byte
+					switch {
+					case l.Protocol == Bare:
+						data = []byte(strings.Repeat("x", what.bytes))
+					case what.bytes > 1:
+						data = dataFrame(uint64(sent), what.fds, nil, 4096, 4096)
+					default:
+						data = dataFrame(uint64(sent), what.fds, nil)
+					}
+					var rights []byte
+					if what.fds > 0 {
+						rights = unix.UnixRights(make([]int, what.fds)...) // descriptor 0 again and again
+					}
+					switch err := unix.Sendmsg(r.fd, data, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT); err {
+					case nil:
+						sent, refused = sent+what.fds, 0
+					case unix.EAGAIN:
+						refused++
+						time.Sleep(time.Millisecond)
+					case unix.EPIPE, unix.ECONNRESET:
+						refused = 50
+					default:
+						t.Fatal(err)
+					}
+				}
+				bounded(t, before, mostDescriptors+10)
+				if l.Protocol == Framed {
+					expectProtocolError(t, p, "credit")
+					return
+				}
+				r.close()
+				soon(t, "all arrive", func() {
+					got := 0
+					for {
+						d, err := p.Recv()
+						if err != nil {
+							if !isEnd(err) {
+								t.Error(err)
+							}
+							break
+						}
+						if d.FD >= 0 {
+							got++
+							unix.Close(d.FD)
+						}
+					}
+					if got != sent {
+						t.Errorf("%d of %d descriptors arrive", got, sent)
+					}
+				})
+			})
+		}
+	}
+}
