@@ -13,6 +13,7 @@ BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4d
 # What the user may set: make bench BENCH=Pass/proto=framed COUNT=10
 ARGS     ?=
 BENCH    ?= .
+CALLS    ?= 50
 COUNT    ?= 1
 COSTTIME ?= 10s
 FUZZ     ?= .
@@ -43,7 +44,7 @@ help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z0-9]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: ARGS (demo, chaos, bench, tests), DURATION and SEED (chaos), BENCH and COUNT (bench), BENCH and COSTTIME (cost), FUZZ and FUZZTIME (fuzz), TIMEOUT (of one test binary)\n'
+	@printf '\nVariables: ARGS (demo, chaos, bench, tests), DURATION and SEED (chaos), BENCH and COUNT (bench), BENCH and COSTTIME (cost), FUZZ and FUZZTIME (fuzz), CALLS (inject), TIMEOUT (of one test binary)\n'
 
 # Built, not `go run`: the demo starts itself again as its workers, and Ctrl-C is its own to handle.
 .PHONY: demo
@@ -128,6 +129,14 @@ alloc: ## the allocation gate: no line of this module allocates while descriptor
 chaos: ## real processes killed, stopped and starved at random for DURATION, from SEED; ARGS="--help" for options
 	@go build -o .build/chaos ./internal/chaos
 	@exec .build/chaos --duration '$(DURATION)' $(if $(SEED),--seed '$(SEED)') $(ARGS)
+
+.PHONY: inject
+inject: ## each error at each of the first CALLS calls of every system call on the path, by strace (about 20 minutes)
+	@command -v strace >/dev/null || { \
+		echo 'inject: installing strace with apt-get'; \
+		apt-get install -y strace >/dev/null || { echo 'inject: strace is missing, and apt-get cannot install it here' >&2; exit 1; }; \
+	}
+	go test -timeout 2h -run '^TestAnErrorOfASystemCallLosesNothing$$' $(ARGS) ./fastpass -inject $(CALLS)
 
 .PHONY: fuzz
 fuzz: ## fuzz each target that matches FUZZ for FUZZTIME

@@ -92,16 +92,18 @@ func TestAStoppedWorkerIsTakenBackFromAndEndsInOrderWhenItWakes(t *testing.T) {
 					OnLeave:      func(_ *Passer, err error, back int) { left <- fmt.Sprintf("%v, %d taken back", err, back) },
 				})
 				p, stopped := linkTo(t, "log", l.config(), childSpec{Link: there}, false)
-				if err := pool.Add(p); err != nil {
+				if _, err := p.SendBatch(numbers.descs(t, 0, 10)); err != nil {
 					t.Fatal(err)
 				}
-				dispatch(t, pool, numbers.descs(t, 0, 10))
 				for i := range 10 {
 					stopped.expect("%d", i)
 				}
 				until(t, "all is acknowledged", func() bool { return p.Stats().Queued == 0 })
 				stopped.signal(unix.SIGSTOP)
 				if _, err := unix.Wait4(stopped.cmd.Process.Pid, nil, unix.WUNTRACED, nil); err != nil {
+					t.Fatal(err)
+				}
+				if err := pool.Add(p); err != nil {
 					t.Fatal(err)
 				}
 				dispatch(t, pool, numbers.descs(t, 10, 50))
@@ -437,7 +439,7 @@ func TestAGoodWorkerBesideAHostileOneGetsEverything(t *testing.T) {
 				const n = 3000
 				left := make(chan error, 2)
 				pool := newPool(t, &PoolConfig{
-					StallTimeout: 100 * time.Millisecond,
+					StallTimeout: 700 * time.Millisecond, // the good one is never that slow
 					OnLeave:      func(_ *Passer, err error, _ int) { left <- err },
 				})
 				l.Window = 256
