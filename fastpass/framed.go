@@ -4,6 +4,7 @@ package fastpass
 
 import (
 	"fmt"
+	"os"
 	"syscall"
 
 	"example.com/fdpass/internal/flow"
@@ -153,7 +154,7 @@ func (in *inbox) acknowledge(n int) error {
 	a := in.flow.Ack(n, in.credit())
 	rest, errno := in.ack.write(a)
 	if errno != 0 {
-		return ackError(errno)
+		return in.ackError(errno)
 	}
 	in.flow.Sent(a)
 	in.watchCredit()
@@ -168,7 +169,7 @@ func (in *inbox) acknowledge(n int) error {
 // socket has taken the rest.
 func (in *inbox) redeem(n int) error {
 	if errno := in.p.flushTail(); errno != 0 {
-		err := ackError(errno)
+		err := in.ackError(errno)
 		if err == errCut {
 			in.pledged = 0
 		}
@@ -178,15 +179,17 @@ func (in *inbox) redeem(n int) error {
 	return nil
 }
 
-func ackError(errno syscall.Errno) error {
+func (in *inbox) ackError(errno syscall.Errno) error {
 	switch errno {
 	case syscall.EAGAIN:
 		return errWait
 	case syscall.ENOBUFS, syscall.ENOMEM:
 		return errShort
+	case syscall.EPIPE, syscall.ENOTCONN, syscall.ECONNRESET, syscall.ECONNREFUSED: // the end is there to be read
 	default:
-		return errCut
+		in.p.fail(os.NewSyscallError("sendmsg", errno))
 	}
+	return errCut
 }
 
 // credit is how many more descriptors the peer may send: as many as there is room for. A pump takes them in whether the

@@ -49,7 +49,7 @@ type inbox struct {
 	expects bool        // and says that the peer sends descriptors
 	bye     bool        // BYE has come
 	ended   bool        // the kernel says that nothing more comes
-	reset   bool        // ECONNRESET has come: SEQPACKET reports it before the rest of the data
+	resets  int         // ECONNRESET has come so often: SEQPACKET reports it before the rest of the data
 	orphan  bool        // the peer is dead: what came from it has no other owner
 	last    int         // descriptors in the last message
 	fds     []int32     // those of the message at hand
@@ -416,6 +416,9 @@ func (in *inbox) messages() int {
 	return min((len(in.target)+in.last-1)/in.last, in.p.cfg.Messages)
 }
 
+// mostResets is how many ECONNRESET a reader ignores. A peer causes one; an error that stays is not waited out.
+const mostResets = 8
+
 // receive receives up to n messages into v, which has room for them. It returns false if none is there.
 func (in *inbox) receive(v *vector, fd, n, flags int) (int, bool) {
 	for {
@@ -426,15 +429,25 @@ func (in *inbox) receive(v *vector, fd, n, flags int) (int, bool) {
 			return got, true
 		case errno == syscall.EAGAIN:
 			return 0, false
-		case errno == syscall.ECONNRESET && !in.reset:
-			in.reset = true // the rest of the data comes after it
+		case errno == syscall.ECONNRESET && in.resets < mostResets:
+			in.resets++ // the rest of the data comes after it
 		case errno == syscall.ENOBUFS || errno == syscall.ENOMEM:
 			in.lookAgain()
 			return 0, false
 		default:
-			in.hangUp()
+			in.fail(os.NewSyscallError("recvmsg", errno))
 			return 0, true
 		}
+	}
+}
+
+// fail ends the link because of an error that says nothing of the peer. It may live, so this is no end of what it sends:
+// an end that also sends reads on for acknowledgements, unless that fails again.
+func (in *inbox) fail(err error) {
+	again := in.p.ending.Load() != nil
+	in.p.fail(err)
+	if again || in.direct.Load() || in.p.cfg.Protocol == Bare {
+		in.over.Store(true)
 	}
 }
 

@@ -299,10 +299,12 @@ func (o *outbox) account() bool {
 	case syscall.ETOOMANYREFS, syscall.ENOBUFS, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE:
 		o.waitForKernel()
 	case syscall.EPIPE, syscall.ECONNRESET, syscall.ENOTCONN, syscall.ECONNREFUSED:
-		o.blocked.Store(true)
 		if o.p.cfg.Protocol == Bare {
-			o.p.fail(ErrPeerGone) // Framed: what the peer said last, which the pump reads, tells why
+			o.blocked.Store(true)
+			o.p.fail(ErrPeerGone)
+			return false
 		}
+		o.tryLater() // before that the pump reads what the peer said last, and the end
 	case syscall.EPERM:
 		o.blocked.Store(true)
 		o.p.fail(errRightsRefused)
@@ -361,6 +363,10 @@ func (o *outbox) waitWritable() {
 // waitForKernel calls unblock after a while: nothing announces the end of a shortage in the kernel.
 func (o *outbox) waitForKernel() {
 	o.stats.shortages.Add(1)
+	o.tryLater()
+}
+
+func (o *outbox) tryLater() {
 	o.blocked.Store(true)
 	if pause := o.pause.next(); o.retry == nil {
 		o.retry = time.AfterFunc(pause, o.unblock)

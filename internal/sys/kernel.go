@@ -47,3 +47,12 @@ type system struct{}
 
 func (system) Send(fd int, v *Vector, n int) (int, syscall.Errno)        { return v.send(fd, n) }
 func (system) Recv(fd int, v *Vector, n, flags int) (int, syscall.Errno) { return v.recv(fd, n, flags) }
+
+// Write implements Kernel. ECONNRESET tells once of what has happened; the next call says whether the peer is there.
+func (system) Write(fd int, b []byte) (int, syscall.Errno) {
+	n, errno := write(fd, b)
+	if errno == syscall.ECONNRESET {
+		n, errno = write(fd, b)
+	}
+	return n, errno
+}

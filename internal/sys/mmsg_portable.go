@@ -106,8 +106,7 @@ func acceptNonblock(fd int) (int, syscall.Errno) {
 	return n, 0
 }
 
-// Write implements Kernel.
-func (system) Write(fd int, b []byte) (int, syscall.Errno) {
+func write(fd int, b []byte) (int, syscall.Errno) {
 	for {
 		n, err := syscall.SendmsgN(fd, b, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		if err == nil {
