@@ -144,3 +144,20 @@ func TestServeEndsWithAnErrorOfAcceptThatStays(t *testing.T) {
 	}
 	c.succeed()
 }
+
+// A shortage that lets some through now and then is not the same one all the time.
+func TestServePausesShortlyAgainAfterItHasAcceptedSomething(t *testing.T) {
+	now := make(chan struct{})
+	close(now) // no pause takes any time
+	a := acceptor{pause: acceptPause, errno: unix.EMFILE}
+	for range 5 {
+		a.settle(now)
+	}
+	if a.pause.last <= a.pause.first {
+		t.Errorf("the pause after five shortages is %v, like the first", a.pause.last)
+	}
+	a.ds = []Desc{{}}
+	if a.settle(now); a.pause.last != a.pause.first {
+		t.Errorf("the pause after a shortage behind some connections is %v, want %v", a.pause.last, a.pause.first)
+	}
+}
