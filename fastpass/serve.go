@@ -153,9 +153,11 @@ func (a *acceptor) accept(fd uintptr) bool {
 
 // settle deals with the error that ended a batch: it waits out a shortage.
 func (a *acceptor) settle(closing <-chan struct{}) error {
+	if len(a.ds) > 0 || a.errno == 0 {
+		a.pause.reset()
+	}
 	switch {
 	case a.errno == 0:
-		a.pause.reset()
 		return nil
 	case isShortage(a.errno):
 		return a.pause.wait(context.Background(), closing)
