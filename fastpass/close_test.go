@@ -161,34 +161,6 @@ func TestCloseBesideSendAndFlushLeavesEachDescriptorOneOwner(t *testing.T) {
 	}
 }
 
-func TestCloseEndsAccept(t *testing.T) {
-	for _, l := range everyLink {
-		for _, dir := range []Direction{Both, RecvOnly} {
-			l.Direction = dir
-			t.Run(l.String(), func(t *testing.T) {
-				noLeaks(t)
-				p := stuck(t, l)
-				ln := p.NetListener()
-				var wg sync.WaitGroup
-				for range 3 {
-					wg.Go(func() {
-						if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
-							t.Errorf("%v, want net.ErrClosed", err)
-						}
-					})
-				}
-				runtime.Gosched() // often they wait by then; they need not
-				soon(t, "Close returns", func() {
-					if err := ln.Close(); err != nil {
-						t.Error(err)
-					}
-					wg.Wait()
-				})
-			})
-		}
-	}
-}
-
 func TestShutdownOfAPoolEndsDispatch(t *testing.T) {
 	noLeaks(t)
 	pool := newPool(t, &PoolConfig{Backlog: 4})
