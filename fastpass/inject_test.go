@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -304,27 +303,30 @@ func needStrace(t testing.TB) {
 	}
 }
 
-// strace has cmd run under strace, which has the calls fail. The log holds a line with INJECTED for each that has.
-func strace(t testing.TB, cmd *exec.Cmd, calls, errno, when string) (log string) {
+// strace has cmd run under strace, which logs the calls that fail, also those that fail because of the injection.
+func strace(t testing.TB, cmd *exec.Cmd, calls, injection string) (log string) {
 	t.Helper()
 	path, err := exec.LookPath("strace")
 	if err != nil {
 		t.Fatal(err)
 	}
 	log = filepath.Join(t.TempDir(), "log")
-	cmd.Args = append([]string{
-		path, "-D", "-f", "-qq", "--seccomp-bpf", "-Z", "-s0", "-e", "signal=none", "-o", log,
-		"-e", "trace=" + calls, "-e", fmt.Sprintf("inject=%s:error=%s:when=%s", calls, errno, when), cmd.Path,
-	}, cmd.Args[1:]...)
+	args := []string{path, "-D", "-f", "-qq", "--seccomp-bpf", "-Z", "-s0", "-e", "signal=none", "-o", log, "-e", "trace=" + calls}
+	if injection != "" {
+		args = append(args, "-e", "inject="+calls+":"+injection)
+	}
+	cmd.Args = append(append(args, cmd.Path), cmd.Args[1:]...)
 	cmd.Path = path
 	cmd.Env = append(cmd.Env, "GOMAXPROCS=1")
 	return log
 }
 
-// hits is how many calls have failed.
-func hits(log string) int {
+// hits is how many calls strace has had fail.
+func hits(log string) int { return logged(log, "(INJECTED)") }
+
+func logged(log, what string) int {
 	b, _ := os.ReadFile(log)
-	return strings.Count(string(b), "(INJECTED)")
+	return strings.Count(string(b), what)
 }
 
 func TestAnErrorOfASystemCallLosesNothing(t *testing.T) {
@@ -370,7 +372,7 @@ func inject(t *testing.T, i injection, numbers numbered) {
 	here.p = p
 	spec := injectSpec{i, numbers.path, i.sends() && (l.Protocol == Bare || i.When%2 == 0)}
 	cmd := childCommand(t, "inject", spec)
-	log := strace(t, cmd, i.Call, i.Errno, strconv.Itoa(i.When))
+	log := strace(t, cmd, i.Call, fmt.Sprintf("error=%s:when=%d", i.Errno, i.When))
 	c := startCommand(t, cmd, f)
 	ended := make(chan struct{})
 	go func() {

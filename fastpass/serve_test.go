@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,37 +23,24 @@ func init() {
 		childArg(&spec)
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		must(err)
-		turns := make(chan int32, 1) // of Serve's loop: it asks in each whether the listener is open
+		looked := make(chan struct{})
 		l := &late{TCPListener: ln.(*net.TCPListener), hook: func(n int32) {
-			if n == 2 {
-				turns <- n
+			if n == 2 { // Serve has its own descriptor of the listener, and looks whether ln is open
+				close(looked)
 			}
 		}}
 		pool, err := NewPool(nil)
 		must(err)
 		served := make(chan error, 1)
 		go func() { served <- pool.Serve(l) }()
-		<-turns // it has its own descriptor of the listener
+		<-looked
 		var held []int
 		if spec.Extra != "" {
 			held = hog(0)
 		}
 		say("%s", ln.Addr())
 		if held != nil {
-			hear() // the clients are there
-			before := l.calls.Load()
-			start := time.Now()
-			for l.calls.Load() < before+4 { // some pauses
-				time.Sleep(time.Millisecond)
-			}
-			time.Sleep(100 * time.Millisecond)
-			// No more turns than pauses fit into the time that it has taken.
-			most, pauses := int32(2), time.Duration(0)
-			for pause := 5 * time.Millisecond; pauses < time.Since(start); pause = min(2*pause, time.Second) {
-				pauses += pause
-				most++
-			}
-			require(l.calls.Load() <= before+most, "%d turns with a full table in %v", l.calls.Load()-before, time.Since(start))
+			hear()
 			require(pool.Stats().Waiting == 0, "%d accepted with a full table", pool.Stats().Waiting)
 			CloseFDs(held)
 		}
@@ -107,11 +93,24 @@ func expectClients(t testing.TB, c *child, clients []net.Conn) {
 }
 
 func TestServeWithAFullTablePausesAndTheClientsWait(t *testing.T) {
+	needStrace(t)
 	noLeaks(t)
 	const n = 30
-	c := startChild(t, "serve", nil, childSpec{N: n, Extra: "full"})
-	clients := tcpClients(t, c.hear(), n) // they are in the queue of the listening socket
-	c.say("connected")
+	cmd := childCommand(t, "serve", childSpec{N: n, Extra: "full"})
+	log := strace(t, cmd, "accept,accept4", "")
+	c := startCommand(t, cmd, nil)
+	addr, start := c.hear(), time.Now()
+	clients := tcpClients(t, addr, n) // they are in the queue of the listening socket
+	until(t, "accept has failed some times", func() bool { return logged(log, "EMFILE") >= 6 })
+	// No more calls than pauses fit into the time that they have taken.
+	calls, pauses, fit := logged(log, "EMFILE"), time.Duration(0), 2
+	for pause := acceptPause; pauses < time.Since(start); fit++ {
+		pauses += pause.next()
+	}
+	if calls > fit {
+		t.Errorf("accept was called %d times in %v", calls, time.Since(start))
+	}
+	c.say("there is room")
 	expectClients(t, c, clients)
 }
 
@@ -122,7 +121,7 @@ func TestServeSurvivesErrorsOfAccept(t *testing.T) {
 			noLeaks(t)
 			const n = 4
 			cmd := childCommand(t, "serve", childSpec{N: n})
-			log := strace(t, cmd, "accept,accept4", errno, "1+2") // every other call
+			log := strace(t, cmd, "accept,accept4", "error="+errno+":when=1+2") // every other call
 			c := startCommand(t, cmd, nil)
 			expectClients(t, c, tcpClients(t, c.hear(), n))
 			if hits(log) == 0 {
@@ -136,7 +135,7 @@ func TestServeEndsWithAnErrorOfAcceptThatStays(t *testing.T) {
 	needStrace(t)
 	noLeaks(t)
 	cmd := childCommand(t, "serve", childSpec{N: 2})
-	strace(t, cmd, "accept,accept4", "EINVAL", strconv.Itoa(2))
+	strace(t, cmd, "accept,accept4", "error=EINVAL:when=2")
 	c := startCommand(t, cmd, nil)
 	tcpClients(t, c.hear(), 2)
 	if s := c.hear(); !strings.HasPrefix(s, "Serve: ") || !strings.Contains(s, "accept: invalid argument") {
