@@ -43,6 +43,7 @@ type Pool struct {
 	placed   uint64
 	back     uint64 // taken back from workers
 	whole    bool   // closed, and nothing comes into the backlog from outside any more
+	told     bool   // idle is closed
 	ended    bool   // nothing is placed any more
 	leftover leftover
 }
@@ -60,6 +61,16 @@ type member struct {
 
 // NewPool makes a pool without workers. Shutdown ends it.
 func NewPool(cfg *PoolConfig) (*Pool, error) {
+	p, err := newPool(cfg)
+	if err != nil {
+		return nil, err
+	}
+	go p.run()
+	return p, nil
+}
+
+// newPool makes a pool whose own goroutine does not run yet.
+func newPool(cfg *PoolConfig) (*Pool, error) {
 	p := &Pool{
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), idle: make(chan struct{}), stopped: make(chan struct{}),
 	}
@@ -68,7 +79,6 @@ func NewPool(cfg *PoolConfig) (*Pool, error) {
 		return nil, err
 	}
 	p.ready = p.hasRoom
-	go p.run()
 	return p, nil
 }
 
@@ -76,17 +86,27 @@ func NewPool(cfg *PoolConfig) (*Pool, error) {
 // wants the worker to leave calls w.Shutdown, or has the worker close its end. Descriptors, first what waits in the pool, go to
 // w as soon as it has said HELLO: a process that is still starting keeps nobody waiting.
 func (p *Pool) Add(w *Passer) error {
+	m, err := p.join(w)
+	if err != nil {
+		return err
+	}
+	go p.watch(m)
+	return nil
+}
+
+// join makes w a member, whom watch lets go.
+func (p *Pool) join(w *Passer) (*member, error) {
 	if !w.cfg.sends() {
-		return errReceiveOnly
+		return nil, errReceiveOnly
 	}
 	if w.cfg.MaxPayload < p.cfg.MaxPayload {
-		return fmt.Errorf("fastpass: the worker takes payloads of %d bytes (Config.MaxPayload), the pool of %d (PoolConfig.MaxPayload)",
+		return nil, fmt.Errorf("fastpass: the worker takes payloads of %d bytes (Config.MaxPayload), the pool of %d (PoolConfig.MaxPayload)",
 			w.cfg.MaxPayload, p.cfg.MaxPayload)
 	}
 	p.mu.Lock()
 	if p.closed.Load() {
 		p.mu.Unlock()
-		return net.ErrClosed
+		return nil, net.ErrClosed
 	}
 	p.joined++
 	m := &member{p: w, id: p.joined, since: time.Now()}
@@ -95,9 +115,8 @@ func (p *Pool) Add(w *Passer) error {
 	p.mu.Unlock()
 	roomy := p.nudge
 	w.out.roomy.Store(&roomy)
-	go p.watch(m)
 	p.poke()
-	return nil
+	return m, nil
 }
 
 // Dispatch hands ds to workers, in order. It blocks while no worker and no place in the backlog is free, until the deadline.
@@ -276,23 +295,27 @@ func (p *Pool) run() {
 		defer t.Stop()
 		tick = t.C
 	}
-	idle := p.idle
 	for {
 		select {
 		case <-p.wake:
-			p.mu.Lock()
-			p.drain()
-			if idle != nil && p.whole && p.delivered() {
-				close(idle)
-				idle = nil
-			}
-			p.flushUnlock()
+			p.turn()
 		case <-tick:
 			p.checkStalled()
 		case <-p.stopped:
 			return
 		}
 	}
+}
+
+// turn places what can be placed, and tells Shutdown when everything is delivered.
+func (p *Pool) turn() {
+	p.mu.Lock()
+	p.drain()
+	if !p.told && p.whole && p.delivered() {
+		p.told = true
+		close(p.idle)
+	}
+	p.flushUnlock()
 }
 
 // checkStalled ends the links of workers that have acknowledged nothing for too long. What they had is redelivered when

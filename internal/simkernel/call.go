@@ -1,4 +1,4 @@
-//go:build linux && sim
+//go:build linux
 
 package simkernel
 
@@ -11,68 +11,68 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// enter begins a call: it returns with k.mu held, and with the fault that the call is to have.
-func (p *Process) enter(op Op, fd int, consume bool) (Call, Fault) {
+// call makes a call on the socket fd, with what goes wrong with it.
+func (p *Process) call(c Call, fd int, do func(*socket, Fault) (int, syscall.Errno)) (int, syscall.Errno) {
+	c.Process = p
+	fault := p.fault(&c, fd)
 	p.k.mu.Lock()
-	c := Call{Process: p, Op: op, FD: fd, Conn: p.conn(fd), Consume: consume}
-	if p.dead || p.k.Fault == nil {
-		return c, Fault{}
+	s, errno := p.socket(fd)
+	n := 0
+	if errno == 0 {
+		n, errno = do(s, fault)
 	}
-	p.k.mu.Unlock()
-	f := p.k.Fault(c)
-	p.k.mu.Lock()
-	if f.Before {
-		p.kill()
-	}
-	return c, f
-}
-
-// leave ends a call.
-func (p *Process) leave(c Call, f Fault, n int, errno syscall.Errno) {
-	if !p.dead {
-		p.last = c
-	}
-	if f.After {
+	if fault.Kill {
 		p.kill()
 	}
 	p.k.mu.Unlock()
 	if p.k.Trace != nil {
 		p.k.Trace(c, n, errno)
 	}
+	return n, errno
 }
 
-// socket is the socket with number fd.
-func (p *Process) socket(fd int) (*socket, syscall.Errno) {
-	switch f := p.file(fd); {
-	case p.dead:
-		return nil, syscall.EPIPE // nobody is there to see it
-	case f == nil:
-		return nil, syscall.EBADF
-	case f.socket == nil:
-		return nil, syscall.ENOTSOCK
-	default:
-		return f.socket, 0
+// fault asks what goes wrong with c.
+func (p *Process) fault(c *Call, fd int) Fault {
+	p.k.mu.Lock()
+	s, errno := p.socket(fd)
+	if errno == 0 {
+		c.Label = s.label
 	}
+	p.k.mu.Unlock()
+	if errno != 0 || p.k.Fault == nil {
+		return Fault{}
+	}
+	return p.k.Fault(*c)
+}
+
+// cut is how many of n messages are carried, and what error comes then.
+func (f Fault) cut(n int) (int, syscall.Errno) {
+	switch {
+	case f.Cut > 0 && f.Cut < n:
+		return f.Cut, f.Errno
+	case f.Cut == 0 && f.Errno != 0:
+		return 0, f.Errno
+	}
+	return n, 0
 }
 
 // Send implements sys.Kernel.
 func (p *Process) Send(fd int, v *sys.Vector, n int) (int, syscall.Errno) {
-	c, fault := p.enter(Send, fd, false)
-	sent, errno := p.send(fd, v, n, fault)
-	p.leave(c, fault, sent, errno)
-	return sent, errno
+	return p.call(Call{Op: Send, Messages: n}, fd, func(s *socket, f Fault) (int, syscall.Errno) {
+		return p.sendmmsg(s, v, n, f)
+	})
 }
 
-func (p *Process) send(fd int, v *sys.Vector, n int, fault Fault) (int, syscall.Errno) {
-	s, errno := p.socket(fd)
-	if errno != 0 {
-		return 0, errno
-	}
-	n, errno = fault.cut(n)
+func (p *Process) sendmmsg(s *socket, v *sys.Vector, n int, fault Fault) (int, syscall.Errno) {
+	n, errno := fault.cut(n)
 	sent := 0
 	for sent < n {
 		data, control := v.Message(sent)
-		files, bad := p.rights(control)
+		bad := s.beforeSend()
+		var files []*File
+		if bad == 0 {
+			files, bad = p.rights(control)
+		}
 		if bad != 0 {
 			errno = bad
 			break
@@ -95,17 +95,6 @@ func (p *Process) send(fd int, v *sys.Vector, n int, fault Fault) (int, syscall.
 		return sent, 0 // sendmmsg forgets an error behind the first message
 	}
 	return 0, errno
-}
-
-// cut is how many of n messages are carried, and what error comes then.
-func (f Fault) cut(n int) (int, syscall.Errno) {
-	if f.Cut > 0 && f.Cut < n {
-		return f.Cut, f.Errno
-	}
-	if f.Errno != 0 && f.Cut == 0 {
-		return 0, f.Errno
-	}
-	return n, 0
 }
 
 // flight is how many descriptors may be in flight; negative: any number.
@@ -139,40 +128,40 @@ func (p *Process) rights(control []byte) (files []*File, errno syscall.Errno) {
 
 // Write implements sys.Kernel.
 func (p *Process) Write(fd int, b []byte) (int, syscall.Errno) {
-	c, fault := p.enter(Write, fd, false)
-	n, s, errno := 0, (*socket)(nil), syscall.Errno(0)
-	if s, errno = p.socket(fd); errno == 0 {
-		if errno = fault.Errno; errno == 0 {
-			n, errno = s.send(b, nil, -1, fault.Bytes)
+	return p.call(Call{Op: Write, Messages: 1}, fd, func(s *socket, f Fault) (int, syscall.Errno) {
+		if f.Errno != 0 {
+			return 0, f.Errno
 		}
-	}
-	p.leave(c, fault, n, errno)
-	return n, errno
+		if errno := s.beforeSend(); errno != 0 {
+			return 0, errno
+		}
+		return s.send(b, nil, -1, f.Bytes)
+	})
 }
 
 // Recv implements sys.Kernel.
 func (p *Process) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Errno) {
 	_, control := v.Message(0)
-	c, fault := p.enter(Recv, fd, n == 1 && len(control) == 0)
-	got, errno := p.recv(fd, v, n, flags, fault)
-	p.leave(c, fault, got, errno)
-	return got, errno
+	peek := flags&unix.MSG_PEEK != 0
+	c := Call{Op: Recv, Messages: n, Peek: peek, Consume: n == 1 && len(control) == 0}
+	return p.call(c, fd, func(s *socket, f Fault) (int, syscall.Errno) { return p.recvmmsg(s, v, n, peek, f) })
 }
 
-func (p *Process) recv(fd int, v *sys.Vector, n, flags int, fault Fault) (int, syscall.Errno) {
-	s, errno := p.socket(fd)
-	if errno == 0 {
-		errno = s.takeError() // recvmmsg looks there first, on a stream too
+func (p *Process) recvmmsg(s *socket, v *sys.Vector, n int, peek bool, fault Fault) (int, syscall.Errno) {
+	if !p.k.OneByOne {
+		if errno := s.takeError(); errno != 0 { // it looks there first, on a stream too
+			return 0, errno
+		}
 	}
-	if errno != 0 {
-		return 0, errno
-	}
-	n, errno = fault.cut(n)
+	n, errno := fault.cut(n)
 	got := 0
 	for got < n {
 		data, control := v.Message(got)
-		r, e := s.recv(data, flags&unix.MSG_PEEK != 0)
-		if e != 0 {
+		var r received
+		var e syscall.Errno
+		if fault.Early && !s.early && !s.stream && s.noRecv {
+			s.early = true
+		} else if r, e = s.recv(data, peek); e != 0 {
 			errno = e
 			break
 		}
@@ -180,13 +169,18 @@ func (p *Process) recv(fd int, v *sys.Vector, n, flags int, fault Fault) (int, s
 		if r.truncated {
 			flags |= unix.MSG_TRUNC
 		}
+		if fault.Trunc {
+			flags |= unix.MSG_CTRUNC
+		}
 		v.Deliver(got, r.bytes, used, flags)
-		got++
+		if got++; p.k.OneByOne && (peek || r.bytes == 0) {
+			break
+		}
 	}
 	switch {
 	case got == 0:
 		return 0, errno
-	case errno != 0 && errno != syscall.EAGAIN:
+	case errno != 0 && errno != syscall.EAGAIN && !p.k.OneByOne:
 		s.err = errno // latched for the next call
 	}
 	return got, 0
@@ -200,9 +194,8 @@ func (p *Process) deliver(control []byte, files []*File) (used, flags int) {
 	}
 	var b cmsgpool.Buffer
 	rights := b.Rights(len(files))
-	const header = unix.SizeofCmsghdr
 	n := 0
-	for room := (len(control) - header) / 4; n < len(files) && n < room; n++ {
+	for room := (len(control) - unix.SizeofCmsghdr) / 4; n < len(files) && n < room; n++ {
 		fd := p.lowest()
 		if fd < 0 {
 			break
@@ -222,52 +215,4 @@ func (p *Process) deliver(control []byte, files []*File) (used, flags int) {
 		flags = unix.MSG_CTRUNC
 	}
 	return used, flags
-}
-
-// ShutdownRead implements sys.Kernel.
-func (p *Process) ShutdownRead(fd int) {
-	p.k.mu.Lock()
-	defer p.k.mu.Unlock()
-	if s, errno := p.socket(fd); errno == 0 {
-		s.shutdownRead()
-	}
-}
-
-// RaiseSendBuffer implements sys.Kernel.
-func (p *Process) RaiseSendBuffer(fd int) {
-	p.k.mu.Lock()
-	defer p.k.mu.Unlock()
-	if s, errno := p.socket(fd); errno == 0 {
-		s.buffer = 2 * min(s.buffer, DefaultSendBuffer)
-	}
-}
-
-// Writable implements sys.Kernel.
-func (p *Process) Writable(fd int) bool {
-	p.k.mu.Lock()
-	defer p.k.mu.Unlock()
-	s, errno := p.socket(fd)
-	return errno != 0 || s.writable()
-}
-
-// SetPeekOffset is SO_PEEK_OFF.
-func (p *Process) SetPeekOffset(fd, offset int) {
-	p.k.mu.Lock()
-	defer p.k.mu.Unlock()
-	if s, errno := p.socket(fd); errno == 0 {
-		s.peek = offset
-	}
-}
-
-// Queued is how many messages the peer has sent to fd, and how many descriptors are in them.
-func (p *Process) Queued(fd int) (messages, files int) {
-	p.k.mu.Lock()
-	defer p.k.mu.Unlock()
-	if s, errno := p.socket(fd); errno == 0 {
-		for _, m := range s.queue {
-			messages++
-			files += len(m.files)
-		}
-	}
-	return messages, files
 }

@@ -1,4 +1,4 @@
-//go:build linux && sim
+//go:build linux
 
 package simkernel
 
@@ -16,17 +16,15 @@ import (
 //
 // The goroutine that made it drives the simulation, and is never blocked: a Read of its own that finds nothing calls
 // Idle and returns nil, as if it had been woken for nothing, and a Write that would wait panics with
-// [ErrWouldBlock]. Other goroutines do wait in Write, first of all, until the driver calls Wake. So what they do
-// follows from what the driver does.
+// [ErrWouldBlock]. Other goroutines do wait: in Write, first of all, until the driver calls Wake; and where Control
+// lets them in, while the driver rests, until it lets one of them go on. So what they do follows from what the driver does.
 type Conn struct {
 	// Idle is called when Read finds nothing.
 	Idle func()
 
-	// Label is the caller's own.
-	Label any
-
 	p       *Process
 	fd      int
+	number  int // of the Conn
 	driver  string
 	uses    int  // calls that hold the descriptor
 	closed  bool // by Close
@@ -50,23 +48,16 @@ func (ErrWouldBlock) Error() string {
 	return "simkernel: the driver would have to wait until the socket takes something"
 }
 
-// NewConn makes a Conn of the socket fd, and owns it from then on. The caller is the driver.
-func (p *Process) NewConn(fd int) *Conn {
+// NewConn makes a Conn of the socket fd, and owns it from then on. Calls on the socket carry the label. The caller is the
+// driver.
+func (p *Process) NewConn(fd int, label any) *Conn {
 	p.k.mu.Lock()
 	defer p.k.mu.Unlock()
-	c := &Conn{p: p, fd: fd, driver: goroutine()}
-	p.conns = append(p.conns, c)
-	return c
-}
-
-// conn is the Conn of the open descriptor fd.
-func (p *Process) conn(fd int) *Conn {
-	for i := len(p.conns) - 1; i >= 0; i-- {
-		if c := p.conns[i]; c.fd == fd && !c.gone {
-			return c
-		}
+	p.k.conns++
+	if s, errno := p.socket(fd); errno == 0 {
+		s.label = label
 	}
-	return nil
+	return &Conn{p: p, fd: fd, number: p.k.conns, driver: goroutine()}
 }
 
 // goroutine names the one that calls: "goroutine 17".
@@ -109,6 +100,7 @@ func (c *Conn) letGo() {
 
 // Control implements syscall.RawConn.
 func (c *Conn) Control(f func(fd uintptr)) error {
+	c.enter()
 	if !c.use() {
 		return net.ErrClosed
 	}
@@ -156,7 +148,7 @@ func (c *Conn) Write(f func(fd uintptr) bool) error {
 		return net.ErrClosed
 	}
 	defer c.done()
-	if goroutine() == c.driver {
+	if c.isDriver() {
 		switch err := c.writeError(); {
 		case err != nil:
 			return err
@@ -173,6 +165,13 @@ func (c *Conn) Write(f func(fd uintptr) bool) error {
 			return nil
 		}
 	}
+}
+
+func (c *Conn) isDriver() bool {
+	c.p.k.mu.Lock()
+	resting := c.p.k.resting
+	c.p.k.mu.Unlock()
+	return !resting && goroutine() == c.driver
 }
 
 // park waits until Wake, Close or the write deadline.
@@ -213,14 +212,11 @@ func (c *Conn) writable() bool {
 	return errno != 0 || c.gone || s.writable()
 }
 
-// Wake lets the goroutine that has waited longest in Write try again.
+// Wake lets the goroutines that wait in Write try again.
 func (c *Conn) Wake() {
 	c.p.k.mu.Lock()
 	defer c.p.k.mu.Unlock()
-	if len(c.writers) > 0 {
-		close(c.writers[0])
-		c.writers = c.writers[1:]
-	}
+	c.wakeAll()
 }
 
 // Ready reports whether a reader that waited for the socket would be woken: it has found something last time, or

@@ -1,0 +1,167 @@
+//go:build linux
+
+package simkernel_test
+
+import (
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+
+	"example.com/fdpass/internal/simkernel"
+	"example.com/fdpass/internal/sys"
+
+	"golang.org/x/sys/unix"
+)
+
+// oneByOne says that the vectors of this build take one system call for each message.
+const oneByOne = sys.Implementation != "sendmmsg/recvmmsg"
+
+// machine is what the cases need of a kernel beside the calls.
+type machine interface {
+	kernel() sys.Kernel
+	pair(kind int) (a, b int)
+	open() (fd, witness int) // a file, and a descriptor that is told of its end
+	identity(fd int) int     // the same for all descriptors of a file
+	gone(witness int) bool   // nobody refers to the file
+	numbers() []int          // the open descriptors
+	limit(n int)
+	unprivileged(f func())
+}
+
+// simulated is a machine with one process.
+type simulated struct {
+	k     *simkernel.Kernel
+	p     *simkernel.Process
+	files map[int]*simkernel.File // by witness
+}
+
+func newSimulated() *simulated {
+	k := &simkernel.Kernel{OneByOne: oneByOne}
+	m := &simulated{k: k, p: k.NewProcess("p", 4096), files: map[int]*simkernel.File{}}
+	for range 3 {
+		m.p.Open()
+	}
+	return m
+}
+
+func (m *simulated) kernel() sys.Kernel { return m.p }
+
+func (m *simulated) pair(kind int) (a, b int) {
+	a, b, _ = m.k.Socketpair(kind, m.p, m.p)
+	return a, b
+}
+
+func (m *simulated) open() (fd, witness int) {
+	fd, f, _ := m.p.Open()
+	witness, _, _ = m.p.Open()
+	m.files[witness] = f
+	return fd, witness
+}
+
+func (m *simulated) identity(fd int) int {
+	if f := m.p.File(fd); f != nil {
+		return f.ID
+	}
+	return -1
+}
+func (m *simulated) gone(witness int) bool { return m.k.References(m.files[witness]) == 0 }
+
+func (m *simulated) numbers() (fds []int) {
+	for fd, f := range m.p.Table() {
+		if f != nil {
+			fds = append(fds, fd)
+		}
+	}
+	return fds
+}
+func (m *simulated) limit(n int) { m.p.SetLimit(n) }
+
+func (m *simulated) unprivileged(f func()) {
+	m.p.Exempt = false
+	f()
+	m.p.Exempt = true
+}
+
+// actual is this process on the kernel it runs on.
+type actual struct{ hard uint64 }
+
+func (actual) kernel() sys.Kernel { return sys.System }
+
+func (actual) pair(kind int) (a, b int) {
+	fds, err := sys.Socketpair(kind)
+	if err != nil {
+		panic(err)
+	}
+	return fds[0], fds[1]
+}
+
+func (actual) open() (fd, witness int) {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		panic(err)
+	}
+	if p[0] < p[1] { // the file first, as the simulated machine has it
+		fd, err := unix.FcntlInt(uintptr(p[0]), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			panic(err)
+		}
+		unix.Dup3(p[1], p[0], unix.O_CLOEXEC)
+		unix.Dup3(fd, p[1], unix.O_CLOEXEC)
+		unix.Close(fd)
+		p[0], p[1] = p[1], p[0]
+	}
+	return p[1], p[0]
+}
+
+func (actual) identity(fd int) int {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return -1
+	}
+	return int(st.Ino)
+}
+
+func (actual) gone(witness int) bool {
+	p := [1]unix.PollFd{{Fd: int32(witness), Events: unix.POLLIN}}
+	unix.Poll(p[:], 0)
+	return p[0].Revents&unix.POLLHUP != 0
+}
+
+func (actual) numbers() (fds []int) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		panic(err)
+	}
+	for _, e := range entries {
+		fd, _ := strconv.Atoi(e.Name())
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil { // not the one that read the directory
+			fds = append(fds, fd)
+		}
+	}
+	slices.Sort(fds)
+	return fds
+}
+
+func (m actual) limit(n int) {
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(n), Max: m.hard}); err != nil {
+		panic(err)
+	}
+}
+
+// unprivileged runs f as another user, in a thread that ends with it.
+func (actual) unprivileged(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked
+		const nobody = 65534
+		if os.Geteuid() == 0 {
+			if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
+				panic(errno)
+			}
+		}
+		f()
+	}()
+	<-done
+}

@@ -1,0 +1,37 @@
+//go:build linux
+
+package simkernel
+
+// Sizes of what the allocator gives (x86-64).
+const (
+	page     = 4096
+	skb      = 256              // an sk_buff
+	shared   = 320              // its skb_shared_info, behind the data
+	maxAlloc = 4*page - shared  // SKB_MAX_ALLOC
+	maxHead  = page - shared    // SKB_MAX_HEAD(0)
+	maxPiece = maxHead + 8*page // of a stream, in one sk_buff
+)
+
+// slab is what kmalloc gives for the linear part of a message with n bytes in it.
+func slab(n int) int {
+	size := 512
+	for size < (n+63)&^63+shared {
+		size *= 2
+	}
+	return skb + size
+}
+
+// packetSize is the truesize of a message of n bytes on SEQPACKET: unix_dgram_sendmsg.
+func packetSize(n int) int {
+	if n <= maxAlloc {
+		return slab(n)
+	}
+	pages := (n - maxAlloc + page - 1) &^ (page - 1)
+	return slab(n-pages) + pages
+}
+
+// pieceSize is the truesize of n bytes on STREAM: unix_stream_sendmsg.
+func pieceSize(n int) int {
+	pages := (max(0, n-maxHead) + page - 1) &^ (page - 1)
+	return slab(n-min(n, pages)) + pages
+}
