@@ -61,7 +61,7 @@ type member struct {
 
 // NewPool makes a pool without workers. Shutdown ends it.
 func NewPool(cfg *PoolConfig) (*Pool, error) {
-	p, err := newPool(cfg)
+	p, err := assemblePool(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -69,8 +69,8 @@ func NewPool(cfg *PoolConfig) (*Pool, error) {
 	return p, nil
 }
 
-// newPool makes a pool whose own goroutine does not run yet.
-func newPool(cfg *PoolConfig) (*Pool, error) {
+// assemblePool makes a pool whose own goroutine does not run yet.
+func assemblePool(cfg *PoolConfig) (*Pool, error) {
 	p := &Pool{
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), idle: make(chan struct{}), stopped: make(chan struct{}),
 	}

@@ -1,30 +1,32 @@
-//go:build linux && sim
+//go:build linux
 
 package fastpass
 
-import (
-	"errors"
-	"fmt"
-
-	"example.com/fdpass/internal/simkernel"
-)
+import "example.com/fdpass/internal/simkernel"
 
 // check is the oracle. It looks between two steps, when everything is at rest.
 func (s *sim) check() {
 	for _, c := range s.k.Complaints() {
 		s.violation("%s", c)
 	}
-	s.checkTable(s.front)
-	for _, w := range s.workers {
-		s.checkTable(w)
+	for _, p := range s.processes() {
+		if s.odd == nil || p != s.odd.proc {
+			s.checkTable(p)
+		}
 	}
-	for _, l := range s.links {
-		s.checkEndNow(l.a)
-		s.checkEndNow(l.b)
-		s.checkOrder(l.a)
-		s.checkOrder(l.b)
+	for _, e := range s.all() {
+		if !e.proc.Dead() {
+			s.checkMemory(e)
+			s.checkOrder(e)
+			if err := e.p.Err(); err != nil && !e.mayEnd(err) {
+				s.violation("%s fails: %v", e.name, err)
+			}
+		}
 	}
-	if s.pool != nil && s.pool.backlog.len() > s.pool.cfg.Backlog+len(s.links)*s.opt.Window {
+	if s.odd != nil && s.Protocol == Bare {
+		s.odd.checkOrder()
+	}
+	if s.pool != nil && s.pool.backlog.len() > s.pool.cfg.Backlog+len(s.links)*s.Window {
 		s.violation("the pool's backlog has grown to %d", s.pool.backlog.len())
 	}
 }
@@ -133,33 +135,27 @@ func (t *table) ownedBy(e *simEnd) {
 	}
 }
 
-// checkEndNow looks at an end by itself: its memory is bounded, and it has not failed for a wrong reason.
-func (s *sim) checkEndNow(e *simEnd) {
-	if e.proc.Dead() {
-		return
-	}
-	in := &e.p.in
+// checkMemory holds what an end keeps against its bounds.
+func (s *sim) checkMemory(e *simEnd) {
+	in, frame := &e.p.in, e.p.cfg.maxBody()+24
 	if n := in.queue.len(); n > maxCredit {
 		s.violation("%s has %d descriptors queued", e.name, n)
 	}
-	if n := len(e.p.tail.rest); n > e.p.cfg.maxBody()+24 {
+	if n := len(e.p.tail.rest); n > frame {
 		s.violation("%s keeps a tail of %d bytes", e.name, n)
 	}
-	switch err := e.p.Err(); {
-	case err == nil, errors.Is(err, ErrStalled) && e == e.link.a:
-	case errors.Is(err, ErrPeerGone) && (e.peer.proc.Dead() || s.opt.Protocol == Bare):
-	default:
-		s.violation("%s fails: %v", e.name, err)
+	if n, k := len(in.partial.buf), len(in.partial.fds); n > frame || k > 2*253 {
+		s.violation("%s keeps a partial frame of %d bytes and %d descriptors", e.name, n, k)
 	}
 }
 
 // checkOrder holds what the peer's application got against what e has sent, and what e was told of it.
 func (s *sim) checkOrder(e *simEnd) {
-	if e.proc.Dead() {
+	r := e.peer
+	if r == nil {
 		return
 	}
-	r := e.peer
-	if s.opt.Protocol == Framed && len(e.acked) > len(r.got)+r.p.in.pledged {
+	if s.Protocol == Framed && len(e.acked) > len(r.got) {
 		s.violation("%d is lost: acknowledged to %s, and not delivered by %s", e.acked[len(r.got)], e.name, r.name)
 		return
 	}
@@ -204,75 +200,4 @@ func (e *simEnd) sentAt(i int) (id int, ok bool) {
 		i--
 	}
 	return 0, false
-}
-
-// unsettled describes what has not arrived.
-func (s *sim) unsettled() string {
-	text := fmt.Sprintf("front has %d", len(s.back))
-	if s.pool != nil {
-		text = fmt.Sprintf("the pool has %d", s.pool.backlog.len())
-	}
-	for _, e := range s.ends() {
-		o, in := &e.p.out, &e.p.in
-		po, pin := &e.peer.p.out, &e.peer.p.in
-		if (o.window.Len() == 0 && in.queue.len() == 0 || o.ended) && (po.window.Len() == 0 && pin.queue.len() == 0 || po.ended) {
-			continue
-		}
-		text += fmt.Sprintf("; %s: window %d (in flight %d, allowance %d, blocked %v, over %v), queue %d, credit %d, lost %v; socket open %v, %v",
-			e.name, o.window.Len(), o.flow.InFlight(), o.flow.Allowance(), o.blocked.Load(), e.p.over.Load(), in.queue.len(),
-			in.flow.Credit(), in.flow.Lost(), e.conn.Open(), e.conn)
-	}
-	return text
-}
-
-// checkEnd looks when all links have ended in order: every descriptor has arrived, and no file is open any more.
-func (s *sim) checkEnd() {
-	if s.pool != nil {
-		for _, d := range s.pool.leftover.ds {
-			s.violation("%d comes back from the pool, and workers were there", d.Tag)
-		}
-		s.pool.leftover.ds = nil
-	}
-	for _, d := range s.descs {
-		if d == nil || !d.taken || d.got != nil || d.back || d.from.Dead() || s.front.Dead() {
-			continue
-		}
-		if s.opt.Protocol == Bare {
-			continue // gone with a receiver's queue
-		}
-		if d.from != s.front {
-			continue // a worker's: it has ended with what it had
-		}
-		s.violation("%d is lost", d.id)
-	}
-	for _, p := range append([]*simProc{s.front}, s.workers...) {
-		if p.Dead() {
-			continue
-		}
-		for _, d := range s.descs {
-			if d != nil && d.keep && d.from == p && d.taken {
-				d.keep = false
-				p.CloseRange(d.fd, d.fd)
-			}
-		}
-		s.closeSome(p, len(p.app))
-	}
-	if n := s.k.Files(); n != 0 {
-		left := ""
-		for _, p := range append([]*simProc{s.front}, s.workers...) {
-			for fd, f := range p.Table() {
-				if f != nil {
-					left += fmt.Sprintf(" %s:%d (file %d", p.name, fd, f.ID)
-					if f.ID < len(s.descs) && s.descs[f.ID] != nil {
-						left += fmt.Sprintf(", %+v", *s.descs[f.ID])
-					}
-					left += ")"
-				}
-			}
-		}
-		s.violation("%d files are open after the end, in tables:%s", n, left)
-	}
-	if n := s.k.InFlight(); n != 0 {
-		s.violation("%d descriptors are in flight after the end", n)
-	}
 }

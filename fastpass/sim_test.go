@@ -1,101 +1,115 @@
-//go:build linux && sim
+//go:build linux
 
 package fastpass
 
 import (
 	"flag"
 	"fmt"
-	"slices"
+	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"example.com/fdpass/internal/sys"
 )
 
 var (
-	simSeeds = flag.Int("sim.seeds", 300, "how many seeds to run the simulation with; a third of it under -race")
-	simSeed  = flag.Uint64("sim.seed", 0, "the first seed; with -sim.seeds=1 the only one")
+	simSeeds = flag.Uint64("sim.seeds", 0, "how many seeds to run the simulation with; 0: a few thousand, fewer under -race")
+	simFirst = flag.Uint64("sim.first", 1, "the first of them")
+	simSeed  = flag.Uint64("sim.seed", 0, "run this seed only, and print its trace")
 )
 
-func init() {
-	flag.Func("sim.hard", "faults that links do not survive yet: consume, latch, cut, write, separated by commas", func(v string) error {
-		for _, name := range strings.Split(v, ",") {
-			on := map[string]*bool{
-				"consume": &simHard.consume, "latch": &simHard.latch, "cut": &simHard.cut, "write": &simHard.write,
-			}[name]
-			if on == nil {
-				return fmt.Errorf("no fault %q", name)
-			}
-			*on = true
-		}
-		return nil
-	})
+// simSeedsHere is how many seeds take some seconds in this build.
+func simSeedsHere() uint64 {
+	switch {
+	case *simSeeds > 0:
+		return *simSeeds
+	case testing.Short():
+		return 100
+	case raceEnabled:
+		return 300
+	}
+	return 3000
 }
 
-// simulate runs one seed in a bubble of its own. It returns what the oracle did not like, and a number that is the same for
-// the same run.
-func simulate(t *testing.T, seed uint64, wrap func(*simEnd, sys.Kernel) sys.Kernel) (bad string, hash uint64) {
+type simWrap = func(*simEnd, sys.Kernel) sys.Kernel
+
+// simulate makes a run in a bubble of its own.
+func simulate(t *testing.T, choices rand.Source, tracing bool, wrap simWrap) (s *sim) {
 	t.Helper()
 	synctest.Test(t, func(*testing.T) {
-		s := newSim(seed)
-		s.wrap = wrap
-		bad = s.run()
-		for _, l := range s.links {
-			hash = hash*31 + l.a.hash*7 + l.b.hash
-		}
-		hash = hash*31 + uint64(len(s.steps))
+		s = newSim(choices)
+		s.wrap, s.tracing = wrap, tracing
+		s.run()
 	})
-	return bad, hash
+	return s
 }
 
-// simKnown are bugs that wait to be mended: runs that meet them are counted and end there.
-var simKnown = []string{
-	// A Both end that has no room when it says HELLO offers credit later, also to a peer that only receives.
-	"protocol error: ACK to an end that only receives",
-}
-
-func known(bad string) bool {
-	what, _, _ := strings.Cut(bad, "\n")
-	return slices.ContainsFunc(simKnown, func(k string) bool { return strings.Contains(what, k) })
-}
-
-func seeds() (first uint64, n int) {
-	n = *simSeeds
-	if raceEnabled && *simSeed == 0 {
-		n /= 3
-	}
-	return max(*simSeed, 1), n
+func simulateSeed(t *testing.T, seed uint64, tracing bool, wrap simWrap) *sim {
+	t.Helper()
+	return simulate(t, rand.NewPCG(seed, 0), tracing, wrap)
 }
 
 func TestNothingIsLostInTheSimulation(t *testing.T) {
-	first, n := seeds()
-	failed, met := 0, 0
-	for seed := first; seed < first+uint64(n); seed++ {
-		if bad, _ := simulate(t, seed, nil); known(bad) {
-			met++
-		} else if bad != "" {
+	if *simSeed != 0 {
+		s := simulateSeed(t, *simSeed, true, nil)
+		fmt.Printf("seed %d\n  %s\n%v, hash %x\n", *simSeed, strings.Join(s.trace, "\n  "), s.counts, s.hash)
+		if s.bad != "" {
+			t.Fatal(s.bad)
+		}
+		return
+	}
+	n, failed := simSeedsHere(), 0
+	var counts simCounts
+	progress := simProgress{start: time.Now(), of: n}
+	for seed := *simFirst; seed < *simFirst+n; seed++ {
+		s := simulateSeed(t, seed, false, nil)
+		counts.add(s.counts)
+		if s.bad != "" {
 			if failed++; failed > 5 {
 				t.Fatal("and so on")
 			}
-			what, trace, _ := strings.Cut(bad, "\n")
-			if n > 1 && failed > 1 {
-				trace = ""
+			trace := "(its trace: the command above)"
+			if failed == 1 {
+				trace = strings.Join(simulateSeed(t, seed, true, nil).trace, "\n  ")
 			}
-			t.Errorf("seed %d (again: go test ./fastpass -run Simulation -sim.seeds=1 -sim.seed=%d): %s\n%s", seed, seed, what, trace)
+			t.Errorf("seed %d: %s\nagain: make sim SEED=%d\n  %s", seed, s.bad, seed, trace)
 		}
+		progress.show(counts)
 	}
-	if met > 0 {
-		t.Logf("%d of %d runs met a known bug", met, n)
+	t.Log(counts)
+	progress.end(counts)
+}
+
+// simProgress tells who has asked for a number of seeds how far it is.
+type simProgress struct {
+	start, shown time.Time
+	of           uint64
+}
+
+func (p *simProgress) show(c simCounts) {
+	now := time.Now()
+	if *simSeeds == 0 || now.Sub(p.shown) < 5*time.Second {
+		return
+	}
+	p.shown = now
+	fmt.Fprintf(os.Stderr, "%d of %d seeds, %.0f/s\n", c.runs, p.of, float64(c.runs)/now.Sub(p.start).Seconds())
+}
+
+func (p *simProgress) end(c simCounts) {
+	if *simSeeds > 0 {
+		d := time.Since(p.start)
+		fmt.Fprintf(os.Stderr, "%v in %v, %.0f seeds/s\n", c, d.Round(time.Millisecond), float64(c.runs)/d.Seconds())
 	}
 }
 
 func TestOneSeedIsOneSimulation(t *testing.T) {
-	for seed := uint64(1); seed <= 40; seed++ {
-		bad1, hash1 := simulate(t, seed, nil)
-		bad2, hash2 := simulate(t, seed, nil)
-		if bad1 != bad2 || hash1 != hash2 {
-			t.Errorf("seed %d made two different runs", seed)
+	for seed := *simFirst; seed < *simFirst+max(simSeedsHere()/20, 1); seed++ {
+		a, b := simulateSeed(t, seed, false, nil), simulateSeed(t, seed, true, nil)
+		if a.bad != b.bad || a.hash != b.hash || a.counts != b.counts {
+			t.Errorf("seed %d made two different runs: %q, %v and %q, %v", seed, a.bad, a.counts, b.bad, b.counts)
 		}
 	}
 }

@@ -1,0 +1,132 @@
+//go:build linux
+
+package fastpass
+
+import (
+	"os"
+	"syscall"
+
+	"example.com/fdpass/internal/simkernel"
+)
+
+// fuse kills a process in the middle of a call, of its own or of another process.
+type fuse struct {
+	victim *simProc
+	calls  int  // until then; 0: it is out
+	after  bool // one of its own does its work first
+}
+
+// fault decides what goes wrong with a call.
+func (s *sim) fault(c simkernel.Call) (f simkernel.Fault) {
+	e, ok := c.Label.(*simEnd)
+	if !ok || s.calm {
+		return f
+	}
+	if s.burn(e.proc, &f) {
+		return f
+	}
+	if s.threads && s.rng.IntN(30) == 0 {
+		s.others(e.proc)
+	}
+	if s.rng.IntN(1000) >= s.faults {
+		return f
+	}
+	switch c.Op {
+	case simkernel.Send:
+		s.failSend(c, &f)
+	case simkernel.Recv:
+		s.failRecv(c, &f)
+	case simkernel.Write:
+		s.failWrite(&f)
+	}
+	if f != (simkernel.Fault{}) {
+		s.counts.faults++
+		s.note("    %s: %+v", e.name, f)
+	}
+	return f
+}
+
+// burn kills the victim of the fuse when it is time, and reports whether it did. P makes the call.
+func (s *sim) burn(p *simProc, f *simkernel.Fault) bool {
+	if s.fuse.calls == 0 || s.fuse.victim.Dead() {
+		return false
+	}
+	if s.fuse.calls--; s.fuse.calls > 0 {
+		return false
+	}
+	s.note("    %s is killed", s.fuse.victim.name)
+	if s.fuse.victim == p && s.fuse.after {
+		f.Kill = true
+	} else {
+		s.fuse.victim.Kill()
+	}
+	s.counts.deaths++
+	return true
+}
+
+// others are threads of p that know nothing of links.
+func (s *sim) others(p *simProc) {
+	n := 1 + s.rng.IntN(12)
+	if s.rng.IntN(2) == 0 {
+		s.note("    another thread of %s closes up to %d", p.name, n)
+		s.closeSome(p, n)
+	} else {
+		s.note("    another thread of %s opens up to %d", p.name, n)
+		s.openSome(p, n)
+	}
+}
+
+func (s *sim) failSend(c simkernel.Call, f *simkernel.Fault) {
+	switch s.rng.IntN(6) {
+	case 0, 1, 2:
+		errnos := []syscall.Errno{syscall.ENOBUFS, syscall.ENOMEM, syscall.EAGAIN, syscall.ETOOMANYREFS}
+		f.Errno = errnos[s.rng.IntN(len(errnos))]
+	case 3:
+		if s.refusing {
+			f.Errno = syscall.EBADF
+		}
+		fallthrough
+	case 4:
+		f.Cut = s.rng.IntN(c.Messages)
+	default:
+		f.Bytes = 1 + s.rng.IntN(40)
+	}
+}
+
+func (s *sim) failRecv(c simkernel.Call, f *simkernel.Fault) {
+	x := s.rng.IntN(6)
+	if simSoft && (c.Consume || x == 1) {
+		return
+	}
+	switch x {
+	case 0:
+		f.Errno = syscall.ENOBUFS
+	case 1:
+		f.Errno, f.Cut = syscall.ENOMEM, s.rng.IntN(c.Messages)
+	case 2:
+		f.Cut = s.rng.IntN(c.Messages)
+	case 3, 4:
+		f.Trunc = true
+	default:
+		f.Early = true
+	}
+}
+
+func (s *sim) failWrite(f *simkernel.Fault) {
+	if simSoft {
+		f.Errno = syscall.EAGAIN
+		return
+	}
+	switch s.rng.IntN(4) {
+	case 0:
+		f.Errno = syscall.EAGAIN
+	case 1:
+		f.Errno = syscall.ENOBUFS
+	case 2:
+		f.Errno = syscall.ENOMEM
+	default:
+		f.Bytes = 1 + s.rng.IntN(30)
+	}
+}
+
+var simSoft = os.Getenv("SIMSOFT") != ""

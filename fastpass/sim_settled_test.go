@@ -1,0 +1,62 @@
+//go:build linux
+
+package fastpass
+
+import "fmt"
+
+// checkEnd looks when all links have ended in order: every descriptor has arrived, and no file is open any more.
+func (s *sim) checkEnd() {
+	if s.pool != nil && !s.front.Dead() {
+		for _, d := range s.pool.leftover.ds {
+			s.violation("%d comes back from the pool, and workers were there", d.Tag)
+		}
+		s.pool.leftover.ds = nil
+	}
+	for _, d := range s.descs {
+		if d != nil && d.taken && s.isLost(d) {
+			s.violation("%d is lost", d.id)
+		}
+	}
+	for _, p := range s.processes() {
+		if p.Dead() {
+			continue
+		}
+		for _, d := range s.descs {
+			if d != nil && d.keep && d.from == p && d.taken {
+				d.keep = false
+				p.CloseRange(d.fd, d.fd)
+			}
+		}
+		s.closeSome(p, len(p.app))
+	}
+	if n := s.k.Files(); n != 0 {
+		s.violation("%d files are open after the end, in tables:%s", n, s.openFiles())
+	}
+	if n := s.k.InFlight(); n != 0 {
+		s.violation("%d descriptors are in flight after the end", n)
+	}
+}
+
+// isLost reports whether d should be somewhere, and is not.
+func (s *sim) isLost(d *simDesc) bool {
+	switch {
+	case d.got != nil || d.back || d.from != s.front || s.front.Dead():
+		return false // a worker's: it has ended with what it had
+	case d.via != nil && d.via.peer == nil:
+		return false // a stranger has it
+	case s.Protocol == Bare && d.via != nil:
+		return !d.via.peer.proc.Dead() && !d.via.peer.cut // else gone with the receiver's queue
+	}
+	return true
+}
+
+func (s *sim) openFiles() (left string) {
+	for _, p := range s.processes() {
+		for fd, f := range p.Table() {
+			if f != nil {
+				left += fmt.Sprintf(" %s:%d (file %d)", p.name, fd, f.ID)
+			}
+		}
+	}
+	return left
+}
