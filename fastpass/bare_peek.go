@@ -42,8 +42,8 @@ func (in *inbox) fillShort(v *vector, fd int) bool {
 		}
 		return in.fillWhole(v, fd, 1)
 	}
-	if len(data) > 0 {
-		v.Set(0, data, nil)
+	if len(data)+len(in.fds) > 0 { // else it is the end; an empty message may have descriptors, too
+		v.Set(0, v.data[0][:max(1, len(data))], nil)
 		if n, ok := in.receive(v, fd, 1, 0); n == 0 { // it is still queued
 			in.dropPeeked()
 			in.lookAgain()

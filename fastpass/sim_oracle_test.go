@@ -108,7 +108,7 @@ func (t *table) descs(ds []Desc, what string) {
 }
 
 func (t *table) entry(e *entry, what string) {
-	if !e.keep && e.refused == 0 {
+	if !e.keep { // one that was refused is the caller's when OnRefused says so
 		t.own(int(e.fd), int(e.tag), what)
 	}
 }

@@ -220,7 +220,8 @@ func (x *simStranger) goAway() {
 		s.settleDown("a foreign peer", func() bool {
 			x.recv(4, 2000, 1100)
 			x.checkOrder()
-			return x.end.closed || x.end.over || x.end.ended() || x.end.p.out.window.Len() == 0 && x.missing() == 0
+			return x.end.closed || x.end.over || x.end.ended() ||
+				x.missing() == 0 && (x.end.p.out.window.Len() == 0 || x.end.p.ending.Load() != nil)
 		})
 	}
 	s.note("x goes away")

@@ -226,7 +226,7 @@ func (s *sim) called(c simkernel.Call, n int, errno syscall.Errno) {
 	s.counts.calls++
 	s.mix(uint64(e.number)<<48 | uint64(c.Op)<<40 | uint64(uint16(n))<<16 | uint64(errno))
 	if s.tracing {
-		what := fmt.Sprintf("    %s %v %d: %d", e.name, c.Op, c.Messages, n)
+		what := fmt.Sprintf("    %s %v %d: %d", e.name, c, c.Messages, n)
 		if errno != 0 {
 			what += " " + unix.ErrnoName(errno)
 		}

@@ -58,6 +58,16 @@ type Call struct {
 	Consume  bool // Recv of one message without a control buffer: what was peeked at before is to be dropped
 }
 
+func (c Call) String() string {
+	switch {
+	case c.Peek:
+		return "peek"
+	case c.Consume:
+		return "consume"
+	}
+	return c.Op.String()
+}
+
 // Fault is what goes wrong with a call; the zero Fault is nothing.
 type Fault struct {
 	Errno syscall.Errno // what the call fails with, behind Cut messages: if that is not 0, Send forgets it and Recv latches it
