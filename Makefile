@@ -21,6 +21,7 @@ FUZZTIME ?= 20s
 TIMEOUT  ?= 5m
 DURATION ?= 1m
 SEED     ?=
+SEEDS    ?= 20000
 OLD      ?= old.txt
 NEW      ?= new.txt
 
@@ -44,7 +45,7 @@ help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z0-9]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: ARGS (demo, chaos, bench, tests), DURATION and SEED (chaos), BENCH and COUNT (bench), BENCH and COSTTIME (cost), FUZZ and FUZZTIME (fuzz), CALLS (inject), TIMEOUT (of one test binary)\n'
+	@printf '\nVariables: ARGS (demo, chaos, bench, tests), DURATION and SEED (chaos), SEEDS and SEED (sim), CALLS (inject), BENCH and COUNT (bench), BENCH and COSTTIME (cost), FUZZ and FUZZTIME (fuzz), TIMEOUT (of one test binary)\n'
 
 # Built, not `go run`: the demo starts itself again as its workers, and Ctrl-C is its own to handle.
 .PHONY: demo
@@ -138,15 +139,25 @@ inject: ## each error at each of the first CALLS calls of every system call on t
 	}
 	go test -timeout 2h -run '^TestAnErrorOfASystemCallLosesNothing$$' $(ARGS) ./fastpass -inject $(CALLS)
 
+# Built, not `go test`: that would keep what the run tells of its progress to itself.
+.PHONY: sim
+sim: ## the simulation with SEEDS seeds, or with one SEED and its trace
+	@go test -c -o .build/sim ./fastpass
+	@cd fastpass; exec ../.build/sim -test.timeout 0 -test.run '^TestNothingIsLostInTheSimulation$$' \
+		$(if $(SEED),-sim.seed $(SEED),-sim.seeds $(SEEDS)) $(ARGS)
+
 .PHONY: fuzz
-fuzz: ## fuzz each target that matches FUZZ for FUZZTIME
-	@cd fuzz; ran=0; \
-	for package in $$(go list ./...); do \
-		listed=$$(go test -list '^Fuzz' "$$package") || { echo "$$listed" >&2; exit 1; }; \
-		for target in $$(grep -E '^Fuzz' <<<"$$listed" | grep -E -e '$(FUZZ)' || true); do \
-			printf '\n==> %s %s\n' "$$target" '$(FUZZTIME)'; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime '$(FUZZTIME)' $(ARGS) "$$package"; \
-			ran=$$((ran + 1)); \
+fuzz: ## fuzz each target that matches FUZZ for FUZZTIME, those of fastpass and those of fuzz/
+	@ran=0; \
+	for place in ./fastpass ./fuzz; do \
+		cd "$(CURDIR)/$$place"; \
+		for package in $$(go list ./...); do \
+			listed=$$(go test -list '^Fuzz' "$$package") || { echo "$$listed" >&2; exit 1; }; \
+			for target in $$(grep -E '^Fuzz' <<<"$$listed" | grep -E -e '$(FUZZ)' || true); do \
+				printf '\n==> %s %s\n' "$$target" '$(FUZZTIME)'; \
+				go test -run '^$$' -fuzz "^$$target\$$" -fuzztime '$(FUZZTIME)' -fuzzminimizetime 100x $(ARGS) "$$package"; \
+				ran=$$((ran + 1)); \
+			done; \
 		done; \
 	done; \
 	if [ $$ran = 0 ]; then echo 'fuzz: no target matches $(FUZZ)' >&2; exit 1; fi; \

@@ -31,8 +31,8 @@ func (s *sim) addStranger() {
 	if errno != 0 {
 		panic(errno)
 	}
-	defer func(calm bool) { s.calm = calm }(s.calm)
-	s.calm = true
+	defer func(calm bool, wrap simWrap) { s.calm, s.wrap = calm, wrap }(s.calm, s.wrap)
+	s.calm, s.wrap = true, nil
 	e := s.end("xa", s.front, afd, []Direction{Both, SendOnly, RecvOnly}[s.rng.IntN(3)])
 	s.odd = &simStranger{s: s, proc: p, fd: xfd, end: e}
 }

@@ -24,10 +24,10 @@ func (p *Process) call(c Call, fd int, do func(*socket, Fault) (int, syscall.Err
 	if fault.Kill {
 		p.kill()
 	}
-	p.k.mu.Unlock()
 	if p.k.Trace != nil {
 		p.k.Trace(c, n, errno)
 	}
+	p.k.mu.Unlock()
 	return n, errno
 }
 
