@@ -131,11 +131,10 @@ func (s *sim) finish() {
 	} else if s.pool != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		s.cancel = cancel
+		s.down = make(chan error, 1)
 		go func() {
 			defer cancel()
-			if err := s.pool.Shutdown(ctx); err != nil {
-				s.violation("Shutdown of the pool: %v", err)
-			}
+			s.down <- s.pool.Shutdown(ctx)
 		}()
 	} else {
 		for _, l := range s.links {
@@ -149,7 +148,15 @@ func (s *sim) finish() {
 	}
 }
 
+// allClosed reports whether all links have ended in order.
 func (s *sim) allClosed() bool {
+	select {
+	case err := <-s.down:
+		if err != nil {
+			s.violation("Shutdown of the pool: %v", err)
+		}
+	default:
+	}
 	for _, e := range s.ends() {
 		e.closed = e.closed || e.p.closed.Load() // by the pool
 		if !e.closed || !e.ended() || e.conn.Open() {

@@ -31,12 +31,14 @@ func (s *sim) fault(c simkernel.Call) (f simkernel.Fault) {
 	if s.rng.IntN(1000) >= s.faults {
 		return f
 	}
-	switch c.Op {
-	case simkernel.Send:
+	switch {
+	case s.broken && s.rng.IntN(8) == 0:
+		f.Errno = syscall.EIO
+	case c.Op == simkernel.Send:
 		s.failSend(c, &f)
-	case simkernel.Recv:
+	case c.Op == simkernel.Recv:
 		s.failRecv(c, &f)
-	case simkernel.Write:
+	default:
 		s.failWrite(&f)
 	}
 	if f != (simkernel.Fault{}) {

@@ -228,7 +228,7 @@ func (s *sim) recv(e *simEnd, n int) {
 // mayEnd reports whether err is a good reason for the end of the link.
 func (e *simEnd) mayEnd(err error) bool {
 	switch {
-	case e.peer == nil || e.proc.Dead():
+	case e.peer == nil || e.proc.Dead() || e.s.broken:
 		return true
 	case errors.Is(err, ErrPeerGone): // where nobody says goodbye, or could
 		return e.peer.proc.Dead() || e.s.Protocol == Bare

@@ -48,6 +48,7 @@ type sim struct {
 	pool    *Pool        // nil: the front sends over the links themselves
 	back    []Desc       // then: what came back from links that have ended
 	cancel  func()       // ends the wait of the pool's Shutdown
+	down    chan error   // what that returned
 
 	calm    bool // nothing goes wrong any more
 	orderly bool // the run is in its last part: all end in order
@@ -71,6 +72,7 @@ type simOptions struct {
 	payloads   bool
 	bad        bool // descriptors that are not open
 	refusing   bool // the kernel refuses descriptors that are open
+	broken     bool // calls fail with an errno that nobody has heard of
 	threads    bool // others in the process open and close descriptors in the middle of a call
 	faults     int  // per mille of calls
 	buffer     int
@@ -138,6 +140,7 @@ func (o *simOptions) pick(r *rand.Rand) {
 	}
 	o.policy = []Policy{RoundRobin, LeastLoaded, Hash}[r.IntN(3)]
 	o.pooled, o.payloads, o.bad, o.refusing = one(2), one(2), one(3), one(6)
+	o.broken = one(8)
 	o.threads = o.Protocol == Framed && one(3) // a Bare end is told to leave room for others
 	o.privileged, o.oneByOne, o.stranger = !one(3), one(3), one(4)
 	o.faults = pick(0, 10, 50, 150)
