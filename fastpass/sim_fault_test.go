@@ -32,7 +32,7 @@ func (s *sim) fault(c simkernel.Call) (f simkernel.Fault) {
 		return f
 	}
 	switch {
-	case s.broken && s.rng.IntN(8) == 0:
+	case s.broken && c.Op == simkernel.Send && s.rng.IntN(8) == 0:
 		f.Errno = syscall.EIO
 	case c.Op == simkernel.Send:
 		s.failSend(c, &f)

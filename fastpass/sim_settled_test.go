@@ -45,7 +45,8 @@ func (s *sim) isLost(d *simDesc) bool {
 	case d.via != nil && d.via.peer == nil:
 		return false // a stranger has it
 	case s.Protocol == Bare && d.via != nil:
-		return !d.via.peer.proc.Dead() && !d.via.peer.cut // else gone with the receiver's queue
+		r := d.via.peer
+		return !r.proc.Dead() && !r.cut && !s.broken // else gone with the receiver's queue
 	}
 	return true
 }

@@ -68,6 +68,7 @@ func TestNothingIsLostInTheSimulation(t *testing.T) {
 		s := simulateSeed(t, seed, false, nil)
 		counts.add(s.counts)
 		if s.bad != "" {
+			progress.say("seed %d: %s", seed, s.bad)
 			if failed++; failed > 5 {
 				t.Fatal("and so on")
 			}
@@ -95,13 +96,17 @@ func (p *simProgress) show(c simCounts) {
 		return
 	}
 	p.shown = now
-	fmt.Fprintf(os.Stderr, "%d of %d seeds, %.0f/s\n", c.runs, p.of, float64(c.runs)/now.Sub(p.start).Seconds())
+	p.say("%d of %d seeds, %.0f/s", c.runs, p.of, float64(c.runs)/now.Sub(p.start).Seconds())
 }
 
 func (p *simProgress) end(c simCounts) {
+	d := time.Since(p.start)
+	p.say("%v in %v, %.0f seeds/s", c, d.Round(time.Millisecond), float64(c.runs)/d.Seconds())
+}
+
+func (p *simProgress) say(format string, args ...any) {
 	if *simSeeds > 0 {
-		d := time.Since(p.start)
-		fmt.Fprintf(os.Stderr, "%v in %v, %.0f seeds/s\n", c, d.Round(time.Millisecond), float64(c.runs)/d.Seconds())
+		fmt.Fprintf(os.Stderr, format+"\n", args...)
 	}
 }
 
