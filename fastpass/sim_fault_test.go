@@ -28,6 +28,9 @@ func (s *sim) fault(c simkernel.Call) (f simkernel.Fault) {
 	if s.threads && s.rng.IntN(30) == 0 {
 		s.others(e.proc)
 	}
+	if s.faults > 0 && s.rng.IntN(300) == 0 {
+		s.stopOther(e.proc)
+	}
 	if s.rng.IntN(1000) >= s.faults {
 		return f
 	}
@@ -69,12 +72,25 @@ func (s *sim) burn(p *simProc, f *simkernel.Fault) bool {
 // others are threads of p that know nothing of links.
 func (s *sim) others(p *simProc) {
 	n := 1 + s.rng.IntN(12)
-	if s.rng.IntN(2) == 0 {
+	switch s.rng.IntN(5) {
+	case 0, 1:
 		s.note("    another thread of %s closes up to %d", p.name, n)
 		s.closeSome(p, n)
-	} else {
+	case 2, 3:
 		s.note("    another thread of %s opens up to %d", p.name, n)
 		s.openSome(p, n)
+	default:
+		s.stepLimit(p)
+	}
+}
+
+// stopOther stops a worker in the middle of a call of p, another process.
+func (s *sim) stopOther(p *simProc) {
+	if ws := s.alive(); len(ws) > 0 {
+		if w := ws[s.rng.IntN(len(ws))]; w != p {
+			s.note("    %s stops", w.name)
+			w.Stop()
+		}
 	}
 }
 

@@ -66,28 +66,32 @@ func (s *sim) stepSend(e *simEnd) {
 	}
 }
 
-// stepTable fills or empties a table, or moves its limit.
+// stepTable fills a table, or moves its limit.
 func (s *sim) stepTable(p *simProc) {
-	open := 0
-	for _, f := range p.Table() {
-		if f != nil {
-			open++
+	if s.rng.IntN(4) > 0 {
+		s.stepLimit(p)
+		return
+	}
+	n := s.rng.IntN(20)
+	s.note("%s opens %d", p.name, n)
+	s.openSome(p, n)
+	s.sleep(time.Duration(n) * time.Microsecond) // it takes a while, and a Bare end reckons with that
+}
+
+// stepLimit moves the limit of a table, to near what is open or back.
+func (s *sim) stepLimit(p *simProc) {
+	n := simLimit
+	if s.rng.IntN(3) > 0 {
+		open := 0
+		for _, f := range p.Table() {
+			if f != nil {
+				open++
+			}
 		}
+		n = max(4, open+s.rng.IntN(14)-3)
 	}
-	switch s.rng.IntN(4) {
-	case 0:
-		n := s.rng.IntN(20)
-		s.note("%s opens %d", p.name, n)
-		s.openSome(p, n)
-		s.sleep(time.Duration(n) * time.Microsecond) // it takes a while, and a Bare end reckons with that
-	case 1:
-		s.note("%s has limit %d again", p.name, simLimit)
-		p.SetLimit(simLimit)
-	default:
-		n := max(4, open+s.rng.IntN(14)-3)
-		s.note("%s with %d open gets limit %d", p.name, open, n)
-		p.SetLimit(n)
-	}
+	s.note("%s gets limit %d", p.name, n)
+	p.SetLimit(n)
 }
 
 // stepTrouble is a rarer and harder fault.
