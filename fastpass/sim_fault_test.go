@@ -3,7 +3,6 @@
 package fastpass
 
 import (
-	"os"
 	"syscall"
 
 	"example.com/fdpass/internal/simkernel"
@@ -112,11 +111,7 @@ func (s *sim) failSend(c simkernel.Call, f *simkernel.Fault) {
 }
 
 func (s *sim) failRecv(c simkernel.Call, f *simkernel.Fault) {
-	x := s.rng.IntN(6)
-	if simSoft && (c.Consume || x == 1) {
-		return
-	}
-	switch x {
+	switch s.rng.IntN(6) {
 	case 0:
 		f.Errno = syscall.ENOBUFS
 	case 1:
@@ -131,10 +126,6 @@ func (s *sim) failRecv(c simkernel.Call, f *simkernel.Fault) {
 }
 
 func (s *sim) failWrite(f *simkernel.Fault) {
-	if simSoft {
-		f.Errno = syscall.EAGAIN
-		return
-	}
 	switch s.rng.IntN(4) {
 	case 0:
 		f.Errno = syscall.EAGAIN
@@ -146,5 +137,3 @@ func (s *sim) failWrite(f *simkernel.Fault) {
 		f.Bytes = 1 + s.rng.IntN(30)
 	}
 }
-
-var simSoft = os.Getenv("SIMSOFT") != ""

@@ -155,7 +155,7 @@ func (s *sim) checkOrder(e *simEnd) {
 	if r == nil {
 		return
 	}
-	if s.Protocol == Framed && len(e.acked) > len(r.got) {
+	if s.Protocol == Framed && len(e.acked) > len(r.got)+r.p.in.pledged {
 		s.violation("%d is lost: acknowledged to %s, and not delivered by %s", e.acked[len(r.got)], e.name, r.name)
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
 
 	"example.com/fdpass/internal/simkernel"
 
@@ -216,7 +217,7 @@ func (s *sim) recv(e *simEnd, n int) {
 			s.receive(e, d)
 		} // else bytes of a foreign peer, or the rest of a payload that the socket took in part
 	}
-	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.EMFILE) { // the limit will rise again
 		return
 	}
 	e.over = true
