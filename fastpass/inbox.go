@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -67,7 +68,10 @@ type inbox struct {
 func (in *inbox) init(p *Passer) {
 	in.p = p
 	in.vectors = vectorsOf(p.cfg.Messages, p.cfg.maxBody())
-	in.room = room{kernel: p.kernel, source: p.socket, initial: p.kernel.SoftLimit(), least: leastMargin, pause: shortage}
+	in.room = room{
+		kernel: p.kernel, source: p.socket, initial: p.kernel.SoftLimit(), least: leastMargin, pause: shortage,
+		processors: runtime.NumCPU(),
+	}
 	in.closer.Kernel = p.kernel
 	in.last = cmsgpool.MaxFDs
 	in.ready = in.mayTake

@@ -3,7 +3,6 @@
 package fastpass
 
 import (
-	"runtime"
 	"time"
 
 	"example.com/fdpass/internal/sys"
@@ -28,18 +27,19 @@ const (
 // room estimates how many more descriptors this process can take in. The probe is a system call or two, so its result is
 // used until a quarter of it is taken or it is old.
 type room struct {
-	kernel  sys.Kernel
-	source  int  // any open descriptor
-	initial int  // the limit when the link was made
-	least   int  // the least margin; 0: none
-	asked   bool // the application has called Recv
-	free    int  // at the last probe
-	used    int  // of them, since
-	margin  int  // slots that must remain free for what is not looked at first, judging by the limit then
-	at      time.Time
-	hold    time.Time // no room before: descriptors were lost although the probe saw room
-	doubt   bool      // that happened, and nothing has come in since
-	pause   backoff   // how long to wait before trying again
+	kernel     sys.Kernel
+	source     int  // any open descriptor
+	initial    int  // the limit when the link was made
+	least      int  // the least margin; 0: none
+	processors int  // how many descriptors may be opened at the same moment
+	asked      bool // the application has called Recv
+	free       int  // at the last probe
+	used       int  // of them, since
+	margin     int  // slots that must remain free for what is not looked at first, judging by the limit then
+	at         time.Time
+	hold       time.Time // no room before: descriptors were lost although the probe saw room
+	doubt      bool      // that happened, and nothing has come in since
+	pause      backoff   // how long to wait before trying again
 }
 
 // limit is how many descriptors may come at most, room or not.
@@ -71,7 +71,7 @@ func (r *room) certain(want int) int {
 	}
 	const fastest = 50 * time.Nanosecond // what installing one takes, at the least
 	if age := time.Since(r.at); r.free > 0 && age < certainFor {
-		others := int(age/fastest) * min(runtime.NumCPU(), maxCPU)
+		others := int(age/fastest) * min(r.processors, maxCPU)
 		if left := r.free - r.used - others - r.margin; left >= want {
 			return left
 		}

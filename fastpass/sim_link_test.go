@@ -136,6 +136,7 @@ func (s *sim) end(name string, proc *simProc, fd int, d Direction) *simEnd {
 	}
 	e.p = assemble(k, e.conn, e.conn, fd, s.kind == unix.SOCK_STREAM, full)
 	e.p.in.room.least = s.rng.IntN(2) // the tables are small
+	e.p.in.room.processors = 2        // whatever this machine has
 	e.conn.Idle = func() { e.p.in.read.over.Store(true) }
 	if err := e.p.start(); err != nil {
 		panic(err)
