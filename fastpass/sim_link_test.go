@@ -43,6 +43,7 @@ type simEnd struct {
 	cut     bool  // and that was before the end of the run
 	leaving bool  // Shutdown waits until all is delivered
 	taken   bool  // Undelivered was called
+	gaveUp  int   // closed in spite of an acknowledgement sent in part: what it covers was not fetched
 	acked   []int // what OnSent said, in order
 	got     []int // what the application got, in order
 	checked int   // how many of got were held against what was sent
@@ -189,7 +190,7 @@ func (s *sim) closeEnd(e *simEnd) {
 	if e.closed {
 		return
 	}
-	e.closed, e.leaving = true, false
+	e.closed, e.leaving, e.gaveUp = true, false, e.p.in.pledged
 	s.note("%s close", e.name)
 	go e.p.Close()
 	s.settle()

@@ -155,7 +155,7 @@ func (s *sim) checkOrder(e *simEnd) {
 	if r == nil {
 		return
 	}
-	if s.Protocol == Framed && len(e.acked) > len(r.got)+r.p.in.pledged {
+	if s.Protocol == Framed && len(e.acked) > len(r.got)+max(r.p.in.pledged, r.gaveUp) {
 		s.violation("%d is lost: acknowledged to %s, and not delivered by %s", e.acked[len(r.got)], e.name, r.name)
 		return
 	}

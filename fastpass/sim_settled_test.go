@@ -14,7 +14,7 @@ func (s *sim) checkEnd() {
 	}
 	for _, d := range s.descs {
 		if d != nil && d.taken && s.isLost(d) {
-			s.violation("%d is lost", d.id)
+			s.violation("%d is lost%s", d.id, d.whereabouts())
 		}
 	}
 	for _, p := range s.processes() {
@@ -44,11 +44,21 @@ func (s *sim) isLost(d *simDesc) bool {
 		return false // a worker's: it has ended with what it had
 	case d.via != nil && d.via.peer == nil:
 		return false // a stranger has it
-	case s.Protocol == Bare && d.via != nil:
-		r := d.via.peer
+	case d.via == nil:
+		return true
+	}
+	r := d.via.peer
+	if s.Protocol == Bare {
 		return !r.proc.Dead() && !r.cut && !s.broken // else gone with the receiver's queue
 	}
-	return true
+	return r.gaveUp == 0 && !(r.proc.Dead() && r.p.in.pledged > 0) // else acknowledged, and not fetched
+}
+
+func (d *simDesc) whereabouts() string {
+	if d.via == nil {
+		return ""
+	}
+	return fmt.Sprintf(": %s has sent it to %s (dead %v)", d.via.name, d.via.peer.name, d.via.peer.proc.Dead())
 }
 
 func (s *sim) openFiles() (left string) {

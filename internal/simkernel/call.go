@@ -159,7 +159,7 @@ func (p *Process) recvmmsg(s *socket, v *sys.Vector, n int, peek bool, fault Fau
 		data, control := v.Message(got)
 		var r received
 		var e syscall.Errno
-		if fault.Early && !s.early && !s.stream && s.noRecv {
+		if fault.Early && s.mayEndEarly() {
 			s.early = true
 		} else if r, e = s.recv(data, peek); e != 0 {
 			errno = e

@@ -6,10 +6,11 @@ import "syscall"
 
 // message is one sk_buff.
 type message struct {
-	data  []byte  // on a stream, what has not been read of it
-	files []*File // on their way; on a stream they go with the first byte
-	size  int     // what it takes of the sender's buffer
-	from  *socket
+	data   []byte  // on a stream, what has not been read of it
+	files  []*File // on their way; on a stream they go with the first byte
+	size   int     // what it takes of the sender's buffer
+	from   *socket
+	peeked bool // by a reader, who knows of it since
 }
 
 // beforeSend is what SEQPACKET looks at before anything else: unix_seqpacket_sendmsg.
@@ -85,6 +86,12 @@ func (r *received) take(files []*File) {
 	r.files = append(r.files, files...)
 }
 
+// mayEndEarly reports whether a reader may find the end before the first message: when it comes while the reader looks, and
+// the end right behind it. That happens once.
+func (s *socket) mayEndEarly() bool {
+	return !s.early && !s.stream && s.noRecv && !(len(s.queue) > 0 && s.queue[0].peeked)
+}
+
 // recv is one recvmsg without its control part.
 func (s *socket) recv(b []byte, peek bool) (r received, errno syscall.Errno) {
 	if s.stream {
@@ -100,7 +107,7 @@ func (s *socket) recv(b []byte, peek bool) (r received, errno syscall.Errno) {
 	r.bytes = copy(b, m.data)
 	r.truncated = r.bytes < len(m.data)
 	r.take(m.files)
-	if !peek {
+	if m.peeked = true; !peek {
 		s.remove()
 	}
 	return r, 0
