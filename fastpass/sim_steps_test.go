@@ -70,6 +70,7 @@ func (s *sim) stepSend(e *simEnd) {
 func (s *sim) stepTable(p *simProc) {
 	if s.rng.IntN(4) > 0 {
 		s.stepLimit(p)
+		s.sleep(certainFor) // so long a Bare end relies on it
 		return
 	}
 	n := s.rng.IntN(20)
