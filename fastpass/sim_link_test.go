@@ -131,6 +131,9 @@ func (s *sim) end(name string, proc *simProc, fd int, d Direction) *simEnd {
 	if err != nil {
 		panic(err)
 	}
+	if !full.receives() && s.rng.IntN(2) == 0 { // else its kernel is older
+		proc.RefuseRights(fd)
+	}
 	var k sys.Kernel = proc.Process
 	if s.wrap != nil {
 		k = s.wrap(e, k)

@@ -264,6 +264,20 @@ var cases = []struct {
 		r.close(b)
 		r.status()
 	}},
+	{"a socket that takes no descriptors", func(r *rig, kind int) {
+		a, b := r.pair(kind)
+		r.open(2)
+		r.send(a, msg{1, []int{0}})
+		r.m.refuseRights(b)
+		r.send(a, msg{2, []int{1}})
+		r.send(a, msg{3, nil}, msg{4, []int{1}}, msg{5, nil})
+		r.send(a, msg{6, []int{-1}})
+		r.recv(b, 1, 0, 1, ample)
+		r.recv(b, 3, 0, 100, ample)
+		r.close(b)
+		r.send(a, msg{1, []int{1}})
+		r.send(a, msg{1, []int{1}})
+	}},
 	{"too many in flight", func(r *rig, kind int) {
 		a, b := r.pair(kind)
 		r.open(10)

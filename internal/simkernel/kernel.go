@@ -8,13 +8,16 @@ import (
 	"syscall"
 )
 
-// DefaultSendBuffer is net.core.wmem_default.
+// DefaultSendBuffer is net.core.wmem_default, and net.core.wmem_max.
 const DefaultSendBuffer = 212992
 
 // Kernel is one machine. It is safe for concurrent use.
 type Kernel struct {
 	// SendBuffer is the size of the send buffers of sockets made from now on; 0 means DefaultSendBuffer.
 	SendBuffer int
+
+	// MaxSendBuffer is what may be asked for with SO_SNDBUF; 0 means DefaultSendBuffer.
+	MaxSendBuffer int
 
 	// OneByOne has vectors take one system call for each message, as the portable implementation does.
 	OneByOne bool

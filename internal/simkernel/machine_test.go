@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 
 	"example.com/fdpass/internal/simkernel"
 	"example.com/fdpass/internal/sys"
@@ -26,6 +27,7 @@ type machine interface {
 	gone(witness int) bool   // nobody refers to the file
 	numbers() []int          // the open descriptors
 	limit(n int)
+	refuseRights(fd int)
 	unprivileged(f func())
 }
 
@@ -37,12 +39,19 @@ type simulated struct {
 }
 
 func newSimulated() *simulated {
-	k := &simkernel.Kernel{OneByOne: oneByOne}
+	k := &simkernel.Kernel{OneByOne: oneByOne, SendBuffer: sysctl("wmem_default"), MaxSendBuffer: sysctl("wmem_max")}
 	m := &simulated{k: k, p: k.NewProcess("p", 4096), files: map[int]*simkernel.File{}}
 	for range 3 {
 		m.p.Open()
 	}
 	return m
+}
+
+// sysctl is one of net.core's numbers on this machine.
+func sysctl(name string) int {
+	b, _ := os.ReadFile("/proc/sys/net/core/" + name)
+	n, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	return n
 }
 
 func (m *simulated) kernel() sys.Kernel { return m.p }
@@ -75,7 +84,8 @@ func (m *simulated) numbers() (fds []int) {
 	}
 	return fds
 }
-func (m *simulated) limit(n int) { m.p.SetLimit(n) }
+func (m *simulated) refuseRights(fd int) { m.p.RefuseRights(fd) }
+func (m *simulated) limit(n int)         { m.p.SetLimit(n) }
 
 func (m *simulated) unprivileged(f func()) {
 	m.p.Exempt = false
@@ -142,6 +152,8 @@ func (actual) numbers() (fds []int) {
 	slices.Sort(fds)
 	return fds
 }
+
+func (actual) refuseRights(fd int) { sys.RefuseRights(fd) }
 
 func (m actual) limit(n int) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(n), Max: m.hard}); err != nil {

@@ -10,6 +10,7 @@ const (
 	maxAlloc = 4*page - shared  // SKB_MAX_ALLOC
 	maxHead  = page - shared    // SKB_MAX_HEAD(0)
 	maxPiece = maxHead + 8*page // of a stream, in one sk_buff
+	maxPages = 17 * page        // in one sk_buff: MAX_SKB_FRAGS
 )
 
 // slab is what kmalloc gives for the linear part of a message with n bytes in it.
@@ -26,7 +27,7 @@ func packetSize(n int) int {
 	if n <= maxAlloc {
 		return slab(n)
 	}
-	pages := (n - maxAlloc + page - 1) &^ (page - 1)
+	pages := (min(n-maxAlloc, maxPages) + page - 1) &^ (page - 1)
 	return slab(n-pages) + pages
 }
 

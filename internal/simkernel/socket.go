@@ -17,6 +17,7 @@ type socket struct {
 	closed bool
 	noRecv bool // RCV_SHUTDOWN
 	noSend bool // SEND_SHUTDOWN
+	refuse bool // SO_PASSRIGHTS is off: the peer may send no descriptors
 	err    syscall.Errno
 	queue  []*message // what the peer has sent
 	buffer int        // SO_SNDBUF
@@ -96,6 +97,8 @@ func (s *socket) sendable(limit int, files []*File) syscall.Errno {
 		return syscall.ETOOMANYREFS
 	case s.peer.closed || s.peer.noRecv:
 		return syscall.EPIPE
+	case len(files) > 0 && s.peer.refuse:
+		return syscall.EPERM
 	}
 	return 0
 }
@@ -114,12 +117,25 @@ func (p *Process) ShutdownRead(fd int) {
 	}
 }
 
+// RefuseRights is sys.RefuseRights.
+func (p *Process) RefuseRights(fd int) {
+	p.k.mu.Lock()
+	defer p.k.mu.Unlock()
+	if s, errno := p.socket(fd); errno == 0 {
+		s.refuse = true
+	}
+}
+
 // RaiseSendBuffer implements sys.Kernel.
 func (p *Process) RaiseSendBuffer(fd int) {
 	p.k.mu.Lock()
 	defer p.k.mu.Unlock()
 	if s, errno := p.socket(fd); errno == 0 {
-		s.buffer = 2 * min(s.buffer, DefaultSendBuffer)
+		most := p.k.MaxSendBuffer
+		if most == 0 {
+			most = DefaultSendBuffer
+		}
+		s.buffer = 2 * min(2*s.buffer, most) // Linux doubles what it is given
 	}
 }
 
