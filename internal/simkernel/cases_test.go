@@ -265,6 +265,10 @@ var cases = []struct {
 		r.status()
 	}},
 	{"a socket that takes no descriptors", func(r *rig, kind int) {
+		if !hasPassRights() {
+			r.say("nothing to compare with before Linux 6.16")
+			return
+		}
 		a, b := r.pair(kind)
 		r.open(2)
 		r.send(a, msg{1, []int{0}})

@@ -153,7 +153,15 @@ func (actual) numbers() (fds []int) {
 	return fds
 }
 
-func (actual) refuseRights(fd int) { sys.RefuseRights(fd) }
+func (actual) refuseRights(fd int) { unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0) }
+
+// hasPassRights tells whether this machine's kernel knows SO_PASSRIGHTS: Linux 6.16.
+func hasPassRights() bool {
+	a, b := actual{}.pair(unix.SOCK_STREAM)
+	defer sys.System.CloseRange(a, a)
+	defer sys.System.CloseRange(b, b)
+	return unix.SetsockoptInt(a, unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0) == nil
+}
 
 func (m actual) limit(n int) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(n), Max: m.hard}); err != nil {
