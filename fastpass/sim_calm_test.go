@@ -73,6 +73,7 @@ func (s *sim) settleDown(what string, done func() bool) {
 func (s *sim) heal() {
 	s.note("all faults end")
 	s.calm = true
+	s.settleDown("taking back", s.takenBack)
 	for _, p := range s.processes() {
 		p.SetLimit(simLimit)
 		p.Continue()
@@ -97,6 +98,16 @@ func (s *sim) heal() {
 	}
 	s.addWorker()
 	s.settleDown("delivery", s.delivered)
+}
+
+// takenBack reports whether no link is about to end at the front: a worker that is stopped cannot keep it from that.
+func (s *sim) takenBack() bool {
+	for _, l := range s.links {
+		if s.Protocol == Framed && l.a.runs() && l.a.p.ending.Load() != nil && !l.a.ended() {
+			return false
+		}
+	}
+	return true
 }
 
 // delivered reports whether nothing is on its way.
