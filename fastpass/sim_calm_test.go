@@ -143,6 +143,7 @@ func (s *sim) finish() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		s.cancel = cancel
 		s.down = make(chan error, 1)
+		s.k.Strict = true // Shutdown closes one link after the other as the driver ends them
 		go func() {
 			defer cancel()
 			s.down <- s.pool.Shutdown(ctx)

@@ -10,13 +10,17 @@ type entry struct {
 	ch   chan struct{}
 }
 
-// enter waits, while the driver rests, until the driver lets the caller in.
+// enter waits until the driver lets the caller in, while that rests or, with Strict, always, unless the caller is the driver.
 func (c *Conn) enter() {
 	k := c.p.k
 	k.mu.Lock()
 	if !k.resting {
+		strict := k.Strict
 		k.mu.Unlock()
-		return
+		if !strict || goroutine() == c.driver {
+			return
+		}
+		k.mu.Lock()
 	}
 	e := entry{c, make(chan struct{})}
 	behind := slices.IndexFunc(k.entering, func(o entry) bool { return o.conn.number > c.number })
