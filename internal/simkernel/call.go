@@ -126,17 +126,25 @@ func (p *Process) rights(control []byte) (files []*File, errno syscall.Errno) {
 	return files, 0
 }
 
-// Write implements sys.Kernel.
+// Write implements sys.Kernel, which looks again after ECONNRESET.
 func (p *Process) Write(fd int, b []byte) (int, syscall.Errno) {
 	return p.call(Call{Op: Write, Messages: 1}, fd, func(s *socket, f Fault) (int, syscall.Errno) {
 		if f.Errno != 0 {
 			return 0, f.Errno
 		}
-		if errno := s.beforeSend(); errno != 0 {
-			return 0, errno
+		n, errno := s.write(b, f.Bytes)
+		if errno == syscall.ECONNRESET {
+			n, errno = s.write(b, f.Bytes)
 		}
-		return s.send(b, nil, -1, f.Bytes)
+		return n, errno
 	})
+}
+
+func (s *socket) write(b []byte, most int) (int, syscall.Errno) {
+	if errno := s.beforeSend(); errno != 0 {
+		return 0, errno
+	}
+	return s.send(b, nil, -1, most)
 }
 
 // Recv implements sys.Kernel.
