@@ -191,7 +191,7 @@ func shrinkFromOutside(t *testing.T, middle func(round int) bool) {
 		narrowLinks(t, func(t *testing.T, l, there linkConfig) {
 			l.Batch = batch
 			if l.Protocol == Bare && middle(1) && sys.Implementation == "sendmsg/recvmsg" {
-				t.Skip("Bare looks before it takes: a limit lowered during the system call itself still wins (README, Framed or Bare)")
+				t.Skip("without MSG_PEEK a limit lowered during the system call itself still wins (README, Framed or Bare)")
 			}
 			const rounds, each = 5, 600
 			p, c := linkTo(t, "full from outside", l.config(), childSpec{Link: there, N: rounds * 2 * each}, false)
