@@ -44,7 +44,7 @@ GOTEST := go test -timeout $(TIMEOUT)
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z0-9]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\nVariables: ARGS (demo, chaos, bench, tests), DURATION and SEED (chaos), SEEDS and SEED (sim), CALLS (inject), BENCH and COUNT (bench), BENCH and COSTTIME (cost), FUZZ and FUZZTIME (fuzz), TIMEOUT (of one test binary)\n'
 
 # Built, not `go run`: the demo starts itself again as its workers, and Ctrl-C is its own to handle.
@@ -166,6 +166,18 @@ fuzz: ## fuzz each target that matches FUZZ for FUZZTIME, those of fastpass and 
 .PHONY: ratio
 ratio: ## how near Bare and Framed come to the C limit, interleaved with it; ARGS="-rounds 15 -only 253-lend"
 	@go test -run '^$$' -bench '^BenchmarkRatio$$' ./bench $(ARGS)
+
+# Two builds of the same program: the portable one is a contender, and is found beside the other.
+.PHONY: compare
+compare: ## measure beside gVisor, libuv, Cap'n Proto, Python, Perl, C …; ARGS="--quick", ARGS="--help" for options
+	@cd bench/compare && go build -o ../../.build/compare .
+	@cd bench/compare && go build -tags fdpass_portable -o ../../.build/compare-portable .
+	@exec .build/compare $(ARGS)
+
+.PHONY: compare-readme
+compare-readme: ## put the tables of bench/results into README.md
+	@cd bench/compare && go build -o ../../.build/compare .
+	@exec .build/compare --readme README.md
 
 .PHONY: bench
 bench: ## Go benchmarks and the C limit beside them; BENCH=regexp COUNT=n, output for benchstat

@@ -1,0 +1,139 @@
+//go:build linux
+
+// compare measures the library beside other ways of doing the same, interleaved in the same run, and writes down what it
+// found, the cases in which another one is better included.
+//
+// A run is: options.go (what to do), suite (the interleaving; each suite has a package of its own that says what is
+// measured and for whom), result (the tables and plots).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"example.com/fdpass/bench/compare/pass"
+	"example.com/fdpass/bench/compare/peer"
+	"example.com/fdpass/bench/compare/result"
+	"example.com/fdpass/bench/compare/role"
+	"example.com/fdpass/bench/compare/suite"
+
+	"golang.org/x/term"
+)
+
+// suites are all there are, in the order in which they run.
+var suites = []entry{
+	{"pass", func(o *options) *suite.Suite { return pass.Suite(o.yardstick) }},
+}
+
+type entry struct {
+	name string
+	make func(*options) *suite.Suite
+}
+
+func main() {
+	role.Main()
+	o, err := parse(os.Args[1:])
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "compare: %v (see --help)\n", err)
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := compare(ctx, o); err != nil {
+		fmt.Fprintf(os.Stderr, "compare: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func compare(ctx context.Context, o *options) error {
+	switch {
+	case o.help:
+		fmt.Print(help())
+		return nil
+	case o.readme != "":
+		return result.RefreshReadme(o.readme, o.out)
+	}
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "fdpass-compare-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	shop := &peer.Shop{Dir: dir, Install: o.install, Log: os.Stderr, Portable: portable()}
+	var failed []string
+	for _, e := range suites {
+		if o.only != "" && o.only != e.name {
+			continue
+		}
+		r, err := measure(ctx, e.make(o), o, shop)
+		if err != nil {
+			return err
+		}
+		for _, c := range r.Cells {
+			if c.Failed != "" {
+				failed = append(failed, fmt.Sprintf("%s, %s: %s", c.Contender, c.Case, c.Failed))
+			}
+		}
+	}
+	if len(failed) > 0 {
+		return errors.New("failed:\n  " + strings.Join(failed, "\n  "))
+	}
+	return nil
+}
+
+func measure(ctx context.Context, s *suite.Suite, o *options, shop *peer.Shop) (*result.Suite, error) {
+	run := result.Run{
+		Date: time.Now().UTC().Format(time.RFC3339), Command: o.command(), Commit: commit(ctx), Quick: o.quick, Rounds: o.rounds,
+		Machine: result.ThisMachine(),
+	}
+	fmt.Fprintf(os.Stderr, "==> %s: %s\n", s.Name, s.Title)
+	r, err := suite.Run(ctx, s, suite.Options{Quick: o.quick, Rounds: o.rounds}, shop, progress())
+	if err != nil {
+		return nil, err
+	}
+	r.Run = run
+	if err := errors.Join(r.WriteJSON(o.out), r.WritePlots(o.out), r.WriteMarkdown(o.out)); err != nil {
+		return nil, err
+	}
+	r.Print(os.Stdout)
+	fmt.Printf("\nall of it: %s\n", filepath.Join(o.out, s.Name+".md"))
+	return r, nil
+}
+
+func progress() suite.Progress {
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		return suite.NewBar(os.Stderr)
+	}
+	return suite.NewLines(os.Stderr)
+}
+
+// portable returns the path of the build with -tags fdpass_portable, which make puts beside this one.
+func portable() string {
+	self, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	path := self + "-portable"
+	if _, err := os.Stat(path); err != nil {
+		return ""
+	}
+	return path
+}
+
+// commit names what was measured: the working directory is the repository.
+func commit(ctx context.Context) string {
+	out, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--abbrev=10").Output()
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(out))
+}

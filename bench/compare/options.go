@@ -1,0 +1,121 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+const usage = `make compare: measure fdpass beside other ways of passing descriptors, interleaved in the same run
+
+  make compare                              everything, about %s
+  make compare ARGS=--quick                 under 2 minutes; shows that it works, too short to rely on
+  make compare ARGS="--only pass --rounds 9"
+  make compare-readme                       put the tables of bench/results into README.md
+
+Writes SUITE.json (every sample), SUITE.md (tables) and SUITE-*.svg (plots) for each suite. bench/README.md says how to read them.
+
+  --quick            few cases, short measurements, 3 rounds
+  --only SUITE       one suite: %s
+  --rounds N         interleaved rounds, 5 to 99 (default 5; with --quick from 1 on, default 3)
+  --out DIR          where the results go (default bench/results; with --quick bench/results/quick)
+  --yardstick FILE   compile FILE, a C program with the options of fdlimit.c, and check that the C limit is within 5%% of it
+  --install=false    don't install packages; contenders whose packages are missing are reported as missing
+                     (by default they are installed with apt-get, as root)
+  --readme FILE      measure nothing: replace what stands between the markers compare:begin and compare:end in FILE
+  --help             this
+
+Exit status: 0; 1 if something failed (a missing package is no failure); 2 if the options make no sense.
+`
+
+type options struct {
+	quick     bool
+	only      string
+	rounds    int
+	out       string
+	yardstick string
+	install   bool
+	readme    string
+	help      bool
+}
+
+func names() (all []string) {
+	for _, e := range suites {
+		all = append(all, e.name)
+	}
+	return all
+}
+
+func help() string { return fmt.Sprintf(usage, "15 minutes", strings.Join(names(), ", ")) }
+
+// parse reads the command line. Its errors fit on one line.
+func parse(args []string) (*options, error) {
+	o := &options{}
+	set := flag.NewFlagSet("compare", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	set.BoolVar(&o.quick, "quick", false, "")
+	set.StringVar(&o.only, "only", "", "")
+	set.IntVar(&o.rounds, "rounds", 0, "")
+	set.StringVar(&o.out, "out", "", "")
+	set.StringVar(&o.yardstick, "yardstick", "", "")
+	set.BoolVar(&o.install, "install", true, "")
+	set.StringVar(&o.readme, "readme", "", "")
+	err := set.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return &options{help: true}, nil
+	}
+	rounds, least := 5, 5
+	out := "bench/results"
+	if o.quick {
+		rounds, least = 3, 1
+		out = "bench/results/quick"
+	}
+	set.Visit(func(f *flag.Flag) {
+		if f.Name == "rounds" {
+			rounds = o.rounds
+		}
+	})
+	o.rounds = rounds
+	if o.out == "" {
+		o.out = out
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case set.NArg() > 0:
+		return nil, fmt.Errorf("%q is no option", set.Arg(0))
+	case o.only != "" && !known(o.only):
+		return nil, fmt.Errorf("--only is %q, none of %s", o.only, strings.Join(names(), ", "))
+	case o.rounds < least || o.rounds > 99:
+		return nil, fmt.Errorf("--rounds is %d, outside %d to 99", o.rounds, least)
+	}
+	if o.yardstick != "" {
+		if _, err := os.Stat(o.yardstick); err != nil {
+			return nil, fmt.Errorf("--yardstick: %w", err)
+		}
+	}
+	return o, nil
+}
+
+func known(name string) bool {
+	for _, n := range names() {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+// command is what to type to run this again.
+func (o *options) command() string {
+	args := strings.Join(os.Args[1:], " ")
+	if args == "" {
+		return "make compare"
+	}
+	return fmt.Sprintf("make compare ARGS=%q", args)
+}

@@ -1,0 +1,212 @@
+package result
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// WriteMarkdown writes the tables of a suite as dir/NAME.md.
+func (s *Suite) WriteMarkdown(dir string) error {
+	var b strings.Builder
+	s.markdown(&b)
+	return os.WriteFile(filepath.Join(dir, s.Name+".md"), []byte(b.String()), 0o644)
+}
+
+func (s *Suite) markdown(w io.Writer) {
+	fmt.Fprintf(w, "# %s\n\n", s.Title)
+	if s.Run.Quick {
+		fmt.Fprint(w, "**A quick run: too short to rely on.**\n\n")
+	}
+	fmt.Fprintf(w, "%s\n\n%s\n", s.About, s.Run.Markdown())
+	for _, v := range s.Verdicts {
+		fmt.Fprintf(w, "\n- %s", v)
+	}
+	fmt.Fprintf(w, "\n## Who wins\n\n")
+	s.winners(w)
+	for _, g := range s.Groups() {
+		fmt.Fprintf(w, "\n## %s\n\n%s, median and quartiles; the best one of each column in bold.\n\n", title(g), s.Metrics[0].Name)
+		s.Matrix(w, g, s.Metrics[0])
+		for _, name := range s.charts(g) {
+			fmt.Fprintf(w, "\n![%s](%s)\n", title(g), name)
+		}
+		for _, c := range s.InGroup(g) {
+			fmt.Fprintf(w, "\n### %s\n\n", title(c.Name))
+			s.details(w, c)
+		}
+	}
+	fmt.Fprint(w, "\n## Contenders\n\n")
+	s.contenders(w)
+}
+
+// Markdown tells in one paragraph where the figures come from.
+func (r *Run) Markdown() string {
+	m := r.Machine
+	return fmt.Sprintf("%s, %d cores; %s; %s; %s; %s; commit %s; `%s`; %d rounds, interleaved; load average before it: %s.",
+		m.CPU, m.Cores, m.Kernel, m.System, m.Go, r.Date, r.Commit, r.Command, r.Rounds, m.Load)
+}
+
+// winners writes a row for each case: who wins, and how this library does against the limit and the best of the others.
+func (s *Suite) winners(w io.Writer) {
+	m := s.Metrics[0]
+	row(w, "case", "wins", m.Name, "best of fdpass", m.Name, "of the limit", "best peer", m.Name, "fdpass against it")
+	rule(w, 9)
+	for _, c := range s.Cases {
+		wins, best, ok := s.Best(c.Name, m, Limit, Own, Peer)
+		if !ok {
+			row(w, c.Name, "nobody was measured", "", "", "", "", "", "", "")
+			continue
+		}
+		own, ours, hasOwn := s.Best(c.Name, m, Own)
+		peer, theirs, hasPeer := s.Best(c.Name, m, Peer)
+		limit, _, hasLimit := s.Best(c.Name, m, Limit)
+		row(w, c.Name, "**"+wins+"**", m.Format(best.Median),
+			or(hasOwn, own), or(hasOwn, m.Format(ours.Median)), or(hasOwn && hasLimit, s.ratio(c.Name, m, own, limit)),
+			or(hasPeer, peer), or(hasPeer, m.Format(theirs.Median)), or(hasOwn && hasPeer, s.ratio(c.Name, m, own, peer)))
+	}
+}
+
+func (s *Suite) ratio(caseName string, m Metric, a, b string) string {
+	r, ok := s.Ratio(caseName, m, a, b)
+	if !ok {
+		return dash
+	}
+	return fmt.Sprintf("%.2f (%.2f to %.2f)", r.Median, r.Q1, r.Q3)
+}
+
+// Matrix writes a table of one metric over a group of cases, with a row for each contender.
+func (s *Suite) Matrix(w io.Writer, group string, m Metric) {
+	cases := s.InGroup(group)
+	head := []string{""}
+	best := map[string]string{}
+	for _, c := range cases {
+		head = append(head, c.Label)
+		best[c.Name], _, _ = s.Best(c.Name, m, Limit, Own, Peer)
+	}
+	row(w, head...)
+	rule(w, len(head))
+	for _, of := range s.Contenders {
+		cells := []string{of.Name}
+		for _, c := range cases {
+			text := s.text(c, of, m)
+			if best[c.Name] == of.Name {
+				text = "**" + text + "**"
+			}
+			cells = append(cells, text)
+		}
+		row(w, cells...)
+	}
+}
+
+// details writes a table of all metrics at one case, with a row for each contender.
+func (s *Suite) details(w io.Writer, c Case) {
+	head := []string{""}
+	best := map[string]string{}
+	for _, m := range s.Metrics {
+		head = append(head, m.Name)
+		best[m.Key], _, _ = s.Best(c.Name, m, Limit, Own, Peer)
+	}
+	row(w, head...)
+	rule(w, len(head))
+	for _, of := range s.Contenders {
+		cells := []string{of.Name}
+		for i, m := range s.Metrics {
+			text := s.text(c, of, m)
+			if i > 0 && len(text) > len(dash) && s.Cell(c.Name, of.Name).Figures == nil {
+				text = dash // the reason is said once
+			}
+			if best[m.Key] == of.Name {
+				text = "**" + text + "**"
+			}
+			cells = append(cells, text)
+		}
+		row(w, cells...)
+	}
+}
+
+const dash = "–"
+
+// text is what stands in a table for one contender at one case.
+func (s *Suite) text(c Case, of Contender, m Metric) string {
+	if of.Missing != "" {
+		return "missing"
+	}
+	cell := s.Cell(c.Name, of.Name)
+	if cell != nil && cell.Failed != "" {
+		return "failed: " + cell.Failed
+	}
+	if f, ok := s.Figure(c.Name, of.Name, m.Key); ok {
+		return m.Figure(f)
+	}
+	return dash
+}
+
+// Figure formats a median with its quartiles, which go where there is but one sample.
+func (m Metric) Figure(f Figure) string {
+	if len(f.Samples) < 2 {
+		return m.Format(f.Median)
+	}
+	return fmt.Sprintf("%s (%s–%s)", m.Format(f.Median), m.Format(f.Q1), m.Format(f.Q3))
+}
+
+// Format formats a value with the metric's digits, and thousands apart.
+func (m Metric) Format(v float64) string {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return dash
+	}
+	text := strconv.FormatFloat(v, 'f', m.Digits, 64)
+	whole, fraction, _ := strings.Cut(text, ".")
+	for i := len(whole) - 3; i > 0 && whole[i-1] != '-'; i -= 3 {
+		whole = whole[:i] + "," + whole[i:]
+	}
+	if fraction != "" {
+		fraction = "." + fraction
+	}
+	return whole + fraction
+}
+
+// contenders writes who took part and how, and who is missing, and why.
+func (s *Suite) contenders(w io.Writer) {
+	row(w, "", "how", "version, or why it is missing")
+	rule(w, 3)
+	for _, c := range s.Contenders {
+		says := c.Version
+		if c.Missing != "" {
+			says = "**missing**: " + c.Missing
+		}
+		row(w, c.Name, c.How, says)
+	}
+	for _, cell := range s.Cells {
+		if cell.Failed != "" {
+			fmt.Fprintf(w, "\n**Failed**: %s at %s: %s\n", cell.Contender, cell.Case, cell.Failed)
+		}
+	}
+}
+
+func row(w io.Writer, cells ...string) {
+	for i, c := range cells {
+		cells[i] = strings.NewReplacer("|", "\\|", "\n", " ").Replace(c)
+	}
+	fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | "))
+}
+
+// rule writes the line under a table's head: words to the left, figures to the right.
+func rule(w io.Writer, columns int) { fmt.Fprintf(w, "|---|%s\n", strings.Repeat("---:|", columns-1)) }
+
+func or(ok bool, text string) string {
+	if !ok {
+		return dash
+	}
+	return text
+}
+
+func title(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}

@@ -1,0 +1,75 @@
+package result
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	begin = "<!-- compare:begin -->"
+	end   = "<!-- compare:end -->"
+)
+
+// forReadme are the suites whose first table matters to who reads the README, in its order.
+var forReadme = []string{"pass", "roundtrip", "front"}
+
+// RefreshReadme replaces what stands between the markers in a file with the tables of the records in dir. A suite without
+// a record is left out.
+func RefreshReadme(path, dir string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	link, err := filepath.Rel(filepath.Dir(path), dir)
+	if err != nil {
+		return err
+	}
+	var tables strings.Builder
+	for _, name := range forReadme {
+		s, err := ReadJSON(dir, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s.readme(&tables, filepath.ToSlash(link))
+	}
+	if tables.Len() == 0 {
+		return fmt.Errorf("%s holds no results of %s", dir, strings.Join(forReadme, ", "))
+	}
+	text, err := between(string(b), tables.String())
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return os.WriteFile(path, []byte(text), 0o644)
+}
+
+// between replaces what stands between the markers of a text.
+func between(text, replacement string) (string, error) {
+	before, rest, ok := strings.Cut(text, begin+"\n")
+	if !ok {
+		return "", fmt.Errorf("no line %q", begin)
+	}
+	_, after, ok := strings.Cut(rest, end)
+	if !ok {
+		return "", fmt.Errorf("no %q after %q", end, begin)
+	}
+	return before + begin + "\n" + replacement + end + after, nil
+}
+
+// readme writes the first group of a suite: its table, its plot, and where the figures come from.
+func (s *Suite) readme(b *strings.Builder, link string) {
+	group, m := s.Groups()[0], s.Metrics[0]
+	fmt.Fprintf(b, "**%s**, %s: %s, median and quartiles, the best in bold ([all tables](%s/%s.md))\n\n",
+		s.Title, group, m.Name, link, s.Name)
+	s.Matrix(b, group, m)
+	if charts := s.charts(group); len(charts) > 0 && s.Name == forReadme[0] {
+		fmt.Fprintf(b, "\n![%s, %s](%s/%s)\n", s.Title, group, link, charts[0])
+	}
+	fmt.Fprintf(b, "\n%s\n\n", s.Run.Markdown())
+}

@@ -1,0 +1,138 @@
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"example.com/fdpass/bench/compare/peer"
+	"example.com/fdpass/bench/compare/result"
+)
+
+// Options say how thoroughly to measure.
+type Options struct {
+	Quick  bool
+	Rounds int
+}
+
+// A cell is one contender at one case, while it is measured.
+type cell struct {
+	c       Case
+	of      *Contender
+	samples map[string][]float64
+	unable  string
+	failed  string
+}
+
+// Run measures a suite. What goes wrong with a contender is in the result, and does not keep the others from being measured;
+// the error is that of ctx.
+func Run(ctx context.Context, s *Suite, o Options, shop *peer.Shop, progress Progress) (*result.Suite, error) {
+	if s.Close != nil {
+		defer s.Close()
+	}
+	r := &result.Suite{Name: s.Name, Title: s.Title, About: s.About, Metrics: s.Metrics}
+	for i := range s.Contenders {
+		r.Contenders = append(r.Contenders, prepare(ctx, &s.Contenders[i], shop, progress))
+	}
+	cells := s.cells(r, o.Quick)
+	each := s.Each
+	if o.Quick {
+		each = s.Quick
+	}
+	progress.Expect(o.Rounds * len(cells))
+	for round := range o.Rounds {
+		for i := range cells {
+			// Each round begins somewhere else, so that nobody is always measured after the same other one.
+			cell := cells[(i+round*len(cells)/o.Rounds)%len(cells)]
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			progress.Begin(fmt.Sprintf("%s: round %d of %d: %s, %s", s.Name, round+1, o.Rounds, cell.of.Name, cell.c.Name))
+			cell.measure(ctx, each)
+			progress.Done()
+		}
+	}
+	for _, cell := range cells {
+		cell.count(ctx, progress)
+		r.Cells = append(r.Cells, cell.result())
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if s.Verdicts != nil {
+		r.Verdicts = s.Verdicts(r)
+	}
+	return r, nil
+}
+
+func prepare(ctx context.Context, c *Contender, shop *peer.Shop, progress Progress) result.Contender {
+	r := result.Contender{Name: c.Name, Role: c.Role, How: c.How}
+	if c.Prepare == nil {
+		return r
+	}
+	progress.Begin("preparing " + c.Name)
+	version, err := c.Prepare(ctx, shop)
+	r.Version = version
+	if err != nil {
+		r.Missing = err.Error()
+	}
+	return r
+}
+
+// cells returns those that take part, case by case.
+func (s *Suite) cells(r *result.Suite, quick bool) (cells []*cell) {
+	for _, c := range s.Cases(quick) {
+		r.Cases = append(r.Cases, c.Case)
+		for i := range s.Contenders {
+			if r.Contenders[i].Missing == "" {
+				cells = append(cells, &cell{c: c, of: &s.Contenders[i], samples: map[string][]float64{}})
+			}
+		}
+	}
+	return cells
+}
+
+func (c *cell) out() bool { return c.unable != "" || c.failed != "" }
+
+func (c *cell) measure(ctx context.Context, d time.Duration) {
+	if c.out() {
+		return
+	}
+	sample, err := c.of.Measure(ctx, c.c, d)
+	c.take(sample, err)
+}
+
+func (c *cell) count(ctx context.Context, progress Progress) {
+	if c.out() || c.of.Count == nil || ctx.Err() != nil {
+		return
+	}
+	progress.Begin(fmt.Sprintf("counting: %s, %s", c.of.Name, c.c.Name))
+	sample, err := c.of.Count(ctx, c.c)
+	c.take(sample, err)
+}
+
+func (c *cell) take(sample Sample, err error) {
+	switch {
+	case err == nil:
+		for key, v := range sample {
+			c.samples[key] = append(c.samples[key], v)
+		}
+	case isUnable(err):
+		c.unable = err.Error()
+	case errors.Is(err, context.Canceled):
+	default:
+		c.failed = err.Error()
+	}
+}
+
+func (c *cell) result() result.Cell {
+	r := result.Cell{Case: c.c.Name, Contender: c.of.Name, Unable: c.unable, Failed: c.failed}
+	if !c.out() {
+		r.Figures = map[string]result.Figure{}
+		for key, v := range c.samples {
+			r.Figures[key] = result.Of(v)
+		}
+	}
+	return r
+}
