@@ -12,8 +12,10 @@ import (
 
 // ThisMachine describes where this process runs.
 func ThisMachine() Machine {
-	m := Machine{Cores: runtime.NumCPU(), Go: runtime.Version(), CPU: field("/proc/cpuinfo", "model name", ":"),
-		System: strings.Trim(field("/etc/os-release", "PRETTY_NAME", "="), `"`)}
+	m := Machine{
+		Cores: runtime.NumCPU(), Go: runtime.Version(), CPU: field("/proc/cpuinfo", "model name", ":"),
+		System: strings.Trim(field("/etc/os-release", "PRETTY_NAME", "="), `"`),
+	}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		m.Kernel = unix.ByteSliceToString(u.Sysname[:]) + " " + unix.ByteSliceToString(u.Release[:]) + " " +

@@ -114,11 +114,8 @@ func (s *Suite) details(w io.Writer, c Case) {
 	rule(w, len(head))
 	for _, of := range s.Contenders {
 		cells := []string{of.Name}
-		for i, m := range s.Metrics {
+		for _, m := range s.Metrics {
 			text := s.text(c, of, m)
-			if i > 0 && len(text) > len(dash) && s.Cell(c.Name, of.Name).Figures == nil {
-				text = dash // the reason is said once
-			}
 			if best[m.Key] == of.Name {
 				text = "**" + text + "**"
 			}
@@ -137,7 +134,7 @@ func (s *Suite) text(c Case, of Contender, m Metric) string {
 	}
 	cell := s.Cell(c.Name, of.Name)
 	if cell != nil && cell.Failed != "" {
-		return "failed: " + cell.Failed
+		return "failed" // the reason is said at the end
 	}
 	if f, ok := s.Figure(c.Name, of.Name, m.Key); ok {
 		return m.Figure(f)
@@ -183,6 +180,9 @@ func (s *Suite) contenders(w io.Writer) {
 	for _, cell := range s.Cells {
 		if cell.Failed != "" {
 			fmt.Fprintf(w, "\n**Failed**: %s at %s: %s\n", cell.Contender, cell.Case, cell.Failed)
+		}
+		if cell.Note != "" {
+			fmt.Fprintf(w, "\n%s at %s: %s\n", cell.Contender, cell.Case, cell.Note)
 		}
 	}
 }

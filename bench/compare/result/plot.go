@@ -162,8 +162,13 @@ type style struct {
 // Colours that the colour-blind can tell apart (Okabe and Ito), and shapes beside them.
 var (
 	colours = []color.RGBA{
-		{0, 0, 0, 255}, {0, 114, 178, 255}, {213, 94, 0, 255}, {0, 158, 115, 255},
-		{204, 121, 167, 255}, {230, 159, 0, 255}, {86, 180, 233, 255},
+		{0, 0, 0, 255},
+		{0, 114, 178, 255},
+		{213, 94, 0, 255},
+		{0, 158, 115, 255},
+		{204, 121, 167, 255},
+		{230, 159, 0, 255},
+		{86, 180, 233, 255},
 	}
 	shapes = []draw.GlyphDrawer{draw.CircleGlyph{}, draw.SquareGlyph{}, draw.TriangleGlyph{}, draw.CrossGlyph{}, draw.PlusGlyph{}}
 )

@@ -88,6 +88,7 @@ type Cell struct {
 	Figures   map[string]Figure `json:"figures,omitempty"` // by Metric.Key
 	Unable    string            `json:"unable,omitempty"`  // why it cannot do this case at all
 	Failed    string            `json:"failed,omitempty"`  // what went wrong
+	Note      string            `json:"note,omitempty"`    // what went wrong beside the measuring
 }
 
 // Cell returns the cell of a contender at a case, or nil.

@@ -45,7 +45,11 @@ func Main() {
 
 // Command returns the command that starts this binary in a role; it dies with this process.
 func Command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	return CommandOf(ctx, "/proc/self/exe", name, args...)
+	self, err := os.Executable() // not /proc/self/exe, which would be strace's where that starts us
+	if err != nil {
+		self = os.Args[0]
+	}
+	return CommandOf(ctx, self, name, args...)
 }
 
 // CommandOf is Command for another build of this program.

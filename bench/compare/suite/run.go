@@ -2,7 +2,6 @@ package suite
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -23,6 +22,7 @@ type cell struct {
 	samples map[string][]float64
 	unable  string
 	failed  string
+	note    string
 }
 
 // Run measures a suite. What goes wrong with a contender is in the result, and does not keep the others from being measured;
@@ -53,8 +53,10 @@ func Run(ctx context.Context, s *Suite, o Options, shop *peer.Shop, progress Pro
 			progress.Done()
 		}
 	}
+	if !o.Quick {
+		s.count(ctx, cells, shop, progress)
+	}
 	for _, cell := range cells {
-		cell.count(ctx, progress)
 		r.Cells = append(r.Cells, cell.result())
 	}
 	if ctx.Err() != nil {
@@ -103,13 +105,29 @@ func (c *cell) measure(ctx context.Context, d time.Duration) {
 	c.take(sample, err)
 }
 
-func (c *cell) count(ctx context.Context, progress Progress) {
-	if c.out() || c.of.Count == nil || ctx.Err() != nil {
+// count finds what is not measured in rounds.
+func (s *Suite) count(ctx context.Context, cells []*cell, shop *peer.Shop, progress Progress) {
+	_, missing := shop.Need(ctx, s.Tools...)
+	progress.Expect(len(cells))
+	for _, c := range cells {
+		progress.Begin(fmt.Sprintf("%s: counting: %s, %s", s.Name, c.of.Name, c.c.Name))
+		if c.of.Count != nil && !c.out() && ctx.Err() == nil {
+			c.count(ctx, missing)
+		}
+		progress.Done()
+	}
+}
+
+func (c *cell) count(ctx context.Context, missing error) {
+	sample, err := Sample(nil), missing
+	if err == nil {
+		sample, err = c.of.Count(ctx, c.c)
+	}
+	if err != nil {
+		c.note = "not counted: " + err.Error()
 		return
 	}
-	progress.Begin(fmt.Sprintf("counting: %s, %s", c.of.Name, c.c.Name))
-	sample, err := c.of.Count(ctx, c.c)
-	c.take(sample, err)
+	c.take(sample, nil)
 }
 
 func (c *cell) take(sample Sample, err error) {
@@ -120,14 +138,13 @@ func (c *cell) take(sample Sample, err error) {
 		}
 	case isUnable(err):
 		c.unable = err.Error()
-	case errors.Is(err, context.Canceled):
 	default:
 		c.failed = err.Error()
 	}
 }
 
 func (c *cell) result() result.Cell {
-	r := result.Cell{Case: c.c.Name, Contender: c.of.Name, Unable: c.unable, Failed: c.failed}
+	r := result.Cell{Case: c.c.Name, Contender: c.of.Name, Unable: c.unable, Failed: c.failed, Note: c.note}
 	if !c.out() {
 		r.Figures = map[string]result.Figure{}
 		for key, v := range c.samples {

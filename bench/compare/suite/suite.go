@@ -25,6 +25,9 @@ type Suite struct {
 	Cases      func(quick bool) []Case
 	Contenders []Contender
 
+	// Tools are Debian packages that Count needs. Without them there are no such figures, and all the others.
+	Tools []string
+
 	// Each is how long one measurement takes, or about that; a quick run takes Quick instead.
 	Each, Quick time.Duration
 
@@ -56,7 +59,7 @@ type Contender struct {
 	Measure func(ctx context.Context, c Case, d time.Duration) (Sample, error)
 
 	// Count finds what cannot be found while time is measured, such as the number of system calls. It is called once per
-	// case, after all rounds; nil: nothing to count.
+	// case, after all rounds, and not in a quick run; nil: nothing to count. If it fails, the other figures stay.
 	Count func(ctx context.Context, c Case) (Sample, error)
 }
 

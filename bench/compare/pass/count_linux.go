@@ -1,0 +1,77 @@
+package pass
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"example.com/fdpass/bench/compare/suite"
+)
+
+// A tracer changes a command so that its system calls are counted, or leaves it as it is.
+type tracer func(*exec.Cmd) *exec.Cmd
+
+func untraced(cmd *exec.Cmd) *exec.Cmd { return cmd }
+
+// countCalls returns how many system calls a descriptor takes. It passes twice: the difference is without what the processes
+// need to start and to end.
+func countCalls(w work, pass func(n int, t tracer) error) (suite.Sample, error) {
+	few, many := 500*w.Batch, 1500*w.Batch
+	a, err := callsOf(few, pass)
+	if err != nil {
+		return nil, err
+	}
+	b, err := callsOf(many, pass)
+	if err != nil {
+		return nil, err
+	}
+	return suite.Sample{"calls": float64(b-a) / float64(many-few)}, nil
+}
+
+// callsOf counts the system calls of all processes that pass starts.
+func callsOf(n int, pass func(n int, t tracer) error) (calls int, err error) {
+	dir, err := os.MkdirTemp("", "fdpass-strace-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	var logs []string
+	err = pass(n, func(cmd *exec.Cmd) *exec.Cmd {
+		log := filepath.Join(dir, strconv.Itoa(len(logs)))
+		logs = append(logs, log)
+		cmd.Args = append([]string{"strace", "-f", "-c", "-e", "trace=!nanosleep", "-o", log, cmd.Path}, cmd.Args[1:]...)
+		if cmd.Path, err = exec.LookPath("strace"); err != nil {
+			cmd.Err = err
+		}
+		return cmd
+	})
+	for _, log := range logs {
+		text, readErr := os.ReadFile(log)
+		if err == nil {
+			err = readErr
+		}
+		calls += totalCalls(string(text))
+	}
+	if err == nil && calls == 0 {
+		err = fmt.Errorf("strace counted nothing")
+	}
+	return calls, err
+}
+
+// totalCalls adds up the fourth column, calls, of what strace -c wrote.
+func totalCalls(summary string) (calls int) {
+	for lines := bufio.NewScanner(strings.NewReader(summary)); lines.Scan(); {
+		f := strings.Fields(lines.Text())
+		if len(f) < 5 || f[len(f)-1] == "total" {
+			continue
+		}
+		if n, err := strconv.Atoi(f[3]); err == nil {
+			calls += n
+		}
+	}
+	return calls
+}

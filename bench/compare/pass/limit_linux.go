@@ -1,0 +1,106 @@
+package pass
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"time"
+
+	"example.com/fdpass/bench/compare/peer"
+	"example.com/fdpass/bench/compare/result"
+	"example.com/fdpass/bench/compare/suite"
+	"example.com/fdpass/bench/limit"
+)
+
+const (
+	limitName     = "C limit"
+	yardstickName = "the yardstick"
+)
+
+// theLimit is the project's own C program, which starts both processes and measures by itself.
+func theLimit() suite.Contender {
+	var amounts amounts
+	return suite.Contender{
+		Name: limitName, Role: result.Limit,
+		How: "sendmmsg, recvmmsg and close_range in C (bench/limit), nothing else",
+		Prepare: func(ctx context.Context, _ *peer.Shop) (string, error) {
+			if _, err := limit.Build(ctx); err != nil {
+				return "", err
+			}
+			return peer.VersionOf(ctx, "cc", "--version")
+		},
+		Measure: func(ctx context.Context, c suite.Case, d time.Duration) (suite.Sample, error) {
+			return amounts.measure(c, d, func(w work, n int) (suite.Sample, error) {
+				r, err := limit.Run(ctx, limit.Options{Batch: w.Batch, Messages: w.messages(), Total: int64(n), Lend: !w.Give})
+				if err == nil && r.Refused > 0 {
+					err = fmt.Errorf("the kernel refused %d sends: that is not the limit", r.Refused)
+				}
+				if err != nil {
+					return nil, err
+				}
+				return suite.Sample{
+					"ns": r.NsPerDescriptor, "rate": r.DescriptorsPerSecond, "sender": r.SenderCPUNs, "receiver": r.ReceiverCPUNs,
+				}, nil
+			})
+		},
+		Count: func(ctx context.Context, c suite.Case) (suite.Sample, error) {
+			w := c.Work.(work)
+			return countCalls(w, func(n int, traced tracer) error {
+				path, err := limit.Build(ctx)
+				if err != nil {
+					return err
+				}
+				args := []string{"--batch", strconv.Itoa(w.Batch), "--messages", strconv.Itoa(w.messages()), "--total", strconv.Itoa(n)}
+				if !w.Give {
+					args = append(args, "--lend")
+				}
+				return traced(exec.CommandContext(ctx, path, args...)).Run()
+			})
+		},
+	}
+}
+
+// theYardstick is another C program, by which to check the first one. It takes TYPE BATCH MESSAGES TOTAL pool|dup
+// each|range and prints "… descriptors/s, X ns each, sender CPU Y ns each".
+func theYardstick(source string) suite.Contender {
+	var path string
+	var amounts amounts
+	return suite.Contender{
+		Name: yardstickName, Role: result.Check,
+		How: source + ": only to check the C limit with",
+		Prepare: func(ctx context.Context, shop *peer.Shop) (string, error) {
+			text, err := os.ReadFile(source)
+			if err != nil {
+				return "", err
+			}
+			path, err = shop.Build(ctx, peer.C, "yardstick.c", text)
+			return "", err
+		},
+		Measure: func(ctx context.Context, c suite.Case, d time.Duration) (suite.Sample, error) {
+			return amounts.measure(c, d, func(w work, n int) (suite.Sample, error) {
+				from := "pool"
+				if w.Give {
+					from = "dup"
+				}
+				args := []string{"seq", strconv.Itoa(w.Batch), strconv.Itoa(w.messages()), strconv.Itoa(n), from, "range"}
+				out, err := exec.CommandContext(ctx, path, args...).Output()
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", source, err)
+				}
+				return readYardstick(string(out))
+			})
+		},
+	}
+}
+
+func readYardstick(line string) (suite.Sample, error) {
+	var kind, b, m, from, closing string
+	var rate, ns, cpu float64
+	_, err := fmt.Sscanf(line, "%s %s %s %s %s %f descriptors/s, %f ns each, sender CPU %f ns each", &kind, &b, &m, &from, &closing, &rate, &ns, &cpu)
+	if err != nil {
+		return nil, fmt.Errorf("the yardstick says %q: %w", line, err)
+	}
+	return suite.Sample{"ns": ns, "rate": rate, "sender": cpu}, nil
+}

@@ -1,0 +1,223 @@
+package pass
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/fdpass/bench/compare/peer"
+	"example.com/fdpass/bench/compare/result"
+	"example.com/fdpass/bench/compare/suite"
+
+	"golang.org/x/sys/unix"
+)
+
+// A program is a contender that is two processes. Both are started with the arguments
+//
+//	send|receive BATCH TOTAL keep|give SOCKETS
+//
+// and one end of a socket pair as descriptor 3; the sender has the connections to pass as the SOCKETS descriptors from
+// 4 on. When it could begin, a process writes a line, "ready", and waits for one. Then the sender passes TOTAL descriptors,
+// BATCH in each message, the connections one after the other and from the first again after the last; the receiver takes
+// as many and closes them. Both write one line of JSON, an outcome, and leave the link open until their input ends: a
+// receiver may drop what it has not read yet when it finds the other end closed (libuv 1.44 does).
+type program struct {
+	name   string
+	role   result.Role
+	how    string
+	socket int // SOCK_SEQPACKET or SOCK_STREAM
+
+	// unable says why the program cannot do a piece of work, or "". nil: it can do all.
+	unable func(w work) string
+
+	prepare func(ctx context.Context, shop *peer.Shop) (version string, err error) // nil: nothing to do
+	command func(ctx context.Context, args ...string) *exec.Cmd
+}
+
+// outcome is what a process reports. Times are of CLOCK_MONOTONIC, which is the same clock in all processes.
+type outcome struct {
+	Start   int64    `json:"start"`
+	End     int64    `json:"end"`
+	CPU     int64    `json:"cpu"` // ns, user and system, between start and end
+	Passed  int      `json:"passed"`
+	Mallocs *uint64  `json:"mallocs"` // nil: not counted
+	Inodes  []uint64 `json:"inodes"`  // receiver: of the first descriptors, at least one and at most 8
+}
+
+func (p program) contender() suite.Contender {
+	var amounts amounts
+	return suite.Contender{
+		Name: p.name, Role: p.role, How: p.how, Prepare: p.prepare,
+		Measure: func(ctx context.Context, c suite.Case, d time.Duration) (suite.Sample, error) {
+			if err := p.can(c); err != nil {
+				return nil, err
+			}
+			return amounts.measure(c, d, func(w work, n int) (suite.Sample, error) {
+				sent, got, err := p.pass(ctx, w, n, untraced)
+				if err != nil {
+					return nil, err
+				}
+				return sampleOf(n, sent, got), nil
+			})
+		},
+		Count: func(ctx context.Context, c suite.Case) (suite.Sample, error) {
+			w := c.Work.(work)
+			return countCalls(w, func(n int, traced tracer) error {
+				_, _, err := p.pass(ctx, w, n, traced)
+				return err
+			})
+		},
+	}
+}
+
+func (p program) can(c suite.Case) error {
+	if p.unable == nil {
+		return nil
+	}
+	if reason := p.unable(c.Work.(work)); reason != "" {
+		return suite.Unable(reason)
+	}
+	return nil
+}
+
+// oneOnly is for programs whose library passes a single descriptor with each call.
+func oneOnly(w work) string {
+	if w.Batch > 1 {
+		return "one descriptor per message"
+	}
+	return ""
+}
+
+func sampleOf(n int, sent, got outcome) suite.Sample {
+	wall, each := float64(max(sent.End, got.End)-sent.Start), float64(n)
+	s := suite.Sample{
+		"ns": wall / each, "rate": each / wall * 1e9,
+		"sender": float64(sent.CPU) / each, "receiver": float64(got.CPU) / each,
+	}
+	if sent.Mallocs != nil && got.Mallocs != nil {
+		s["mallocs"] = float64(*sent.Mallocs+*got.Mallocs) / each
+	}
+	return s
+}
+
+// pass passes n descriptors, and makes sure that those arrived.
+func (p program) pass(ctx context.Context, w work, n int, t tracer) (sent, got outcome, err error) {
+	conns, err := sockets.get()
+	if err != nil {
+		return sent, got, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // a program that hangs must not hang the comparison
+	defer cancel()
+	pair, err := unix.Socketpair(unix.AF_UNIX, p.socket|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return sent, got, err
+	}
+	mine, other := os.NewFile(uintptr(pair[0]), "sender"), os.NewFile(uintptr(pair[1]), "receiver")
+	receiver, err := p.start(ctx, t, "receive", w, n, other)
+	other.Close()
+	if err != nil {
+		mine.Close()
+		return sent, got, err
+	}
+	sender, err := p.start(ctx, t, "send", w, n, append([]*os.File{mine}, conns.accepted...)...)
+	mine.Close()
+	if err != nil {
+		return sent, got, errors.Join(err, receiver.end())
+	}
+	err = errors.Join(receiver.ready(), sender.ready())
+	if err == nil {
+		err = errors.Join(receiver.run(), sender.run())
+	}
+	if err == nil {
+		sent, err = sender.outcome()
+	}
+	if err == nil {
+		got, err = receiver.outcome()
+	}
+	err = errors.Join(err, sender.end(), receiver.end())
+	if err == nil {
+		err = check(n, sent, got, conns.inodes)
+	}
+	return sent, got, err
+}
+
+// check makes sure that what was sent is what was received.
+func check(n int, sent, got outcome, inodes []uint64) error {
+	switch {
+	case sent.Passed != n:
+		return fmt.Errorf("the sender passed %d descriptors of %d", sent.Passed, n)
+	case got.Passed != n:
+		return fmt.Errorf("the receiver got %d descriptors of %d", got.Passed, n)
+	case len(got.Inodes) == 0 || !slices.Equal(got.Inodes, inodes[:min(len(got.Inodes), len(inodes))]):
+		return fmt.Errorf("the receiver got inodes %v, the sender has %v", got.Inodes, inodes[:8])
+	}
+	return nil
+}
+
+// process is a sender or a receiver at work.
+type process struct {
+	cmd  *exec.Cmd
+	said strings.Builder
+	in   io.WriteCloser
+	out  *bufio.Reader
+	done bool
+}
+
+func (p program) start(ctx context.Context, t tracer, what string, w work, n int, files ...*os.File) (*process, error) {
+	keep := "keep"
+	if w.Give {
+		keep = "give"
+	}
+	q := &process{cmd: t(p.command(ctx, what, strconv.Itoa(w.Batch), strconv.Itoa(n), keep, strconv.Itoa(pooled)))}
+	q.cmd.ExtraFiles, q.cmd.Stderr = files, &q.said
+	in, err := q.cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := q.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	q.in, q.out = in, bufio.NewReader(out)
+	return q, q.cmd.Start()
+}
+
+func (q *process) ready() error {
+	line, err := q.out.ReadString('\n')
+	if err != nil || line != "ready\n" {
+		return fmt.Errorf("instead of being ready it said %q (%w)", line, err)
+	}
+	return nil
+}
+
+func (q *process) run() error {
+	_, err := io.WriteString(q.in, "\n")
+	return err
+}
+
+func (q *process) outcome() (o outcome, err error) {
+	line, err := q.out.ReadBytes('\n')
+	if err != nil {
+		return o, fmt.Errorf("it ended without a result: %w", err)
+	}
+	return o, json.Unmarshal(line, &o)
+}
+
+// end ends the process, and says what it complained of.
+func (q *process) end() error {
+	q.in.Close()
+	if err := q.cmd.Wait(); err != nil {
+		said, _, _ := strings.Cut(strings.TrimSpace(q.said.String()), "\n")
+		return fmt.Errorf("%v: %w: %s", q.cmd.Args[:min(len(q.cmd.Args), 3)], err, said)
+	}
+	return nil
+}

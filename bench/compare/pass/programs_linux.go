@@ -1,0 +1,81 @@
+package pass
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"runtime/debug"
+
+	"example.com/fdpass/bench/compare/peer"
+	"example.com/fdpass/bench/compare/result"
+	"example.com/fdpass/bench/compare/role"
+
+	"golang.org/x/sys/unix"
+)
+
+// programs are the contenders that are pairs of processes, in the order of the tables.
+func programs() []program {
+	all := []program{
+		inGo(viaBare, "fastpass Bare", result.Own, unix.SOCK_SEQPACKET, "SendBatch, RecvBatch, CloseFDs; plain SCM_RIGHTS, no acknowledgement"),
+		inGo(viaFramed, "fastpass Framed", result.Own, unix.SOCK_SEQPACKET, "SendBatch, RecvBatch, CloseFDs; tags, acknowledged, none lost"),
+		merging(inGo(viaBareMerging, "fastpass Bare, merging", result.Own, unix.SOCK_SEQPACKET, "Send one by one with the defaults: batches form by themselves")),
+		merging(inGo(viaFramedMerging, "fastpass Framed, merging", result.Own, unix.SOCK_SEQPACKET, "Send one by one with the defaults: batches form by themselves")),
+		portable(inGo(viaBare, "fastpass Bare, portable", result.Own, unix.SOCK_SEQPACKET, "the build for other systems: sendmsg and recvmsg, close")),
+		portable(inGo(viaFramed, "fastpass Framed, portable", result.Own, unix.SOCK_SEQPACKET, "the build for other systems: sendmsg and recvmsg, close")),
+		ofModule("gvisor.dev/gvisor", inGo(viaUnet, "gVisor unet", result.Peer, unix.SOCK_SEQPACKET, "PackFDs and WriteVec, EnableFDs, ReadVec and ExtractFDs")),
+		ofModule("gvisor.dev/gvisor", inGo(viaFDChannel, "gVisor fdchannel", result.Peer, unix.SOCK_SEQPACKET, "SendFD, RecvFD")),
+		ofModule("golang.org/x/sys", inGo(viaSys, "x/sys", result.Peer, unix.SOCK_SEQPACKET, "unix.Sendmsg with UnixRights, unix.Recvmsg with ParseUnixRights")),
+		inGo(viaNet, "Go net", result.Peer, unix.SOCK_STREAM, "TCPConn.File and UnixConn.WriteMsgUnix, ReadMsgUnix with ParseUnixRights"),
+		libuv(), capnp(), python(), perl(),
+	}
+	return all
+}
+
+// inGo is a program that is this one, in a role.
+func inGo(w way, name string, of result.Role, socket int, how string) program {
+	return program{
+		name: name, role: of, how: how, socket: socket, unable: w.unable,
+		command: func(ctx context.Context, args ...string) *exec.Cmd { return role.Command(ctx, w.role(), args...) },
+	}
+}
+
+// portable makes p run in the build with -tags fdpass_portable.
+func portable(p program) program {
+	var binary string
+	of := p.command
+	p.prepare = func(_ context.Context, shop *peer.Shop) (string, error) {
+		if binary = shop.Portable; binary == "" {
+			return "", errors.New("there is no build with -tags fdpass_portable beside this one; make compare builds both")
+		}
+		return "", nil
+	}
+	p.command = func(ctx context.Context, args ...string) *exec.Cmd {
+		cmd := of(ctx, args...)
+		cmd.Path, cmd.Args[0] = binary, binary
+		return cmd
+	}
+	return p
+}
+
+// merging restricts p to the case of single descriptors, which it does not hand to the kernel one by one.
+func merging(p program) program {
+	p.unable = oneOnly
+	return p
+}
+
+// ofModule makes the version of p that of a Go module.
+func ofModule(path string, p program) program {
+	p.prepare = func(context.Context, *peer.Shop) (string, error) {
+		info, ok := debug.ReadBuildInfo()
+		if !ok {
+			return "", errors.New("this program does not know of what it is built")
+		}
+		for _, m := range info.Deps {
+			if m.Path == path {
+				return path + " " + m.Version, nil
+			}
+		}
+		return "", errors.New(path + " is not part of this program")
+	}
+	return p
+}

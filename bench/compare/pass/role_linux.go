@@ -1,0 +1,235 @@
+package pass
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+
+	"example.com/fdpass/bench/compare/role"
+
+	"golang.org/x/sys/unix"
+)
+
+// link and first are the descriptors that a process is started with.
+const (
+	link  = 3
+	first = 4
+)
+
+// A sender passes descriptors over the link.
+type sender interface {
+	lend(fds []int) error // passes the descriptors and leaves them open here
+	give(fds []int) error // passes copies of the descriptors and closes those
+	flush() error         // returns when all are with the receiver, or in the socket
+}
+
+// A receiver takes descriptors from the link.
+type receiver interface {
+	receive() (fds []int, err error) // at least one; the slice is good until the next call
+	close(fds []int) error
+}
+
+// A way is how a contender in Go passes descriptors over the link.
+type way struct {
+	name     string // of the role
+	sender   func(w work, connections []int) (sender, error)
+	receiver func(w work) (receiver, error)
+	atOnce   func(w work) int    // descriptors that are handed over in one call; nil: a message's worth
+	unable   func(w work) string // see program
+}
+
+func ways() []way {
+	return []way{viaBare, viaFramed, viaBareMerging, viaFramedMerging, viaUnet, viaFDChannel, viaSys, viaNet}
+}
+
+func init() {
+	for _, w := range ways() {
+		role.Register(w.role(), w.play)
+	}
+}
+
+func (w way) role() string { return "pass " + w.name }
+
+// task is what the arguments say (see program).
+type task struct {
+	send    bool
+	work    work
+	total   int
+	sockets int
+}
+
+func parseTask(args []string) (t task, err error) {
+	if len(args) != 5 {
+		return t, fmt.Errorf("%d arguments", len(args))
+	}
+	t.send, t.work.Give = args[0] == "send", args[3] == "give"
+	for _, n := range []struct {
+		to   *int
+		text string
+	}{{&t.work.Batch, args[1]}, {&t.total, args[2]}, {&t.sockets, args[4]}} {
+		if *n.to, err = strconv.Atoi(n.text); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
+}
+
+func (w way) play(args []string) error {
+	t, err := parseTask(args)
+	if err != nil {
+		return err
+	}
+	play := w.receive
+	if t.send {
+		play = w.send
+	}
+	o, err := play(t)
+	if err != nil {
+		return err
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(o); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+func (w way) send(t task) (o outcome, err error) {
+	fds := make([]int, t.sockets)
+	for i := range fds {
+		fds[i] = first + i
+	}
+	s, err := w.sender(t.work, fds)
+	if err != nil {
+		return o, err
+	}
+	pass := s.lend
+	if t.work.Give {
+		pass = s.give
+	}
+	batch := t.work.Batch
+	if w.atOnce != nil {
+		batch = w.atOnce(t.work)
+	}
+	round := append(fds, fds...) // so that each batch is a slice of it
+	if err := ready(); err != nil {
+		return o, err
+	}
+	before := now()
+	for next := 0; o.Passed < t.total; {
+		n := min(batch, t.total-o.Passed)
+		if err := pass(round[next : next+n]); err != nil {
+			return o, err
+		}
+		o.Passed += n
+		next = (next + n) % t.sockets
+	}
+	if err := s.flush(); err != nil {
+		return o, err
+	}
+	before.until(&o)
+	return o, nil
+}
+
+func (w way) receive(t task) (o outcome, err error) {
+	r, err := w.receiver(t.work)
+	if err != nil {
+		return o, err
+	}
+	if err := ready(); err != nil {
+		return o, err
+	}
+	before := now()
+	for o.Passed < t.total {
+		fds, err := r.receive()
+		if err != nil {
+			return o, err
+		}
+		if o.Inodes == nil {
+			o.Inodes = inodes(fds[:min(len(fds), 8)])
+		}
+		if err := r.close(fds); err != nil {
+			return o, err
+		}
+		o.Passed += len(fds)
+	}
+	before.until(&o)
+	return o, nil
+}
+
+func inodes(fds []int) (all []uint64) {
+	for _, fd := range fds {
+		var st unix.Stat_t
+		_ = unix.Fstat(fd, &st) // inode 0 is nobody's
+		all = append(all, st.Ino)
+	}
+	return all
+}
+
+// ready says that this process could begin, and waits for the word.
+func ready() error {
+	if _, err := fmt.Println("ready"); err != nil {
+		return err
+	}
+	_, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	return err
+}
+
+// moment is what a process has used so far.
+type moment struct {
+	time, cpu int64
+	mallocs   uint64
+}
+
+func now() moment {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return moment{clock(), cpu(), m.Mallocs}
+}
+
+// until completes the outcome of what began at m. Reading the statistics stops the world, so the clocks come first.
+func (m moment) until(o *outcome) {
+	o.Start, o.End, o.CPU = m.time, clock(), cpu()-m.cpu
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	mallocs := stats.Mallocs - m.mallocs
+	o.Mallocs = &mallocs
+}
+
+func clock() int64 {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t)
+	return t.Nano()
+}
+
+func cpu() int64 {
+	var u unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &u)
+	return u.Utime.Nano() + u.Stime.Nano()
+}
+
+// copies fills to with copies of the descriptors. It is the benchmark that needs them and not the contender, so it is the bare call.
+func copies(to, fds []int) ([]int, error) {
+	to = to[:0]
+	for _, fd := range fds {
+		copied, _, errno := unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if errno != 0 {
+			return to, errno
+		}
+		to = append(to, int(copied))
+	}
+	return to, nil
+}
+
+func closeEach(fds []int) error {
+	for _, fd := range fds {
+		if err := unix.Close(fd); err != nil {
+			return err
+		}
+	}
+	return nil
+}

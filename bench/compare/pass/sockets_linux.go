@@ -1,0 +1,101 @@
+package pass
+
+import (
+	"fmt"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// connections are the accepted TCP connections that senders inherit and pass on, the kind of descriptor that the library
+// is for. There are as many as in the C limit.
+type connections struct {
+	accepted []*os.File // blocking, so that the runtime's poller does not know them
+	inodes   []uint64   // of the accepted ends
+	clients  []int      // the other ends, which only have to stay open
+}
+
+const pooled = 2048
+
+var sockets connections
+
+// get returns the connections, which are made once.
+func (c *connections) get() (*connections, error) {
+	if c.accepted != nil {
+		return c, nil
+	}
+	if err := c.make(); err != nil {
+		c.close()
+		return nil, fmt.Errorf("making %d TCP connections: %w", pooled, err)
+	}
+	return c, nil
+}
+
+func (c *connections) make() error {
+	if err := raiseLimit(); err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	file, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	to := &unix.SockaddrInet4{Port: ln.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
+	listening := int(file.Fd()) // blocking from here on
+	for range pooled {
+		if err := c.connect(listening, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *connections) connect(listening int, to unix.Sockaddr) error {
+	client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	c.clients = append(c.clients, client)
+	if err := unix.Connect(client, to); err != nil {
+		return err
+	}
+	fd, _, err := unix.Accept4(listening, unix.SOCK_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	c.accepted = append(c.accepted, os.NewFile(uintptr(fd), "connection"))
+	var st unix.Stat_t
+	err = unix.Fstat(fd, &st)
+	c.inodes = append(c.inodes, st.Ino)
+	return err
+}
+
+func (c *connections) close() {
+	for _, f := range c.accepted {
+		f.Close()
+	}
+	for _, fd := range c.clients {
+		unix.Close(fd)
+	}
+	*c = connections{}
+}
+
+// raiseLimit makes room for both ends of the connections here. The senders inherit the limit, and hold copies as well.
+func raiseLimit() error {
+	const need = 2*pooled + 256
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return err
+	}
+	if r.Max < need {
+		return fmt.Errorf("%d descriptors are needed, the hard limit is %d (ulimit -Hn)", need, r.Max)
+	}
+	r.Cur = r.Max
+	return unix.Setrlimit(unix.RLIMIT_NOFILE, &r) // and from now on the runtime leaves it so for the processes that are started
+}

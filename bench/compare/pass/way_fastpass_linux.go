@@ -1,0 +1,106 @@
+package pass
+
+import (
+	"context"
+	"net"
+	"os"
+
+	"example.com/fdpass/fastpass"
+)
+
+// viaFastpass is this library. Merging: each descriptor is sent for itself, on a link with the defaults.
+func viaFastpass(name string, protocol fastpass.Protocol, merging bool) way {
+	config := func(w work, d fastpass.Direction) *fastpass.Config {
+		c := &fastpass.Config{Protocol: protocol, Direction: d}
+		if !merging {
+			c.Batch, c.Messages = w.Batch, w.messages()
+		}
+		return c
+	}
+	return way{
+		name: name,
+		sender: func(w work, _ []int) (sender, error) {
+			p, err := inherited(config(w, fastpass.SendOnly))
+			return &fastpassSender{p: p}, err
+		},
+		receiver: func(w work) (receiver, error) {
+			p, err := inherited(config(w, fastpass.RecvOnly))
+			n := w.Batch * w.messages()
+			if merging {
+				n = 8 * 253 // what the defaults come to
+			}
+			return &fastpassReceiver{p: p, ds: make([]fastpass.Desc, n), fds: make([]int, 0, n)}, err
+		},
+		atOnce: func(w work) int { return w.Batch * w.messages() },
+	}
+}
+
+var (
+	viaBare          = viaFastpass("bare", fastpass.Bare, false)
+	viaFramed        = viaFastpass("framed", fastpass.Framed, false)
+	viaBareMerging   = viaFastpass("bare merging", fastpass.Bare, true)
+	viaFramedMerging = viaFastpass("framed merging", fastpass.Framed, true)
+)
+
+// inherited makes a Passer of the link.
+func inherited(cfg *fastpass.Config) (*fastpass.Passer, error) {
+	f := os.NewFile(link, "link")
+	c, err := net.FileConn(f)
+	f.Close()
+	if err != nil {
+		return nil, err
+	}
+	return fastpass.New(c.(*net.UnixConn), cfg)
+}
+
+type fastpassSender struct {
+	p      *fastpass.Passer
+	ds     []fastpass.Desc
+	copies []int
+}
+
+func (s *fastpassSender) lend(fds []int) error { return s.pass(fds, true) }
+
+func (s *fastpassSender) give(fds []int) (err error) {
+	if s.copies, err = copies(s.copies, fds); err != nil {
+		return err
+	}
+	return s.pass(s.copies, false)
+}
+
+func (s *fastpassSender) pass(fds []int, keep bool) error {
+	if len(fds) == 1 {
+		return s.p.Send(fastpass.Desc{FD: fds[0], Keep: keep})
+	}
+	s.ds = s.ds[:0]
+	for _, fd := range fds {
+		s.ds = append(s.ds, fastpass.Desc{FD: fd, Keep: keep})
+	}
+	_, err := s.p.SendBatch(s.ds)
+	return err
+}
+
+func (s *fastpassSender) flush() error { return s.p.Shutdown(context.Background()) }
+
+type fastpassReceiver struct {
+	p   *fastpass.Passer
+	ds  []fastpass.Desc
+	fds []int
+}
+
+func (r *fastpassReceiver) receive() ([]int, error) {
+	n, err := r.p.RecvBatch(r.ds)
+	if err != nil {
+		return nil, err
+	}
+	r.fds = r.fds[:0]
+	for i := range r.ds[:n] {
+		r.fds = append(r.fds, r.ds[i].FD)
+	}
+	return r.fds, nil
+}
+
+func (r *fastpassReceiver) close(fds []int) error {
+	fastpass.CloseFDs(fds)
+	return nil
+}

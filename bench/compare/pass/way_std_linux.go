@@ -1,0 +1,136 @@
+package pass
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// viaSys is the plain system calls over a blocking socket, with the control messages that package unix makes and reads.
+var viaSys = way{
+	name: "sys",
+	sender: func(work, []int) (sender, error) {
+		return &plainSender{pass: func(fds []int) error {
+			return unix.Sendmsg(link, []byte{0}, unix.UnixRights(fds...), nil, 0)
+		}}, nil
+	},
+	receiver: func(w work) (receiver, error) {
+		data, control := make([]byte, 1), make([]byte, unix.CmsgSpace(4*w.Batch))
+		return plainReceiver(func() ([]int, error) {
+			n, m, flags, _, err := unix.Recvmsg(link, data, control, unix.MSG_CMSG_CLOEXEC)
+			switch {
+			case err != nil:
+				return nil, err
+			case n == 0:
+				return nil, io.ErrUnexpectedEOF
+			}
+			return rights(control[:m], flags)
+		}), nil
+	},
+}
+
+// rights reads the descriptors in a message's control data.
+func rights(control []byte, flags int) ([]int, error) {
+	if flags&unix.MSG_CTRUNC != 0 {
+		return nil, errors.New("a message was cut")
+	}
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return nil, err
+	}
+	return unix.ParseUnixRights(&messages[0])
+}
+
+// viaNet is what the standard library offers. The connections are net.Conns, as they are where they were accepted by it.
+var viaNet = way{
+	name: "net",
+	sender: func(_ work, connections []int) (sender, error) {
+		c, err := unixConn()
+		if err != nil {
+			return nil, err
+		}
+		s := &netSender{c: c}
+		for _, fd := range connections {
+			conn, err := net.FileConn(os.NewFile(uintptr(fd), "connection"))
+			if err != nil {
+				return nil, err
+			}
+			file, err := conn.(*net.TCPConn).File()
+			if err != nil {
+				return nil, err
+			}
+			s.conns, s.files = append(s.conns, conn.(*net.TCPConn)), append(s.files, file)
+		}
+		return s, nil
+	},
+	receiver: func(w work) (receiver, error) {
+		c, err := unixConn()
+		if err != nil {
+			return nil, err
+		}
+		data, control := make([]byte, 1), make([]byte, unix.CmsgSpace(4*w.Batch))
+		return plainReceiver(func() ([]int, error) {
+			_, m, flags, _, err := c.ReadMsgUnix(data, control)
+			if err != nil {
+				return nil, err
+			}
+			return rights(control[:m], flags)
+		}), nil
+	},
+}
+
+func unixConn() (*net.UnixConn, error) {
+	f := os.NewFile(link, "link")
+	c, err := net.FileConn(f)
+	f.Close()
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.UnixConn), nil
+}
+
+type netSender struct {
+	c     *net.UnixConn
+	conns []*net.TCPConn
+	files []*os.File // of the connections, for lending
+	given []*os.File
+	fds   []int
+}
+
+func (s *netSender) lend(fds []int) error {
+	s.fds = s.fds[:0]
+	for _, fd := range fds {
+		s.fds = append(s.fds, int(s.files[fd-first].Fd()))
+	}
+	return s.send()
+}
+
+func (s *netSender) give(fds []int) error {
+	s.fds, s.given = s.fds[:0], s.given[:0]
+	for _, fd := range fds {
+		file, err := s.conns[fd-first].File() // is a copy
+		if err != nil {
+			return err
+		}
+		s.given, s.fds = append(s.given, file), append(s.fds, int(file.Fd()))
+	}
+	if err := s.send(); err != nil {
+		return err
+	}
+	for _, file := range s.given {
+		if err := file.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *netSender) send() error {
+	_, _, err := s.c.WriteMsgUnix([]byte{0}, unix.UnixRights(s.fds...), nil)
+	return err
+}
+
+func (s *netSender) flush() error { return nil }
