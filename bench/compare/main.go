@@ -22,6 +22,7 @@ import (
 	"example.com/fdpass/bench/compare/peer"
 	"example.com/fdpass/bench/compare/result"
 	"example.com/fdpass/bench/compare/role"
+	"example.com/fdpass/bench/compare/roundtrip"
 	"example.com/fdpass/bench/compare/suite"
 
 	"golang.org/x/term"
@@ -30,6 +31,7 @@ import (
 // suites are all there are, in the order in which they run.
 var suites = []entry{
 	{"pass", func(o *options) *suite.Suite { return pass.Suite(o.yardstick) }},
+	{"roundtrip", func(*options) *suite.Suite { return roundtrip.Suite() }},
 }
 
 type entry struct {

@@ -1,35 +1,26 @@
 package pass
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"os/exec"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"example.com/fdpass/bench/compare/peer"
+	"example.com/fdpass/bench/compare/process"
 	"example.com/fdpass/bench/compare/result"
 	"example.com/fdpass/bench/compare/suite"
-
-	"golang.org/x/sys/unix"
 )
 
 // A program is a contender that is two processes. Both are started with the arguments
 //
 //	send|receive BATCH TOTAL keep|give SOCKETS
 //
-// and one end of a socket pair as descriptor 3; the sender has the connections to pass as the SOCKETS descriptors from
-// 4 on. When it could begin, a process writes a line, "ready", and waits for one. Then the sender passes TOTAL descriptors,
-// BATCH in each message, the connections one after the other and from the first again after the last; the receiver takes
-// as many and closes them. Both write one line of JSON, an outcome, and leave the link open until their input ends: a
-// receiver may drop what it has not read yet when it finds the other end closed (libuv 1.44 does).
+// and run as package process says; the sender has the connections to pass as the SOCKETS descriptors from 4 on. It passes
+// TOTAL descriptors, BATCH in each message, the connections one after the other and from the first again after the last;
+// the receiver takes as many and closes them. Both report an outcome.
 type program struct {
 	name   string
 	role   result.Role
@@ -117,37 +108,21 @@ func (p program) pass(ctx context.Context, w work, n int, t tracer) (sent, got o
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // a program that hangs must not hang the comparison
 	defer cancel()
-	pair, err := unix.Socketpair(unix.AF_UNIX, p.socket|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return sent, got, err
-	}
-	mine, other := os.NewFile(uintptr(pair[0]), "sender"), os.NewFile(uintptr(pair[1]), "receiver")
-	receiver, err := p.start(ctx, t, "receive", w, n, other)
-	other.Close()
-	if err != nil {
-		mine.Close()
-		return sent, got, err
-	}
-	sender, err := p.start(ctx, t, "send", w, n, append([]*os.File{mine}, conns.accepted...)...)
-	mine.Close()
-	if err != nil {
-		return sent, got, errors.Join(err, receiver.end())
-	}
-	err = errors.Join(receiver.ready(), sender.ready())
-	if err == nil {
-		err = errors.Join(receiver.run(), sender.run())
-	}
-	if err == nil {
-		sent, err = sender.outcome()
-	}
-	if err == nil {
-		got, err = receiver.outcome()
-	}
-	err = errors.Join(err, sender.end(), receiver.end())
+	err = process.Run(p.socket,
+		process.Side{Cmd: t(p.start(ctx, "send", w, n)), Files: conns.accepted, Result: &sent},
+		process.Side{Cmd: t(p.start(ctx, "receive", w, n)), Result: &got})
 	if err == nil {
 		err = check(n, sent, got, conns.inodes)
 	}
 	return sent, got, err
+}
+
+func (p program) start(ctx context.Context, what string, w work, n int) *exec.Cmd {
+	keep := "keep"
+	if w.Give {
+		keep = "give"
+	}
+	return p.command(ctx, what, strconv.Itoa(w.Batch), strconv.Itoa(n), keep, strconv.Itoa(pooled))
 }
 
 // check makes sure that what was sent is what was received.
@@ -159,65 +134,6 @@ func check(n int, sent, got outcome, inodes []uint64) error {
 		return fmt.Errorf("the receiver got %d descriptors of %d", got.Passed, n)
 	case len(got.Inodes) == 0 || !slices.Equal(got.Inodes, inodes[:min(len(got.Inodes), len(inodes))]):
 		return fmt.Errorf("the receiver got inodes %v, the sender has %v", got.Inodes, inodes[:8])
-	}
-	return nil
-}
-
-// process is a sender or a receiver at work.
-type process struct {
-	cmd  *exec.Cmd
-	said strings.Builder
-	in   io.WriteCloser
-	out  *bufio.Reader
-	done bool
-}
-
-func (p program) start(ctx context.Context, t tracer, what string, w work, n int, files ...*os.File) (*process, error) {
-	keep := "keep"
-	if w.Give {
-		keep = "give"
-	}
-	q := &process{cmd: t(p.command(ctx, what, strconv.Itoa(w.Batch), strconv.Itoa(n), keep, strconv.Itoa(pooled)))}
-	q.cmd.ExtraFiles, q.cmd.Stderr = files, &q.said
-	in, err := q.cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := q.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	q.in, q.out = in, bufio.NewReader(out)
-	return q, q.cmd.Start()
-}
-
-func (q *process) ready() error {
-	line, err := q.out.ReadString('\n')
-	if err != nil || line != "ready\n" {
-		return fmt.Errorf("instead of being ready it said %q (%w)", line, err)
-	}
-	return nil
-}
-
-func (q *process) run() error {
-	_, err := io.WriteString(q.in, "\n")
-	return err
-}
-
-func (q *process) outcome() (o outcome, err error) {
-	line, err := q.out.ReadBytes('\n')
-	if err != nil {
-		return o, fmt.Errorf("it ended without a result: %w", err)
-	}
-	return o, json.Unmarshal(line, &o)
-}
-
-// end ends the process, and says what it complained of.
-func (q *process) end() error {
-	q.in.Close()
-	if err := q.cmd.Wait(); err != nil {
-		said, _, _ := strings.Cut(strings.TrimSpace(q.said.String()), "\n")
-		return fmt.Errorf("%v: %w: %s", q.cmd.Args[:min(len(q.cmd.Args), 3)], err, said)
 	}
 	return nil
 }

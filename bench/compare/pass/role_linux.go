@@ -1,14 +1,11 @@
 package pass
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"runtime"
 	"strconv"
 
+	"example.com/fdpass/bench/compare/process"
 	"example.com/fdpass/bench/compare/role"
 
 	"golang.org/x/sys/unix"
@@ -91,11 +88,7 @@ func (w way) play(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(o); err != nil {
-		return err
-	}
-	_, err = io.Copy(io.Discard, os.Stdin)
-	return err
+	return process.Report(o)
 }
 
 func (w way) send(t task) (o outcome, err error) {
@@ -116,7 +109,7 @@ func (w way) send(t task) (o outcome, err error) {
 		batch = w.atOnce(t.work)
 	}
 	round := append(fds, fds...) // so that each batch is a slice of it
-	if err := ready(); err != nil {
+	if err := process.Ready(); err != nil {
 		return o, err
 	}
 	before := now()
@@ -140,7 +133,7 @@ func (w way) receive(t task) (o outcome, err error) {
 	if err != nil {
 		return o, err
 	}
-	if err := ready(); err != nil {
+	if err := process.Ready(); err != nil {
 		return o, err
 	}
 	before := now()
@@ -168,15 +161,6 @@ func inodes(fds []int) (all []uint64) {
 		all = append(all, st.Ino)
 	}
 	return all
-}
-
-// ready says that this process could begin, and waits for the word.
-func ready() error {
-	if _, err := fmt.Println("ready"); err != nil {
-		return err
-	}
-	_, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	return err
 }
 
 // moment is what a process has used so far.

@@ -1,0 +1,172 @@
+// Package roundtrip is the suite "There and back": how long a single descriptor takes to another process and back.
+//
+// The passive process sends back what it gets; the active one measures. Both are this program in a role
+// (role_linux.go) or small programs in other languages beside.
+package roundtrip
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"time"
+
+	"example.com/fdpass/bench/compare/peer"
+	"example.com/fdpass/bench/compare/process"
+	"example.com/fdpass/bench/compare/result"
+	"example.com/fdpass/bench/compare/role"
+	"example.com/fdpass/bench/compare/suite"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"golang.org/x/sys/unix"
+)
+
+const about = `One descriptor of a TCP connection goes to another process, which sends it back; only then the next one goes. Each side
+closes its copy once it has passed the descriptor on. Reported are percentiles of the time there and back, which are the medians of those of
+the rounds. *Idle*: nothing else runs, as far as the comparison can know. *Beside a busy core*: another process
+works without a pause on the last core.
+
+With Spin (50 µs), fastpass looks at the socket for that long before it parks.`
+
+var metrics = []result.Metric{
+	{Key: "p50", Name: "p50 µs", Digits: 1, Chart: true},
+	{Key: "p99", Name: "p99 µs", Digits: 1, Chart: true},
+	{Key: "p999", Name: "p99.9 µs", Digits: 1, Chart: true},
+}
+
+// work says what else runs.
+type work struct{ Busy bool }
+
+func cases(bool) []suite.Case {
+	named := func(label string, w work) suite.Case {
+		return suite.Case{Case: result.Case{Name: "there and back, " + label, Group: "there and back", Label: label}, Work: w}
+	}
+	return []suite.Case{named("idle", work{}), named("beside a busy core", work{Busy: true})}
+}
+
+// Suite returns the suite.
+func Suite() *suite.Suite {
+	s := &suite.Suite{
+		Name: "roundtrip", Title: "There and back", About: about, Metrics: metrics, Cases: cases,
+		Each: time.Second, Quick: 150 * time.Millisecond,
+	}
+	for _, p := range programs() {
+		s.Contenders = append(s.Contenders, p.contender())
+	}
+	return s
+}
+
+// A program is a contender that is two processes, run as package process says, with the arguments ping|echo N. The one
+// that pings has the descriptor to pass as descriptor 4; it reports an outcome, and so does the other.
+type program struct {
+	name    string
+	role    result.Role
+	how     string
+	socket  int // SOCK_SEQPACKET or SOCK_STREAM
+	prepare func(ctx context.Context, shop *peer.Shop) (version string, err error)
+	command func(ctx context.Context, args ...string) *exec.Cmd
+}
+
+// outcome is what a process reports.
+type outcome struct {
+	Passed int     `json:"passed"`
+	Took   []int64 `json:"took"`  // ping: ns, of each time there and back
+	Inode  uint64  `json:"inode"` // ping: of what came back at last
+}
+
+func (p program) contender() suite.Contender {
+	var each float64 // ns, as measured before
+	return suite.Contender{
+		Name: p.name, Role: p.role, How: p.how, Prepare: p.prepare,
+		Measure: func(ctx context.Context, c suite.Case, d time.Duration) (suite.Sample, error) {
+			if c.Work.(work).Busy {
+				stop, err := busy(ctx)
+				if err != nil {
+					return nil, err
+				}
+				defer stop()
+			}
+			if each == 0 {
+				h, err := p.trips(ctx, 200)
+				if err != nil {
+					return nil, err
+				}
+				each = h.Mean()
+			}
+			h, err := p.trips(ctx, min(max(int(float64(d.Nanoseconds())/each), 200), 1_000_000))
+			if err != nil {
+				return nil, err
+			}
+			each = h.Mean()
+			us := func(percent float64) float64 { return float64(h.ValueAtQuantile(percent)) / 1e3 }
+			return suite.Sample{"p50": us(50), "p99": us(99), "p999": us(99.9)}, nil
+		},
+	}
+}
+
+// trips sends a descriptor there and back n times.
+func (p program) trips(ctx context.Context, n int) (*hdrhistogram.Histogram, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // a program that hangs must not hang the comparison
+	defer cancel()
+	conn, inode, err := aConnection()
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	var ping, echo outcome
+	err = process.Run(p.socket,
+		process.Side{Cmd: p.command(ctx, "ping", strconv.Itoa(n)), Files: []*os.File{conn}, Result: &ping},
+		process.Side{Cmd: p.command(ctx, "echo", strconv.Itoa(n)), Result: &echo})
+	if err != nil {
+		return nil, err
+	}
+	if ping.Passed != n || echo.Passed != n || len(ping.Took) != n || ping.Inode != inode {
+		return nil, fmt.Errorf("%d times there, %d times back, %d measured, inode %d; want %d times and inode %d",
+			ping.Passed, echo.Passed, len(ping.Took), ping.Inode, n, inode)
+	}
+	h := hdrhistogram.New(100, int64(time.Minute), 3)
+	for _, ns := range ping.Took {
+		if err := h.RecordValue(ns); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+const busyRole = "roundtrip busy"
+
+func init() { role.Register(busyRole, beBusy) }
+
+// busy starts a process that takes a whole core.
+func busy(ctx context.Context) (stop func(), err error) {
+	cmd := role.Command(ctx, busyRole)
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return func() {
+		_ = cmd.Process.Kill() // the error of a process that has ended is of no interest
+		_ = cmd.Wait()
+	}, nil
+}
+
+// beBusy computes on the last core that there is, until it is killed.
+func beBusy([]string) error {
+	runtime.LockOSThread()
+	var may, last unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &may); err != nil {
+		return err
+	}
+	for cpu := range 1024 {
+		if may.IsSet(cpu) {
+			last.Zero()
+			last.Set(cpu)
+		}
+	}
+	if err := unix.SchedSetaffinity(0, &last); err != nil {
+		return err
+	}
+	for {
+	}
+}
