@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINK = 3, CONN = 4 };
+enum { LINK = 3, CONN = 5 };
 
 static char byte;
 static struct iovec data = {&byte, 1};

@@ -11,10 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// link and conn are the descriptors that a process is started with; echo has no connection.
+// What a process is started with; echo has no connection.
 const (
-	link = 3
-	conn = 4
+	link   = 3
+	second = 4
+	conn   = 5
 )
 
 // An end passes single descriptors over the link.
@@ -26,11 +27,14 @@ type end interface {
 // A way is how a contender in Go passes descriptors over the link.
 type way struct {
 	name string
-	end  func() (end, error)
+	end  func(pings bool) (end, error)
 }
 
 func ways() []way {
-	return []way{viaFramed, viaFramedSpin, viaBare, viaBareSpin, viaFDChannel, viaNet}
+	return []way{
+		viaFramed, viaFramedSpin, viaFramedTwo, viaFramedTwoSpin, viaBare, viaBareSpin, viaBareTwo, viaBareTwoSpin,
+		viaFDChannel, viaNet,
+	}
 }
 
 func init() {
@@ -49,7 +53,8 @@ func (w way) play(args []string) error {
 	if err != nil {
 		return err
 	}
-	e, err := w.end()
+	pings := args[0] == "ping"
+	e, err := w.end(pings)
 	if err != nil {
 		return err
 	}
@@ -57,7 +62,7 @@ func (w way) play(args []string) error {
 		return err
 	}
 	play := echo
-	if args[0] == "ping" {
+	if pings {
 		play = ping
 	}
 	o, err := play(e, n)

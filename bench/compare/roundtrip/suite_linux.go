@@ -24,7 +24,8 @@ import (
 )
 
 const about = `One descriptor of a TCP connection goes to another process, which sends it back; only then the next one goes. Each side
-closes its copy once it has passed the descriptor on. Reported are percentiles of the time there and back, which are the medians of those of
+closes its copy once it has passed the descriptor on. *Two links*: one for each direction, so that callers of Recv read the
+socket themselves. Reported are percentiles of the time there and back, which are the medians of those of
 the rounds. *Idle*: nothing else runs, as far as the comparison can know. *Beside a busy core*: another process
 works without a pause on the last core.
 
@@ -58,8 +59,9 @@ func Suite() *suite.Suite {
 	return s
 }
 
-// A program is a contender that is two processes, run as package process says, with the arguments ping|echo N. The one
-// that pings has the descriptor to pass as descriptor 4; it reports an outcome, and so does the other.
+// A program is a contender that is two processes, run as package process says, with the arguments ping|echo N. Both have
+// the ends of a second socket pair as descriptor 4, for those that use one link for each direction, and the one that pings
+// has the descriptor to pass as 5. Both report an outcome.
 type program struct {
 	name    string
 	role    result.Role
@@ -115,10 +117,17 @@ func (p program) trips(ctx context.Context, n int) (*hdrhistogram.Histogram, err
 		return nil, err
 	}
 	defer conn.Close()
+	pair, err := unix.Socketpair(unix.AF_UNIX, p.socket|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	mine, other := os.NewFile(uintptr(pair[0]), "second link"), os.NewFile(uintptr(pair[1]), "second link")
+	defer mine.Close()
+	defer other.Close()
 	var ping, echo outcome
 	err = process.Run(p.socket,
-		process.Side{Cmd: p.command(ctx, "ping", strconv.Itoa(n)), Files: []*os.File{conn}, Result: &ping},
-		process.Side{Cmd: p.command(ctx, "echo", strconv.Itoa(n)), Result: &echo})
+		process.Side{Cmd: p.command(ctx, "ping", strconv.Itoa(n)), Files: []*os.File{mine, conn}, Result: &ping},
+		process.Side{Cmd: p.command(ctx, "echo", strconv.Itoa(n)), Files: []*os.File{other}, Result: &echo})
 	if err != nil {
 		return nil, err
 	}

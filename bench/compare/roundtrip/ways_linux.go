@@ -15,34 +15,58 @@ import (
 const spin = 50 * time.Microsecond
 
 var (
-	viaFramed     = viaFastpass("framed", fastpass.Config{Protocol: fastpass.Framed})
-	viaFramedSpin = viaFastpass("framed spin", fastpass.Config{Protocol: fastpass.Framed, Spin: spin})
-	viaBare       = viaFastpass("bare", fastpass.Config{Protocol: fastpass.Bare})
-	viaBareSpin   = viaFastpass("bare spin", fastpass.Config{Protocol: fastpass.Bare, Spin: spin})
+	viaFramed        = viaOneLink("framed", fastpass.Framed, 0)
+	viaFramedSpin    = viaOneLink("framed spin", fastpass.Framed, spin)
+	viaFramedTwo     = viaTwoLinks("framed two", fastpass.Framed, 0)
+	viaFramedTwoSpin = viaTwoLinks("framed two spin", fastpass.Framed, spin)
+	viaBare          = viaOneLink("bare", fastpass.Bare, 0)
+	viaBareSpin      = viaOneLink("bare spin", fastpass.Bare, spin)
+	viaBareTwo       = viaTwoLinks("bare two", fastpass.Bare, 0)
+	viaBareTwoSpin   = viaTwoLinks("bare two spin", fastpass.Bare, spin)
 )
 
-// viaFastpass is this library, both directions over one link.
-func viaFastpass(name string, cfg fastpass.Config) way {
-	return way{name, func() (end, error) {
-		c, err := unixConn()
-		if err != nil {
-			return nil, err
-		}
-		p, err := fastpass.New(c, &cfg)
-		return fastpassEnd{p}, err
+// viaOneLink is this library, both directions over one link.
+func viaOneLink(name string, protocol fastpass.Protocol, spin time.Duration) way {
+	return way{name, func(bool) (end, error) {
+		p, err := passer(link, &fastpass.Config{Protocol: protocol, Spin: spin})
+		return fastpassEnd{p, p}, err
 	}}
 }
 
-type fastpassEnd struct{ p *fastpass.Passer }
+// viaTwoLinks is this library, a link for each direction.
+func viaTwoLinks(name string, protocol fastpass.Protocol, spin time.Duration) way {
+	return way{name, func(pings bool) (end, error) {
+		out, in := link, second
+		if !pings {
+			out, in = second, link
+		}
+		there, err := passer(out, &fastpass.Config{Protocol: protocol, Direction: fastpass.SendOnly, Spin: spin})
+		if err != nil {
+			return nil, err
+		}
+		back, err := passer(in, &fastpass.Config{Protocol: protocol, Direction: fastpass.RecvOnly, Spin: spin})
+		return fastpassEnd{there, back}, err
+	}}
+}
 
-func (e fastpassEnd) give(fd int) error { return e.p.Send(fastpass.Desc{FD: fd}) }
+func passer(fd int, cfg *fastpass.Config) (*fastpass.Passer, error) {
+	c, err := unixConn(fd)
+	if err != nil {
+		return nil, err
+	}
+	return fastpass.New(c, cfg)
+}
+
+type fastpassEnd struct{ there, back *fastpass.Passer }
+
+func (e fastpassEnd) give(fd int) error { return e.there.Send(fastpass.Desc{FD: fd}) }
 
 func (e fastpassEnd) take() (int, error) {
-	d, err := e.p.Recv()
+	d, err := e.back.Recv()
 	return d.FD, err
 }
 
-var viaFDChannel = way{"fdchannel", func() (end, error) { return fdchannelEnd{fdchannel.NewEndpoint(link)}, nil }}
+var viaFDChannel = way{"fdchannel", func(bool) (end, error) { return fdchannelEnd{fdchannel.NewEndpoint(link)}, nil }}
 
 type fdchannelEnd struct{ e *fdchannel.Endpoint }
 
@@ -50,8 +74,8 @@ func (e fdchannelEnd) give(fd int) error  { return errors.Join(e.e.SendFD(fd), u
 func (e fdchannelEnd) take() (int, error) { return e.e.RecvFD() }
 
 // viaNet is what the standard library offers.
-var viaNet = way{"net", func() (end, error) {
-	c, err := unixConn()
+var viaNet = way{"net", func(bool) (end, error) {
+	c, err := unixConn(link)
 	return &netEnd{c: c, control: make([]byte, unix.CmsgSpace(4))}, err
 }}
 
@@ -82,9 +106,9 @@ func (e *netEnd) take() (int, error) {
 	return fds[0], nil
 }
 
-// unixConn returns the link as the standard library has it.
-func unixConn() (*net.UnixConn, error) {
-	f := os.NewFile(link, "link")
+// unixConn returns a link as the standard library has it.
+func unixConn(fd int) (*net.UnixConn, error) {
+	f := os.NewFile(uintptr(fd), "link")
 	c, err := net.FileConn(f)
 	f.Close()
 	if err != nil {
