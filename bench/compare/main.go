@@ -71,12 +71,19 @@ func compare(ctx context.Context, o *options) error {
 	}
 	defer os.RemoveAll(dir)
 	shop := &peer.Shop{Dir: dir, Install: o.install, Log: os.Stderr, Portable: portable()}
-	var failed []string
+	var chosen []*suite.Suite
+	var expected time.Duration
 	for _, e := range suites {
-		if o.only != "" && o.only != e.name {
-			continue
+		if o.only == "" || o.only == e.name {
+			s := e.make(o)
+			chosen = append(chosen, s)
+			expected += s.Expected(o.Options)
 		}
-		r, err := measure(ctx, e.make(o), o, shop)
+	}
+	progress := progressFor(expected)
+	var failed []string
+	for _, s := range chosen {
+		r, err := measure(ctx, s, o, shop, progress)
 		if err != nil {
 			return err
 		}
@@ -92,13 +99,12 @@ func compare(ctx context.Context, o *options) error {
 	return nil
 }
 
-func measure(ctx context.Context, s *suite.Suite, o *options, shop *peer.Shop) (*result.Suite, error) {
+func measure(ctx context.Context, s *suite.Suite, o *options, shop *peer.Shop, progress suite.Progress) (*result.Suite, error) {
 	run := result.Run{
-		Date: time.Now().UTC().Format(time.RFC3339), Command: o.command(), Commit: commit(ctx), Quick: o.quick, Rounds: o.rounds,
+		Date: time.Now().UTC().Format(time.RFC3339), Command: o.command(), Commit: commit(ctx), Quick: o.Quick, Rounds: o.Rounds,
 		Machine: result.ThisMachine(),
 	}
-	fmt.Fprintf(os.Stderr, "==> %s: %s\n", s.Name, s.Title)
-	r, err := suite.Run(ctx, s, suite.Options{Quick: o.quick, Rounds: o.rounds}, shop, progress())
+	r, err := suite.Run(ctx, s, o.Options, shop, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -111,11 +117,11 @@ func measure(ctx context.Context, s *suite.Suite, o *options, shop *peer.Shop) (
 	return r, nil
 }
 
-func progress() suite.Progress {
+func progressFor(expected time.Duration) suite.Progress {
 	if term.IsTerminal(int(os.Stderr.Fd())) {
-		return suite.NewBar(os.Stderr)
+		return suite.NewBar(os.Stderr, expected)
 	}
-	return suite.NewLines(os.Stderr)
+	return suite.NewLines(os.Stderr, expected)
 }
 
 // portable returns the path of the build with -tags fdpass_portable, which make puts beside this one.

@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
+
+	"example.com/fdpass/bench/compare/suite"
 )
 
 const usage = `make compare: measure fdpass beside other ways of passing descriptors, interleaved in the same run
@@ -34,9 +37,8 @@ Exit status: 0; 1 if something failed (a missing package is no failure); 2 if th
 `
 
 type options struct {
-	quick     bool
+	suite.Options
 	only      string
-	rounds    int
 	out       string
 	yardstick string
 	install   bool
@@ -58,9 +60,9 @@ func parse(args []string) (*options, error) {
 	o := &options{}
 	set := flag.NewFlagSet("compare", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
-	set.BoolVar(&o.quick, "quick", false, "")
+	set.BoolVar(&o.Quick, "quick", false, "")
 	set.StringVar(&o.only, "only", "", "")
-	set.IntVar(&o.rounds, "rounds", 0, "")
+	set.IntVar(&o.Rounds, "rounds", 0, "")
 	set.StringVar(&o.out, "out", "", "")
 	set.StringVar(&o.yardstick, "yardstick", "", "")
 	set.BoolVar(&o.install, "install", true, "")
@@ -71,16 +73,16 @@ func parse(args []string) (*options, error) {
 	}
 	rounds, least := 5, 5
 	out := "bench/results"
-	if o.quick {
+	if o.Quick {
 		rounds, least = 3, 1
 		out = "bench/results/quick"
 	}
 	set.Visit(func(f *flag.Flag) {
 		if f.Name == "rounds" {
-			rounds = o.rounds
+			rounds = o.Rounds
 		}
 	})
-	o.rounds = rounds
+	o.Rounds = rounds
 	if o.out == "" {
 		o.out = out
 	}
@@ -89,10 +91,10 @@ func parse(args []string) (*options, error) {
 		return nil, err
 	case set.NArg() > 0:
 		return nil, fmt.Errorf("%q is no option", set.Arg(0))
-	case o.only != "" && !known(o.only):
+	case o.only != "" && !slices.Contains(names(), o.only):
 		return nil, fmt.Errorf("--only is %q, none of %s", o.only, strings.Join(names(), ", "))
-	case o.rounds < least || o.rounds > 99:
-		return nil, fmt.Errorf("--rounds is %d, outside %d to 99", o.rounds, least)
+	case o.Rounds < least || o.Rounds > 99:
+		return nil, fmt.Errorf("--rounds is %d, outside %d to 99", o.Rounds, least)
 	}
 	if o.yardstick != "" {
 		if _, err := os.Stat(o.yardstick); err != nil {
@@ -100,15 +102,6 @@ func parse(args []string) (*options, error) {
 		}
 	}
 	return o, nil
-}
-
-func known(name string) bool {
-	for _, n := range names() {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 // command is what to type to run this again.

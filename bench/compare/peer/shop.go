@@ -112,12 +112,22 @@ func VersionOf(ctx context.Context, name string, args ...string) (string, error)
 	return first, nil
 }
 
-// run runs a command; its error has what the command said last.
+// run runs a command; its error has the line that says what went wrong.
 func run(cmd *exec.Cmd) error {
 	said, err := cmd.CombinedOutput()
 	if err != nil {
-		lines := strings.Split(strings.TrimSpace(string(said)), "\n")
-		return fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), err, lines[len(lines)-1])
+		return fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), err, reason(string(said)))
 	}
 	return nil
+}
+
+// reason returns the first line with an error in it, as compilers write it and apt-get does (E: …), or else the last line.
+func reason(said string) string {
+	lines := strings.Split(strings.TrimSpace(said), "\n")
+	for _, line := range lines {
+		if strings.Contains(line, "error") || strings.HasPrefix(line, "E: ") {
+			return line
+		}
+	}
+	return lines[len(lines)-1]
 }

@@ -23,8 +23,8 @@ func (s *Suite) markdown(w io.Writer) {
 		fmt.Fprint(w, "**A quick run: too short to rely on.**\n\n")
 	}
 	fmt.Fprintf(w, "%s\n\n%s\n", s.About, s.Run.Markdown())
-	for _, v := range s.Verdicts {
-		fmt.Fprintf(w, "\n- %s", v)
+	if len(s.Verdicts) > 0 {
+		fmt.Fprintf(w, "\n- %s\n", strings.Join(s.Verdicts, "\n- "))
 	}
 	fmt.Fprintf(w, "\n## Who wins\n\n")
 	s.winners(w)
@@ -169,7 +169,7 @@ func (m Metric) Format(v float64) string {
 // contenders writes who took part and how, and who is missing, and why.
 func (s *Suite) contenders(w io.Writer) {
 	row(w, "", "how", "version, or why it is missing")
-	rule(w, 3)
+	fmt.Fprintln(w, "|---|---|---|")
 	for _, c := range s.Contenders {
 		says := c.Version
 		if c.Missing != "" {

@@ -3,7 +3,9 @@ package result
 import (
 	"fmt"
 	"image/color"
+	"math"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -16,7 +18,7 @@ import (
 func (s *Suite) WritePlots(dir string) error {
 	for _, g := range s.Groups() {
 		for _, m := range s.Metrics {
-			if !m.Chart {
+			if !m.Chart || !s.measured(g, m) {
 				continue
 			}
 			if err := s.plot(g, m, filepath.Join(dir, s.chart(g, m))); err != nil {
@@ -31,127 +33,167 @@ func (s *Suite) chart(group string, m Metric) string {
 	return fmt.Sprintf("%s-%s-%s.svg", s.Name, strings.ReplaceAll(group, " ", "-"), m.Key)
 }
 
+// measured reports whether there is anything to draw.
+func (s *Suite) measured(group string, m Metric) bool {
+	for _, c := range s.InGroup(group) {
+		for _, of := range s.Contenders {
+			if _, ok := s.Figure(c.Name, of.Name, m.Key); ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// charts names the plots of a group.
 func (s *Suite) charts(group string) (names []string) {
 	for _, m := range s.Metrics {
-		if m.Chart {
+		if m.Chart && s.measured(group, m) {
 			names = append(names, s.chart(group, m))
 		}
 	}
 	return names
 }
 
+// A series is one line of a plot, or one kind of marks.
+type series struct {
+	name    string
+	style   style
+	figures []Figure
+	at      []float64
+}
+
+// XY and the other methods are what the plotter wants: medians, and quartiles as errors.
+func (s series) Len() int                { return len(s.figures) }
+func (s series) XY(i int) (x, y float64) { return s.at[i], s.figures[i].Median }
+func (s series) YError(i int) (low, high float64) {
+	f := s.figures[i]
+	return f.Median - f.Q1, f.Q3 - f.Median
+}
+
+func (s *series) add(at float64, f Figure) {
+	s.at, s.figures = append(s.at, at), append(s.figures, f)
+}
+
 func (s *Suite) plot(group string, m Metric, path string) error {
 	p := plot.New()
-	p.Title.Text = s.Title + ": " + group
+	p.Title.Text = s.Title
+	if !strings.EqualFold(group, s.Title) {
+		p.Title.Text += ": " + group
+	}
 	p.Title.Padding = vg.Points(8)
 	p.Y.Label.Text = m.Name
-	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	p.Legend.Top = true
 	p.Add(plotter.NewGrid())
 	cases := s.InGroup(group)
-	lines := false
-	for _, c := range cases {
-		lines = lines || c.X != cases[0].X
+	of := s.marks
+	if cases[0].X != cases[len(cases)-1].X {
+		of = s.lines
 	}
-	var drawn int
-	var err error
-	if lines {
-		drawn, err = s.lines(p, cases, m)
-	} else {
-		drawn, err = s.bars(p, cases, m)
-	}
-	if err != nil || drawn == 0 {
-		return err
-	}
-	return p.Save(26*vg.Centimeter, 15*vg.Centimeter, path)
-}
-
-// lines draws one line for each contender over the X of the cases, with its quartiles.
-func (s *Suite) lines(p *plot.Plot, cases []Case, m Metric) (drawn int, err error) {
-	p.X.Scale = plot.LogScale{}
-	var ticks []plot.Tick
-	for _, c := range cases {
-		ticks = append(ticks, plot.Tick{Value: c.X, Label: c.Label})
-	}
-	p.X.Tick.Marker = plot.ConstantTicks(ticks)
-	p.Legend.XOffs = vg.Centimeter / 2
-	for i, of := range s.Contenders {
-		var xy spread
-		for _, c := range cases {
-			if f, ok := s.Figure(c.Name, of.Name, m.Key); ok && f.Q1 > 0 {
-				xy.XYs = append(xy.XYs, plotter.XY{X: c.X, Y: f.Median})
-				xy.YErrors = append(xy.YErrors, struct{ Low, High float64 }{f.Median - f.Q1, f.Q3 - f.Median})
-			}
-		}
-		if len(xy.XYs) == 0 {
+	all := of(p, cases, m)
+	for _, one := range all {
+		if one.Len() == 0 {
 			continue
 		}
-		line, points, err := plotter.NewLinePoints(xy.XYs)
-		if err != nil {
-			return drawn, err
+		if err := one.draw(p); err != nil {
+			return err
 		}
-		bars, err := plotter.NewYErrorBars(xy)
-		if err != nil {
-			return drawn, err
-		}
-		style := styleOf(i, of.Role)
-		line.LineStyle, points.GlyphStyle = style.line, style.glyph
-		bars.LineStyle.Color = style.line.Color
-		p.Add(bars, line, points)
-		p.Legend.Add(of.Name, line, points)
-		drawn++
 	}
-	return drawn, nil
+	scaleY(p, all)
+	return p.Save(28*vg.Centimeter, 15*vg.Centimeter, path)
 }
 
-// spread is what NewYErrorBars wants.
-type spread struct {
-	plotter.XYs
-	plotter.YErrors
+func (s series) draw(p *plot.Plot) error {
+	line, points, err := plotter.NewLinePoints(s)
+	if err != nil {
+		return err
+	}
+	bars, err := plotter.NewYErrorBars(s)
+	if err != nil {
+		return err
+	}
+	line.LineStyle, points.GlyphStyle, bars.LineStyle.Color = s.style.line, s.style.glyph, s.style.line.Color
+	p.Add(bars, points)
+	if s.style.line.Width > 0 {
+		p.Add(line)
+		p.Legend.Add(s.name, line, points)
+	} else {
+		p.Legend.Add(s.name, points)
+	}
+	return nil
 }
 
-// bars draws the contenders side by side, each case in a shade of its own.
-func (s *Suite) bars(p *plot.Plot, cases []Case, m Metric) (drawn int, err error) {
-	var names []string
-	var shown []Contender
-	for _, of := range s.Contenders {
+// lines makes one line for each contender over the X of the cases, and leaves room for the legend at the right.
+func (s *Suite) lines(p *plot.Plot, cases []Case, m Metric) (all []series) {
+	var ticks []plot.Tick
+	low, high := cases[0].X, cases[0].X
+	for _, c := range cases {
+		ticks = append(ticks, plot.Tick{Value: c.X, Label: c.Label})
+		low, high = min(low, c.X), max(high, c.X)
+	}
+	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.ConstantTicks(ticks)
+	p.X.Min, p.X.Max = low, high*math.Pow(high/low, 0.45)
+	for i, of := range s.Contenders {
+		one := series{name: of.Name, style: styleOf(i, of.Role)}
 		for _, c := range cases {
-			if f, ok := s.Figure(c.Name, of.Name, m.Key); ok && f.Q1 > 0 {
-				shown, names = append(shown, of), append(names, of.Name)
-				break
+			if f, ok := s.Figure(c.Name, of.Name, m.Key); ok {
+				one.add(c.X, f)
 			}
 		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// marks makes marks for the contenders side by side, of one kind for each case.
+func (s *Suite) marks(p *plot.Plot, cases []Case, m Metric) (all []series) {
+	var names []string
+	for i, c := range cases {
+		one := series{name: c.Label, style: styleOf(i, Peer)}
+		one.style.line.Width = 0
+		aside := (float64(i) - float64(len(cases)-1)/2) * 0.18
+		for n, of := range s.Contenders {
+			if i == 0 {
+				names = append(names, of.Name)
+			}
+			if f, ok := s.Figure(c.Name, of.Name, m.Key); ok {
+				one.add(float64(n)+aside, f)
+			}
+		}
+		all = append(all, one)
 	}
 	p.NominalX(names...)
 	p.X.Tick.Label.Rotation = 0.6
 	p.X.Tick.Label.XAlign, p.X.Tick.Label.YAlign = draw.XRight, draw.YCenter
-	for i, c := range cases {
-		var xy spread
-		at := (float64(i) - float64(len(cases)-1)/2) * 0.18
-		for n, of := range shown {
-			if f, ok := s.Figure(c.Name, of.Name, m.Key); ok && f.Q1 > 0 {
-				xy.XYs = append(xy.XYs, plotter.XY{X: float64(n) + at, Y: f.Median})
-				xy.YErrors = append(xy.YErrors, struct{ Low, High float64 }{f.Median - f.Q1, f.Q3 - f.Median})
+	return all
+}
+
+// scaleY makes the scale logarithmic where the values lie far apart, and otherwise begin at zero.
+func scaleY(p *plot.Plot, all []series) {
+	low, high := math.Inf(1), 0.0
+	for _, s := range all {
+		for _, f := range s.figures {
+			low, high = min(low, f.Q1), max(high, f.Q3)
+		}
+	}
+	if low <= 0 || high/low < 8 {
+		p.Y.Min, p.Y.Max = 0, high*1.1
+		return
+	}
+	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.TickerFunc(decades)
+	p.Y.Min, p.Y.Max = low/1.2, high*1.2
+}
+
+// decades are the ticks 1, 2 and 5 of each power of ten.
+func decades(low, high float64) (ticks []plot.Tick) {
+	for ten := math.Pow(10, math.Floor(math.Log10(low))); ten <= high; ten *= 10 {
+		for _, n := range []float64{1, 2, 5} {
+			if v := n * ten; v >= low && v <= high {
+				ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'f', -1, 64)})
 			}
 		}
-		if len(xy.XYs) == 0 {
-			continue
-		}
-		points, err := plotter.NewScatter(xy.XYs)
-		if err != nil {
-			return drawn, err
-		}
-		bars, err := plotter.NewYErrorBars(xy)
-		if err != nil {
-			return drawn, err
-		}
-		style := styleOf(i, Peer)
-		points.GlyphStyle, bars.LineStyle.Color = style.glyph, style.line.Color
-		p.Add(bars, points)
-		p.Legend.Add(c.Label, points)
-		drawn++
 	}
-	return drawn, nil
+	return ticks
 }
 
 type style struct {

@@ -8,71 +8,51 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// Progress is told how far a run has come.
+// Progress is told how far a run has come. Parts of it are told apart by how long they are expected to take.
 type Progress interface {
-	Expect(steps int) // once per suite
 	Begin(what string)
-	Done()
+	Done(part time.Duration)
 }
 
-// Bar shows progress and the time that is left on a terminal.
-type Bar struct {
-	w   io.Writer
-	bar *progressbar.ProgressBar
-}
+// Bar shows on a terminal how far a run has come, and the time that is left.
+type Bar struct{ bar *progressbar.ProgressBar }
 
-// NewBar returns a bar that is drawn on a terminal.
-func NewBar(w io.Writer) *Bar { return &Bar{w: w} }
-
-func (b *Bar) Expect(steps int) {
-	b.bar = progressbar.NewOptions(steps,
-		progressbar.OptionSetWriter(b.w),
-		progressbar.OptionSetWidth(24),
-		progressbar.OptionShowCount(),
-		progressbar.OptionSetPredictTime(true),
+// NewBar returns a bar for a run that takes about as long as total.
+func NewBar(w io.Writer, total time.Duration) *Bar {
+	return &Bar{progressbar.NewOptions64(total.Milliseconds(),
+		progressbar.OptionSetWriter(w),
+		progressbar.OptionSetWidth(20),
 		progressbar.OptionSetElapsedTime(true),
+		progressbar.OptionSetPredictTime(true),
+		progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionClearOnFinish(),
-		progressbar.OptionUseANSICodes(true),
-	)
+	)}
 }
 
-func (b *Bar) Begin(what string) {
-	if b.bar == nil || b.bar.IsFinished() {
-		fmt.Fprintln(b.w, what)
-		return
-	}
-	b.bar.Describe(what)
-}
+func (b *Bar) Begin(what string)       { b.bar.Describe(what) }
+func (b *Bar) Done(part time.Duration) { _ = b.bar.Add64(part.Milliseconds()) } // an error of the terminal
 
-func (b *Bar) Done() { _ = b.bar.Add(1) }
-
-// Lines writes now and then a line, for where there is no terminal.
+// Lines writes about twenty lines in all, for where there is no terminal.
 type Lines struct {
 	w                 io.Writer
 	what              string
-	done, steps, said int
 	start             time.Time
+	total, done, said time.Duration
 }
 
-// NewLines returns a progress that is written in lines.
-func NewLines(w io.Writer) *Lines { return &Lines{w: w} }
-
-func (l *Lines) Expect(steps int) { *l = Lines{w: l.w, steps: steps, start: time.Now()} }
-
-func (l *Lines) Begin(what string) {
-	l.what = what
-	if l.done == l.steps { // before the first or after the last measurement
-		fmt.Fprintln(l.w, what)
-	}
+// NewLines returns lines for a run that takes about as long as total.
+func NewLines(w io.Writer, total time.Duration) *Lines {
+	return &Lines{w: w, total: total, start: time.Now()}
 }
 
-// Done writes about ten lines in all.
-func (l *Lines) Done() {
-	l.done++
-	if tenth := l.done * 10 / l.steps; tenth > l.said {
-		l.said = tenth
-		spent := time.Since(l.start)
-		left := time.Duration(float64(spent) * float64(l.steps-l.done) / float64(l.done))
-		fmt.Fprintf(l.w, "%d of %d measurements, %v left; %s\n", l.done, l.steps, left.Round(time.Second), l.what)
+func (l *Lines) Begin(what string) { l.what = what }
+
+func (l *Lines) Done(part time.Duration) {
+	l.done += part
+	if l.done-l.said < l.total/20 {
+		return
 	}
+	l.said = l.done
+	left := time.Duration(float64(time.Since(l.start)) * (float64(l.total)/float64(l.done) - 1))
+	fmt.Fprintf(l.w, "%3.0f%%, %v left: %s\n", 100*float64(l.done)/float64(l.total), left.Round(time.Second), l.what)
 }

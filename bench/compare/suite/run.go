@@ -15,6 +15,24 @@ type Options struct {
 	Rounds int
 }
 
+const perCount = time.Second // or about that
+
+func (s *Suite) each(o Options) time.Duration {
+	if o.Quick {
+		return s.Quick
+	}
+	return s.Each
+}
+
+// Expected is about how long a run takes, if nobody is missing.
+func (s *Suite) Expected(o Options) time.Duration {
+	each := time.Duration(o.Rounds) * s.each(o)
+	if !o.Quick {
+		each += perCount
+	}
+	return time.Duration(len(s.Cases(o.Quick))*len(s.Contenders)) * each
+}
+
 // A cell is one contender at one case, while it is measured.
 type cell struct {
 	c       Case
@@ -36,11 +54,9 @@ func Run(ctx context.Context, s *Suite, o Options, shop *peer.Shop, progress Pro
 		r.Contenders = append(r.Contenders, prepare(ctx, &s.Contenders[i], shop, progress))
 	}
 	cells := s.cells(r, o.Quick)
-	each := s.Each
-	if o.Quick {
-		each = s.Quick
-	}
-	progress.Expect(o.Rounds * len(cells))
+	each := s.each(o)
+	missing := len(r.Cases)*len(s.Contenders) - len(cells)
+	progress.Done(time.Duration(missing) * s.Expected(o) / time.Duration(max(missing+len(cells), 1)))
 	for round := range o.Rounds {
 		for i := range cells {
 			// Each round begins somewhere else, so that nobody is always measured after the same other one.
@@ -50,7 +66,7 @@ func Run(ctx context.Context, s *Suite, o Options, shop *peer.Shop, progress Pro
 			}
 			progress.Begin(fmt.Sprintf("%s: round %d of %d: %s, %s", s.Name, round+1, o.Rounds, cell.of.Name, cell.c.Name))
 			cell.measure(ctx, each)
-			progress.Done()
+			progress.Done(each)
 		}
 	}
 	if !o.Quick {
@@ -108,13 +124,12 @@ func (c *cell) measure(ctx context.Context, d time.Duration) {
 // count finds what is not measured in rounds.
 func (s *Suite) count(ctx context.Context, cells []*cell, shop *peer.Shop, progress Progress) {
 	_, missing := shop.Need(ctx, s.Tools...)
-	progress.Expect(len(cells))
 	for _, c := range cells {
 		progress.Begin(fmt.Sprintf("%s: counting: %s, %s", s.Name, c.of.Name, c.c.Name))
 		if c.of.Count != nil && !c.out() && ctx.Err() == nil {
 			c.count(ctx, missing)
 		}
-		progress.Done()
+		progress.Done(perCount)
 	}
 }
 
@@ -136,7 +151,7 @@ func (c *cell) take(sample Sample, err error) {
 		for key, v := range sample {
 			c.samples[key] = append(c.samples[key], v)
 		}
-	case isUnable(err):
+	case IsUnable(err):
 		c.unable = err.Error()
 	default:
 		c.failed = err.Error()

@@ -70,7 +70,8 @@ func (u unable) Error() string { return u.reason }
 // Unable returns the error of a contender that cannot do a case by its nature. The tables show a dash.
 func Unable(reason string) error { return unable{reason} }
 
-func isUnable(err error) bool {
+// IsUnable reports whether err says that a contender cannot do a case.
+func IsUnable(err error) bool {
 	var u unable
 	return errors.As(err, &u)
 }

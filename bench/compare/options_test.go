@@ -1,0 +1,52 @@
+//go:build linux
+
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestOptionsThatMakeNoSenseAreRefusedInOneLine(t *testing.T) {
+	for args, want := range map[string]string{
+		"--rounds 4":             "5 to 99",
+		"--rounds 0":             "5 to 99",
+		"--quick --rounds 0":     "1 to 99",
+		"--rounds x":             "rounds",
+		"--only nothing":         "pass, roundtrip",
+		"pass":                   `"pass" is no option`,
+		"--yardstick /no/such.c": "/no/such.c",
+		"--surprise":             "surprise",
+	} {
+		_, err := parse(strings.Fields(args))
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v, want %q", args, err, want)
+		}
+	}
+}
+
+func TestDefaultsDependOnHowThoroughARunIs(t *testing.T) {
+	for args, want := range map[string]struct {
+		rounds int
+		out    string
+	}{
+		"":                     {5, "bench/results"},
+		"--quick":              {3, "bench/results/quick"},
+		"--quick --rounds 1":   {1, "bench/results/quick"},
+		"--rounds 9 --out dir": {9, "dir"},
+	} {
+		o, err := parse(strings.Fields(args))
+		if err != nil || o.Rounds != want.rounds || o.out != want.out {
+			t.Errorf("%s: %+v, %v", args, o, err)
+		}
+	}
+}
+
+func TestHelpNamesEveryOptionAndSuite(t *testing.T) {
+	text := help()
+	for _, want := range append(names(), "--quick", "--only", "--rounds", "--out", "--yardstick", "--install", "--readme", "--help") {
+		if !strings.Contains(text, want) {
+			t.Errorf("help does not mention %s", want)
+		}
+	}
+}

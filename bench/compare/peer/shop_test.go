@@ -1,0 +1,46 @@
+package peer
+
+import (
+	"context"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+func shop(t *testing.T) *Shop { return &Shop{Dir: t.TempDir(), Log: io.Discard} }
+
+func TestAMissingPackageIsNamedAndNotInstalledUnlessAllowed(t *testing.T) {
+	if _, err := exec.LookPath("dpkg-query"); err != nil {
+		t.Skip("no Debian: ", err)
+	}
+	_, err := shop(t).Need(t.Context(), "no-such-package-anywhere")
+	if err == nil || !strings.Contains(err.Error(), "no-such-package-anywhere") || !strings.Contains(err.Error(), "make compare") {
+		t.Errorf("got %v", err)
+	}
+	version, err := shop(t).Need(t.Context(), "dpkg", "base-files")
+	if err != nil || !strings.HasPrefix(version, "dpkg 1.") || !strings.Contains(version, ", base-files ") {
+		t.Errorf("got %q, %v", version, err)
+	}
+}
+
+func TestWhatTheCompilerSaysIsTheReason(t *testing.T) {
+	s := shop(t)
+	if _, err := s.Build(t.Context(), []string{"no-such-compiler"}, "a.c", nil); err == nil || !strings.Contains(err.Error(), "no-such-compiler") {
+		t.Errorf("without a compiler: %v", err)
+	}
+	if _, err := exec.LookPath("cc"); err != nil {
+		t.Skip("no C compiler: ", err)
+	}
+	_, err := s.Build(t.Context(), C, "a.c", []byte("#include <no_such_header.h>\nint main(void) { return 0; }\n"))
+	if err == nil || !strings.Contains(err.Error(), "no_such_header.h") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v, want one line with the header's name", err)
+	}
+	path, err := s.Build(t.Context(), C, "b.c", []byte("int main(void) { return 3; }\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := exec.CommandContext(context.Background(), path).Run(); err == nil || err.Error() != "exit status 3" {
+		t.Errorf("the program ended with %v", err)
+	}
+}

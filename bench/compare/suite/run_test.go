@@ -1,0 +1,164 @@
+package suite
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/fdpass/bench/compare/peer"
+	"example.com/fdpass/bench/compare/result"
+)
+
+// fake is a suite of two cases whose contenders measure nothing, and note when they were called.
+type fake struct {
+	Suite
+	calls []string
+}
+
+func newFake() *fake {
+	f := &fake{Suite: Suite{
+		Name: "fake", Metrics: []result.Metric{{Key: "ns"}}, Each: time.Minute, Quick: time.Second,
+		Cases: func(bool) []Case {
+			return []Case{{Case: result.Case{Name: "one"}, Work: 1.0}, {Case: result.Case{Name: "two"}, Work: 2.0}}
+		},
+	}}
+	return f
+}
+
+func (f *fake) add(name string, measure func(c Case, times int) (Sample, error)) *Contender {
+	times := map[string]int{}
+	f.Contenders = append(f.Contenders, Contender{Name: name, Measure: func(_ context.Context, c Case, d time.Duration) (Sample, error) {
+		f.calls = append(f.calls, name+" "+c.Name)
+		times[c.Name]++
+		if d != time.Minute {
+			return nil, errors.New("not as long as the suite wants")
+		}
+		return measure(c, times[c.Name])
+	}})
+	return &f.Contenders[len(f.Contenders)-1]
+}
+
+func (f *fake) run(t *testing.T, rounds int) *result.Suite {
+	t.Helper()
+	r, err := Run(t.Context(), &f.Suite, Options{Rounds: rounds}, &peer.Shop{}, NewLines(io.Discard, time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestEachRoundMeasuresEverybodyOnceAndBeginsSomewhereElse(t *testing.T) {
+	f := newFake()
+	for _, name := range []string{"a", "b", "c"} {
+		f.add(name, func(Case, int) (Sample, error) { return Sample{"ns": 1}, nil })
+	}
+	f.run(t, 3)
+	var firsts []string
+	for round := range 3 {
+		calls := slices.Clone(f.calls[round*6 : round*6+6])
+		firsts = append(firsts, calls[0])
+		slices.Sort(calls)
+		if want := []string{"a one", "a two", "b one", "b two", "c one", "c two"}; !slices.Equal(calls, want) {
+			t.Errorf("round %d measured %v", round, calls)
+		}
+	}
+	if slices.Sort(firsts); len(slices.Compact(firsts)) != 3 {
+		t.Errorf("the rounds began with %v", firsts)
+	}
+}
+
+func TestTheSamplesOfTheRoundsBecomeAFigure(t *testing.T) {
+	f := newFake()
+	f.add("a", func(c Case, times int) (Sample, error) { return Sample{"ns": float64(times) * c.Work.(float64)}, nil })
+	got, ok := f.run(t, 5).Figure("two", "a", "ns")
+	if !ok || got.Median != 6 || got.Q1 != 4 || got.Q3 != 8 || !slices.Equal(got.Samples, []float64{2, 4, 6, 8, 10}) {
+		t.Errorf("got %+v, %v", got, ok)
+	}
+}
+
+func TestWhoCannotFailsOrIsMissingIsSaidToAndDisturbsNobody(t *testing.T) {
+	f := newFake()
+	f.add("able", func(Case, int) (Sample, error) { return Sample{"ns": 1}, nil })
+	f.add("unable", func(Case, int) (Sample, error) { return nil, Unable("by nature") })
+	f.add("failing", func(_ Case, times int) (Sample, error) {
+		if times == 2 {
+			return nil, errors.New("broke")
+		}
+		return Sample{"ns": 1}, nil
+	})
+	f.add("missing", nil).Prepare = func(context.Context, *peer.Shop) (string, error) { return "", errors.New("no package") }
+	r := f.run(t, 3)
+
+	if c := r.Cell("one", "unable"); c.Unable != "by nature" || c.Failed != "" || c.Figures != nil {
+		t.Errorf("unable: %+v", c)
+	}
+	if c := r.Cell("one", "failing"); c.Failed != "broke" || c.Figures != nil {
+		t.Errorf("failing: %+v", c)
+	}
+	if c := r.Cell("one", "missing"); c != nil || r.Contenders[3].Missing != "no package" {
+		t.Errorf("missing: %+v, %+v", c, r.Contenders[3])
+	}
+	if got, _ := r.Figure("two", "able", "ns"); len(got.Samples) != 3 {
+		t.Errorf("able: %+v", got)
+	}
+	tried := 0
+	for _, call := range f.calls {
+		if call == "unable one" {
+			tried++
+		}
+	}
+	if tried != 1 {
+		t.Errorf("who cannot was tried %d times", tried)
+	}
+}
+
+func TestACountThatFailsLeavesTheFigures(t *testing.T) {
+	f := newFake()
+	c := f.add("a", func(Case, int) (Sample, error) { return Sample{"ns": 1}, nil })
+	c.Count = func(_ context.Context, c Case) (Sample, error) {
+		if c.Name == "one" {
+			return nil, errors.New("no strace")
+		}
+		return Sample{"calls": 3}, nil
+	}
+	r := f.run(t, 2)
+	if c := r.Cell("one", "a"); !strings.Contains(c.Note, "no strace") || c.Figures["ns"].Median != 1 {
+		t.Errorf("one: %+v", c)
+	}
+	if c := r.Cell("two", "a"); c.Note != "" || c.Figures["calls"].Median != 3 || len(c.Figures["calls"].Samples) != 1 {
+		t.Errorf("two: %+v", c)
+	}
+}
+
+func TestARunThatIsInterruptedEndsAndClosesTheSuite(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	f := newFake()
+	f.add("a", func(Case, int) (Sample, error) {
+		cancel()
+		return Sample{"ns": 1}, nil
+	})
+	closed := false
+	f.Close = func() { closed = true }
+	_, err := Run(ctx, &f.Suite, Options{Rounds: 5}, &peer.Shop{}, NewLines(io.Discard, time.Minute))
+	if !errors.Is(err, context.Canceled) || len(f.calls) != 1 || !closed {
+		t.Errorf("%v after %v, closed: %v", err, f.calls, closed)
+	}
+}
+
+func TestProgressInLinesComesToTheEnd(t *testing.T) {
+	var b bytes.Buffer
+	l := NewLines(&b, 100*time.Second)
+	for range 100 {
+		l.Begin("at work")
+		l.Done(time.Second)
+	}
+	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+	if len(lines) != 20 || lines[19] != "100%, 0s left: at work" {
+		t.Errorf("%d lines, the last one %q", len(lines), lines[len(lines)-1])
+	}
+}
