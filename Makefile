@@ -34,7 +34,7 @@ TAGS := fdpass_portable invariants
 PLATFORMS := darwin/arm64 freebsd/amd64 netbsd/amd64 openbsd/amd64 dragonfly/amd64 \
 	illumos/amd64 solaris/amd64 linux/s390x windows/amd64 plan9/amd64 js/wasm wasip1/wasm
 
-STEPS := lint unit race invariants portable test386 cross corpus alloc
+STEPS := lint unit race invariants portable test386 cross corpus alloc contenders
 
 GOTEST := go test -timeout $(TIMEOUT)
 
@@ -122,6 +122,10 @@ corpus: ## the fuzz targets over their committed corpora
 alloc: ## the allocation gate: no line of this module allocates while descriptors pass; ARGS="-sites" lists all
 	@go build -o .build/alloc ./bench/alloc
 	@.build/alloc $(ARGS)
+
+.PHONY: contenders
+contenders: ## every contender of make compare passes a few descriptors; packages that are missing are not installed
+	cd bench/compare && $(GOTEST) $(ARGS) ./...
 
 ##@ Longer
 

@@ -4,6 +4,7 @@
 //	make bench                          everything
 //	make bench BENCH=Pass COUNT=10      one benchmark, ten times, for benchstat
 //	make bench BENCH=Ratio              the table of ratios to the limit, from interleaved runs
+//	make compare                        beside other systems: bench/compare, a module of its own (see README.md)
 //
 // A figure means little by itself: clock frequency, kernel and the machine's other work move it further than most
 // changes to the library do. Compare ratios from the same run, and look at the spread before believing one.
