@@ -20,8 +20,8 @@ func programs() []program {
 		inGo(viaFramed, "fastpass Framed", result.Own, unix.SOCK_SEQPACKET, "SendBatch, RecvBatch, CloseFDs; tags, acknowledged, none lost"),
 		merging(inGo(viaBareMerging, "fastpass Bare, merging", result.Own, unix.SOCK_SEQPACKET, "Send one by one with the defaults: batches form by themselves")),
 		merging(inGo(viaFramedMerging, "fastpass Framed, merging", result.Own, unix.SOCK_SEQPACKET, "Send one by one with the defaults: batches form by themselves")),
-		portable(inGo(viaBare, "fastpass Bare, portable", result.Own, unix.SOCK_SEQPACKET, "the build for other systems: sendmsg and recvmsg, close")),
-		portable(inGo(viaFramed, "fastpass Framed, portable", result.Own, unix.SOCK_SEQPACKET, "the build for other systems: sendmsg and recvmsg, close")),
+		portable(viaBare, "fastpass Bare, portable"),
+		portable(viaFramed, "fastpass Framed, portable"),
 		ofModule("gvisor.dev/gvisor", inGo(viaUnet, "gVisor unet", result.Peer, unix.SOCK_SEQPACKET, "PackFDs and WriteVec, EnableFDs, ReadVec and ExtractFDs")),
 		ofModule("gvisor.dev/gvisor", inGo(viaFDChannel, "gVisor fdchannel", result.Peer, unix.SOCK_SEQPACKET, "SendFD, RecvFD")),
 		ofModule("golang.org/x/sys", inGo(viaSys, "x/sys", result.Peer, unix.SOCK_SEQPACKET, "unix.Sendmsg with UnixRights, unix.Recvmsg with ParseUnixRights")),
@@ -39,10 +39,10 @@ func inGo(w way, name string, of result.Role, socket int, how string) program {
 	}
 }
 
-// portable makes p run in the build with -tags fdpass_portable.
-func portable(p program) program {
+// portable is a program that is this one built with -tags fdpass_portable, in a role.
+func portable(w way, name string) program {
 	var binary string
-	of := p.command
+	p := inGo(w, name, result.Own, unix.SOCK_SEQPACKET, "the same in the build for other systems: sendmsg, recvmsg, close")
 	p.prepare = func(_ context.Context, shop *peer.Shop) (string, error) {
 		if binary = shop.Portable; binary == "" {
 			return "", errors.New("there is no build with -tags fdpass_portable beside this one; make compare builds both")
@@ -50,9 +50,7 @@ func portable(p program) program {
 		return "", nil
 	}
 	p.command = func(ctx context.Context, args ...string) *exec.Cmd {
-		cmd := of(ctx, args...)
-		cmd.Path, cmd.Args[0] = binary, binary
-		return cmd
+		return role.CommandOf(ctx, binary, w.role(), args...)
 	}
 	return p
 }
