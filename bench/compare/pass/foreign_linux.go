@@ -79,7 +79,10 @@ func python() program {
 func perl() program {
 	return foreign("Perl IO::FDPass", "IO::FDPass::send, IO::FDPass::recv; one with each call", oneOnly,
 		func(ctx context.Context, shop *peer.Shop) ([]string, string, error) {
-			version, err := shop.Need(ctx, "perl", "libio-fdpass-perl")
+			if _, err := shop.Need(ctx, "libio-fdpass-perl"); err != nil {
+				return nil, "", err
+			}
+			version, err := peer.VersionOf(ctx, "perl", "-MIO::FDPass", "-e", `print "perl $^V, IO::FDPass $IO::FDPass::VERSION"`)
 			if err != nil {
 				return nil, "", err
 			}

@@ -23,8 +23,12 @@ type Shop struct {
 	updated bool
 }
 
-// Need makes sure of Debian packages, and returns their versions.
+// Need makes sure of Debian packages, and returns their versions. On a system of another kind it leaves it to those who need
+// them to find out what is missing.
 func (s *Shop) Need(ctx context.Context, packages ...string) (versions string, err error) {
+	if _, err := exec.LookPath("dpkg-query"); err != nil {
+		return "version unknown", nil
+	}
 	var all []string
 	for _, name := range packages {
 		version, ok := installed(ctx, name)
@@ -51,9 +55,6 @@ func installed(ctx context.Context, name string) (version string, ok bool) {
 func (s *Shop) install(ctx context.Context, name string) error {
 	if !s.Install {
 		return errors.New("make compare would install it")
-	}
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		return errors.New("install it by hand, this system has no apt-get")
 	}
 	if os.Getuid() != 0 {
 		return fmt.Errorf("as root: apt-get install %s", name)
@@ -105,8 +106,12 @@ var (
 // VersionOf returns the first line of what a program says of its version.
 func VersionOf(ctx context.Context, name string, args ...string) (string, error) {
 	out, err := exec.CommandContext(ctx, name, args...).Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return "", fmt.Errorf("%s: %w: %s", name, err, reason(string(exit.Stderr)))
+	}
 	if err != nil {
-		return "", fmt.Errorf("%s does not run: %w", name, err)
+		return "", err
 	}
 	first, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 	return first, nil
@@ -121,11 +126,11 @@ func run(cmd *exec.Cmd) error {
 	return nil
 }
 
-// reason returns the first line with an error in it, as compilers write it and apt-get does (E: …), or else the last line.
+// reason returns the first line with an error in it, as compilers write it, apt-get (E: …) and perl (Can't …), or else the last line.
 func reason(said string) string {
 	lines := strings.Split(strings.TrimSpace(said), "\n")
 	for _, line := range lines {
-		if strings.Contains(line, "error") || strings.HasPrefix(line, "E: ") {
+		if strings.Contains(line, "error") || strings.HasPrefix(line, "E: ") || strings.HasPrefix(line, "Can't") {
 			return line
 		}
 	}

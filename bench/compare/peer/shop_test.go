@@ -44,3 +44,16 @@ func TestWhatTheCompilerSaysIsTheReason(t *testing.T) {
 		t.Errorf("the program ended with %v", err)
 	}
 }
+
+func TestTheVersionIsTheFirstLineAndAMissingModuleTheReason(t *testing.T) {
+	if version, err := VersionOf(t.Context(), "sh", "-c", "echo 1.2; echo more"); err != nil || version != "1.2" {
+		t.Errorf("%q, %v", version, err)
+	}
+	if _, err := VersionOf(t.Context(), "sh", "-c", "echo \"Can't locate it\" >&2; echo BEGIN failed >&2; exit 2"); err == nil ||
+		!strings.Contains(err.Error(), "Can't locate it") || strings.Contains(err.Error(), "BEGIN") {
+		t.Errorf("%v", err)
+	}
+	if _, err := VersionOf(t.Context(), "no-such-program"); err == nil || !strings.Contains(err.Error(), "no-such-program") {
+		t.Errorf("%v", err)
+	}
+}
