@@ -124,8 +124,8 @@ alloc: ## the allocation gate: no line of this module allocates while descriptor
 	@.build/alloc $(ARGS)
 
 .PHONY: contenders
-contenders: ## every contender of make compare passes a few descriptors; packages that are missing are not installed
-	cd bench/compare && $(GOTEST) $(ARGS) ./...
+contenders: ## every contender of make compare passes a few descriptors; those whose packages are missing are named
+	@cd bench/compare && $(GOTEST) -v $(ARGS) ./... | { grep -v -e '^=== ' -e '--- PASS' -e '^PASS' -e 'no test files' || true; }
 
 ##@ Longer
 
