@@ -24,7 +24,7 @@ func RefreshReadme(path, dir string) error {
 	if err != nil {
 		return err
 	}
-	link, err := filepath.Rel(filepath.Dir(path), dir)
+	link, err := linkTo(dir, path)
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func RefreshReadme(path, dir string) error {
 		if err != nil {
 			return err
 		}
-		s.readme(&tables, filepath.ToSlash(link))
+		s.readme(&tables, link)
 	}
 	if tables.Len() == 0 {
 		return fmt.Errorf("%s holds no results of %s", dir, strings.Join(forReadme, ", "))
@@ -47,6 +47,19 @@ func RefreshReadme(path, dir string) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return os.WriteFile(path, []byte(text), 0o644)
+}
+
+// linkTo returns how a file refers to a folder.
+func linkTo(dir, file string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if file, err = filepath.Abs(file); err != nil {
+		return "", err
+	}
+	link, err := filepath.Rel(filepath.Dir(file), dir)
+	return filepath.ToSlash(link), err
 }
 
 // between replaces what stands between the markers of a text.
