@@ -23,6 +23,9 @@ own (getrusage). System calls are those of both processes together, counted by s
 which is Go's timer thread). Allocations are those of both processes together, where the language counts them. Every receiver counts what it
 got, and compares the inodes of the first ones with those sent.
 
+*Merging* stands for Send one by one, on a link with the defaults, on which full messages form by themselves: what a user gets who
+does not batch. That is not one per message, so it neither wins nor loses.
+
 fastpass and the C limit put up to 8 messages into a system call, except in the case of 1 per message, where it is one message
 per call. A dash: there is no way to put that many into one message.`
 

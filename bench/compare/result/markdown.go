@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -46,7 +47,7 @@ func (s *Suite) markdown(w io.Writer) {
 // Markdown tells in one paragraph where the figures come from.
 func (r *Run) Markdown() string {
 	m := r.Machine
-	return fmt.Sprintf("%s, %d cores; %s; %s; %s; %s; commit %s; `%s`; %d rounds, interleaved; load average before it: %s.",
+	return fmt.Sprintf("%s, %d cores; %s; %s; %s; %s; commit %s; `%s`; interleaved rounds: %d; load average before it: %s.",
 		m.CPU, m.Cores, m.Kernel, m.System, m.Go, r.Date, r.Commit, r.Command, r.Rounds, m.Load)
 }
 
@@ -78,8 +79,8 @@ func (s *Suite) ratio(caseName string, m Metric, a, b string) string {
 	return fmt.Sprintf("%.2f (%.2f to %.2f)", r.Median, r.Q1, r.Q3)
 }
 
-// Matrix writes a table of one metric over a group of cases, with a row for each contender.
-func (s *Suite) Matrix(w io.Writer, group string, m Metric) {
+// Matrix writes a table of one metric over a group of cases, with a row for each contender but those of some roles.
+func (s *Suite) Matrix(w io.Writer, group string, m Metric, without ...Role) {
 	cases := s.InGroup(group)
 	head := []string{""}
 	best := map[string]string{}
@@ -90,6 +91,9 @@ func (s *Suite) Matrix(w io.Writer, group string, m Metric) {
 	row(w, head...)
 	rule(w, len(head))
 	for _, of := range s.Contenders {
+		if slices.Contains(without, of.Role) {
+			continue
+		}
 		cells := []string{of.Name}
 		for _, c := range cases {
 			text := s.text(c, of, m)

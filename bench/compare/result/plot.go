@@ -77,10 +77,7 @@ func (s *series) add(at float64, f Figure) {
 
 func (s *Suite) plot(group string, m Metric, path string) error {
 	p := plot.New()
-	p.Title.Text = s.Title
-	if !strings.EqualFold(group, s.Title) {
-		p.Title.Text += ": " + group
-	}
+	p.Title.Text = s.heading(group)
 	p.Title.Padding = vg.Points(8)
 	p.Y.Label.Text = m.Name
 	p.Legend.Top = true
@@ -222,7 +219,7 @@ func styleOf(i int, of Role) style {
 	switch of {
 	case Own:
 		s.line.Width = vg.Points(2.5)
-	case Limit, Check:
+	case Limit, Aside, Check:
 		s.line.Dashes = []vg.Length{vg.Points(6), vg.Points(3)}
 	}
 	return s

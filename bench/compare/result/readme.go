@@ -78,9 +78,8 @@ func between(text, replacement string) (string, error) {
 // readme writes the first group of a suite: its table, its plot, and where the figures come from.
 func (s *Suite) readme(b *strings.Builder, link string) {
 	group, m := s.Groups()[0], s.Metrics[0]
-	fmt.Fprintf(b, "**%s**, %s: %s, median and quartiles, the best in bold ([all tables](%s/%s.md))\n\n",
-		s.Title, group, m.Name, link, s.Name)
-	s.Matrix(b, group, m)
+	fmt.Fprintf(b, "**%s**: %s, median and quartiles, the best in bold ([all tables](%s/%s.md))\n\n", s.heading(group), m.Name, link, s.Name)
+	s.Matrix(b, group, m, Check)
 	if charts := s.charts(group); len(charts) > 0 && s.Name == forReadme[0] {
 		fmt.Fprintf(b, "\n![%s, %s](%s/%s)\n", s.Title, group, link, charts[0])
 	}

@@ -2,7 +2,10 @@
 // as Markdown tables, as plots and as the tables of the README.
 package result
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Suite is what one run of one suite found.
 type Suite struct {
@@ -69,7 +72,8 @@ const (
 	Limit Role = "limit" // does nothing but what the kernel makes necessary: the others are a share of it
 	Own   Role = "own"   // this library
 	Peer  Role = "peer"  // somebody else's
-	Check Role = "check" // measured to check another contender; neither wins nor loses
+	Aside Role = "aside" // does not quite the work of the case; neither wins nor loses
+	Check Role = "check" // measured to check another contender; neither wins nor loses, and is not in the README
 )
 
 // Contender is one way to do the work.
@@ -119,6 +123,14 @@ func (s *Suite) Groups() (names []string) {
 		}
 	}
 	return names
+}
+
+// heading names a group with its suite.
+func (s *Suite) heading(group string) string {
+	if strings.EqualFold(group, s.Title) {
+		return s.Title
+	}
+	return s.Title + ": " + group
 }
 
 // InGroup returns the cases of a group.
