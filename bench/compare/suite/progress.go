@@ -21,7 +21,7 @@ type Bar struct{ bar *progressbar.ProgressBar }
 func NewBar(w io.Writer, total time.Duration) *Bar {
 	return &Bar{progressbar.NewOptions64(total.Milliseconds(),
 		progressbar.OptionSetWriter(w),
-		progressbar.OptionSetWidth(20),
+		progressbar.OptionSetWidth(12),
 		progressbar.OptionSetElapsedTime(true),
 		progressbar.OptionSetPredictTime(true),
 		progressbar.OptionThrottle(100*time.Millisecond),
@@ -29,7 +29,8 @@ func NewBar(w io.Writer, total time.Duration) *Bar {
 	)}
 }
 
-func (b *Bar) Begin(what string)       { b.bar.Describe(what) }
+// Begin keeps what is said as wide as it is, so that the bar stands still and fits a terminal of 80 columns.
+func (b *Bar) Begin(what string)       { b.bar.Describe(fmt.Sprintf("%-44.44s", what)) }
 func (b *Bar) Done(part time.Duration) { _ = b.bar.Add64(part.Milliseconds()) } // an error of the terminal
 
 // Lines writes about twenty lines in all, for where there is no terminal.

@@ -64,7 +64,7 @@ func Run(ctx context.Context, s *Suite, o Options, shop *peer.Shop, progress Pro
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}
-			progress.Begin(fmt.Sprintf("%s: round %d of %d: %s, %s", s.Name, round+1, o.Rounds, cell.of.Name, cell.c.Name))
+			progress.Begin(fmt.Sprintf("%s %d/%d: %s, %s", s.Name, round+1, o.Rounds, cell.of.Name, cell.c.Name))
 			cell.measure(ctx, each)
 			progress.Done(each)
 		}
