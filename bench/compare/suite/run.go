@@ -26,11 +26,14 @@ func (s *Suite) each(o Options) time.Duration {
 
 // Expected is about how long a run takes, if nobody is missing.
 func (s *Suite) Expected(o Options) time.Duration {
-	each := time.Duration(o.Rounds) * s.each(o)
-	if !o.Quick {
-		each += perCount
+	var perCase time.Duration
+	for _, c := range s.Contenders {
+		perCase += time.Duration(o.Rounds) * s.each(o)
+		if c.Count != nil && !o.Quick {
+			perCase += perCount
+		}
 	}
-	return time.Duration(len(s.Cases(o.Quick))*len(s.Contenders)) * each
+	return time.Duration(len(s.Cases(o.Quick))) * perCase
 }
 
 // A cell is one contender at one case, while it is measured.
@@ -125,8 +128,11 @@ func (c *cell) measure(ctx context.Context, d time.Duration) {
 func (s *Suite) count(ctx context.Context, cells []*cell, shop *peer.Shop, progress Progress) {
 	_, missing := shop.Need(ctx, s.Tools...)
 	for _, c := range cells {
+		if c.of.Count == nil {
+			continue
+		}
 		progress.Begin(fmt.Sprintf("%s: counting: %s, %s", s.Name, c.of.Name, c.c.Name))
-		if c.of.Count != nil && !c.out() && ctx.Err() == nil {
+		if !c.out() && ctx.Err() == nil {
 			c.count(ctx, missing)
 		}
 		progress.Done(perCount)
