@@ -168,12 +168,14 @@ func (in *inbox) acknowledge(n int) error {
 // redeem is acknowledge for what an acknowledgement covers that a stream socket has taken in part: it counts once the
 // socket has taken the rest.
 func (in *inbox) redeem(n int) error {
-	if errno := in.p.flushTail(); errno != 0 {
-		err := in.ackError(errno)
-		if err == errCut {
-			in.pledged = 0
+	if in.p.tail.gone.Load() == in.ack.gone {
+		if errno := in.p.flushTail(); errno != 0 {
+			err := in.ackError(errno)
+			if err == errCut {
+				in.pledged = 0
+			}
+			return err
 		}
-		return err
 	}
 	in.pledged -= n
 	return nil
@@ -238,6 +240,7 @@ type ackWriter struct {
 	buf   [wire.HeaderSize + wire.ResendSize]byte
 	n     int
 	took  int
+	gone  uint64 // for what the socket did not take: see tail.write
 	errno syscall.Errno
 	call  func(fd uintptr) // run, bound once
 }
@@ -262,7 +265,7 @@ func (w *ackWriter) write(a flow.Ack) (rest int, errno syscall.Errno) {
 	return w.n - w.took, w.errno
 }
 
-func (w *ackWriter) run(fd uintptr) { w.took, w.errno = w.p.writeTo(int(fd), w.buf[:w.n]) }
+func (w *ackWriter) run(fd uintptr) { w.took, w.gone, w.errno = w.p.writeTo(int(fd), w.buf[:w.n]) }
 
 // partialFrame is a frame of a stream socket on its way in. Reading stops at the end of a header and of a body, so
 // descriptors never come with a part of another frame than their own.

@@ -28,6 +28,10 @@ type outbox struct {
 	window    *ring.Window[entry]
 	room      ring.Event             // for those who wait until the window has room, or is empty
 	roomReady func() bool            // hasRoom, bound once
+	waiters   atomic.Int32           // senders that wait for room
+	armed     atomic.Bool            // moment runs; who sets this may start it
+	moment    *time.Timer            // until they are content with little room
+	content   atomic.Bool            // it has run out
 	roomy     atomic.Pointer[func()] // what else to call then: a pool's
 	open      atomic.Bool            // the peer is there: it has said HELLO
 	write     deadline
@@ -115,18 +119,24 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 		if !wait {
 			return n, ErrFull
 		}
+		o.waiters.Add(1)
+		if o.window.Len() < o.window.Cap() {
+			o.settle() // whoever made that room may have seen nobody wait for it
+		}
 		o.room.Wait(o.roomReady)
+		o.waiters.Add(-1)
+		o.content.Store(false)
 	}
 	return n, refused
 }
 
 // hasRoom reports whether a sender need not wait (any longer).
 func (o *outbox) hasRoom() bool {
-	return o.hasMuchRoom() || o.write.passed() || o.closing.Load() || o.p.deaf.Load() || o.p.ending.Load() != nil
+	return o.hasMuchRoom() || o.content.Load() && o.window.Len() < o.window.Cap() || o.write.passed() || o.closing.Load() || o.p.deaf.Load() || o.p.ending.Load() != nil
 }
 
-// hasMuchRoom reports whether an eighth of the window is free. Who found it full waits for that much: woken for each slot, a
-// sender would fill it and park again, which costs as much as sending.
+// hasMuchRoom reports whether an eighth of the window is free. Who found it full waits for that much, or for a while: woken
+// for each slot, a sender would fill it and park again, which costs as much as sending.
 func (o *outbox) hasMuchRoom() bool { return o.window.Len() <= o.window.Cap()-max(1, o.window.Cap()/8) }
 
 // good returns how many of the first of ds can be queued, and what is wrong with the next one. A number that is none is
@@ -231,7 +241,8 @@ func (o *outbox) turn() {
 		o.finish()
 		return
 	}
-	for !o.blocked.Load() && o.sendSome() {
+	// Once the link ends nothing is sent: it would be of no use, and might leave no room for BYE.
+	for o.p.ending.Load() == nil && !o.blocked.Load() && o.sendSome() {
 		o.readMail()
 	}
 }
@@ -421,11 +432,29 @@ func (o *outbox) releaseTo(from, to uint64) {
 
 // notify tells those who wait that there is room.
 func (o *outbox) notify() {
-	if o.hasMuchRoom() {
+	if o.hasMuchRoom() || o.content.Load() {
 		o.room.Notify()
+	} else if o.waiters.Load() > 0 {
+		o.settle()
 	}
 	if f := o.roomy.Load(); f != nil {
 		(*f)()
+	}
+}
+
+// settle wakes senders in a moment, although there is only little room: the peer may take no more for long.
+func (o *outbox) settle() {
+	const moment = time.Millisecond
+	switch {
+	case o.armed.Swap(true):
+	case o.moment == nil:
+		o.moment = time.AfterFunc(moment, func() {
+			o.armed.Store(false)
+			o.content.Store(true)
+			o.room.Notify()
+		})
+	default:
+		o.moment.Reset(moment)
 	}
 }
 

@@ -148,17 +148,19 @@ func (p *Passer) start() error {
 
 // writeFrame sends a frame without descriptors, and returns how many of its bytes the socket took.
 func (p *Passer) writeFrame(frame []byte) (n int, errno syscall.Errno) {
-	if p.raw.Control(func(fd uintptr) { n, errno = p.writeTo(int(fd), frame) }) != nil {
+	if p.raw.Control(func(fd uintptr) { n, _, errno = p.writeTo(int(fd), frame) }) != nil {
 		return 0, syscall.EPIPE
 	}
 	return n, errno
 }
 
-func (p *Passer) writeTo(fd int, frame []byte) (int, syscall.Errno) {
+// writeTo is writeFrame within RawConn.Control; for gone see tail.write.
+func (p *Passer) writeTo(fd int, frame []byte) (n int, gone uint64, errno syscall.Errno) {
 	if p.stream {
 		return p.tail.write(p.kernel, fd, frame)
 	}
-	return p.kernel.Write(fd, frame)
+	n, errno = p.kernel.Write(fd, frame)
+	return n, 0, errno
 }
 
 // flushTail sends what a stream socket took no more of, and returns 0 once it is all gone.

@@ -303,3 +303,32 @@ func TestSendIntoAWindowThatPushHasFilled(t *testing.T) {
 		})
 	}
 }
+
+// Send blocks while the window is full, its documentation says, so one free slot is enough for one descriptor.
+func TestSendGoesOnAsSoonAsItsDescriptorHasRoom(t *testing.T) {
+	a, b := link(t, &Config{Window: 16, Direction: SendOnly}, &Config{Direction: RecvOnly})
+	for range 16 {
+		if err := a.TrySend(Desc{FD: null(t)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := null(t)
+	sent := make(chan error, 1)
+	go func() { sent <- a.Send(Desc{FD: last}) }()
+	until(t, "Send waits", func() bool { return a.out.stats.sent.Load() == 16 })
+	for range 100 { // it parks
+		if err := a.TrySend(Desc{FD: last}); err != ErrFull {
+			t.Fatal(err)
+		}
+	}
+	d, err := b.Recv() // one slot is free
+	if err != nil {
+		t.Fatal(err)
+	}
+	CloseFDs([]int{d.FD})
+	soon(t, "Send returns", func() {
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -15,13 +15,17 @@ import (
 type tail struct {
 	mu   sync.Mutex // held while anything is sent on a stream socket
 	rest []byte
-	some atomic.Bool // rest is not empty
+	some atomic.Bool   // rest is not empty
+	gone atomic.Uint64 // how often all of it was sent
 }
 
 func (t *tail) waiting() bool { return t.some.Load() }
 
 // keep remembers the part that was not sent. The caller holds mu.
 func (t *tail) keep(rest []byte) {
+	if len(t.rest) > 0 && len(rest) == 0 {
+		t.gone.Add(1)
+	}
 	t.rest = append(t.rest[:0], rest...)
 	t.some.Store(len(rest) > 0)
 }
@@ -46,16 +50,15 @@ func (t *tail) flush(k sys.Kernel, fd int) syscall.Errno {
 }
 
 // write sends a frame that carries no descriptors, behind what was kept, and returns how many of its bytes the socket
-// took: if not all, then the rest is kept.
-func (t *tail) write(k sys.Kernel, fd int, frame []byte) (int, syscall.Errno) {
+// took: if not all, then the rest is kept, and is sent once gone is above what is returned.
+func (t *tail) write(k sys.Kernel, fd int, frame []byte) (n int, gone uint64, errno syscall.Errno) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if errno := t.send(k, fd); errno != 0 {
-		return 0, errno
+	if errno = t.send(k, fd); errno != 0 {
+		return 0, 0, errno
 	}
-	n, errno := k.Write(fd, frame)
-	if errno == 0 {
+	if n, errno = k.Write(fd, frame); errno == 0 {
 		t.keep(frame[n:])
 	}
-	return n, errno
+	return n, t.gone.Load(), errno
 }
