@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/fdpass/bench/compare/front"
 	"example.com/fdpass/bench/compare/pass"
 	"example.com/fdpass/bench/compare/peer"
 	"example.com/fdpass/bench/compare/result"
@@ -32,6 +33,8 @@ import (
 var suites = []entry{
 	{"pass", func(o *options) *suite.Suite { return pass.Suite(o.yardstick) }},
 	{"roundtrip", func(*options) *suite.Suite { return roundtrip.Suite() }},
+	{"front", func(*options) *suite.Suite { return front.Suite() }},
+	{"acceptor", func(*options) *suite.Suite { return front.Acceptor() }},
 }
 
 type entry struct {
