@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"example.com/fdpass/bench/compare/front"
+	"example.com/fdpass/bench/compare/growth"
 	"example.com/fdpass/bench/compare/pass"
 	"example.com/fdpass/bench/compare/peer"
 	"example.com/fdpass/bench/compare/result"
@@ -35,6 +36,7 @@ var suites = []entry{
 	{"roundtrip", func(*options) *suite.Suite { return roundtrip.Suite() }},
 	{"front", func(*options) *suite.Suite { return front.Suite() }},
 	{"acceptor", func(*options) *suite.Suite { return front.Acceptor() }},
+	{"growth", func(*options) *suite.Suite { return growth.Suite() }},
 }
 
 type entry struct {

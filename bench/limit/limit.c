@@ -290,13 +290,14 @@ static int64_t send_all(const int *socks, const struct config *c, int64_t total)
 
 static void __attribute__((noreturn)) be_receiver(int sock, int go, int result, const struct config *c) {
 	char byte;
+	struct report r = {0};
 	who = "limit: receiver";
-	if (read(go, &byte, 1) != 1)
-		_exit(EXIT_FAILURE); // the sender failed to start and has said why
 	prepare(c);
 	fill_table(c->open);
+	if (write(result, &r, sizeof r) != sizeof r || read(go, &byte, 1) != 1)
+		_exit(EXIT_FAILURE); // the sender failed to start and has said why
 	int64_t before = cpu();
-	struct report r = {.got = receive(sock, c, c->total / c->workers)};
+	r.got = receive(sock, c, c->total / c->workers);
 	r.cpu = cpu() - before;
 	_exit(write(result, &r, sizeof r) == sizeof r ? EXIT_SUCCESS : EXIT_FAILURE);
 }
@@ -316,7 +317,8 @@ static void print(const struct config *c, int64_t elapsed, int64_t sender_cpu, i
 		fail("writing the result");
 }
 
-// Starts the receivers, which wait for a byte from go and write their reports to result, and fills in the sender's sockets.
+// Starts the receivers, which write an empty report to result when they are ready, wait for a byte from go, and report, and
+// fills in the sender's sockets.
 // They start before the connections exist: a receiver's table is as good as empty, as a worker's is.
 static void start_receivers(int *socks, const int go[2], const int result[2], const struct config *c) {
 	for (int i = 0; i < c->workers; i++) {
@@ -363,6 +365,7 @@ static void measure_beside(const struct config *c, int above) {
 	prepare(c);
 	fill_table(c->open);
 	accept_sockets(above);
+	collect(result[0], c->workers);
 
 	int64_t start = wall(), before = cpu();
 	if (write(go[1], start_all, c->workers) != c->workers)
