@@ -37,6 +37,7 @@ var suites = []entry{
 	{"front", func(*options) *suite.Suite { return front.Suite() }},
 	{"acceptor", func(*options) *suite.Suite { return front.Acceptor() }},
 	{"growth", func(*options) *suite.Suite { return growth.Suite() }},
+	{"rings", func(*options) *suite.Suite { return growth.Rings() }},
 }
 
 type entry struct {

@@ -19,6 +19,8 @@ func TestMain(m *testing.M) {
 // Every descriptor arrives, whatever there is more of.
 func TestEveryDimensionIsMeasured(t *testing.T) { run(t, Suite()) }
 
+func TestEveryQueueMovesAll(t *testing.T) { run(t, Rings()) }
+
 func run(t *testing.T, s *suite.Suite) {
 	s.Quick = time.Millisecond
 	shop := &peer.Shop{Dir: t.TempDir(), Log: t.Output()}

@@ -77,7 +77,7 @@ func passOn(t *task) (o outcome, err error) {
 }
 
 // warmUp is for what is made on first use.
-const warmUp = 20 * time.Millisecond
+const warmUp = 50 * time.Millisecond
 
 // team is a link with its receiver, or a pool with its workers.
 type team struct {
