@@ -14,7 +14,7 @@ const burstSize = backlog - 96
 // measureBursts measures an acceptor that always finds its queue full: what it costs then is its own, whereas with a
 // closed loop of clients the batches, and so the cost, depend on who gets the processor when.
 func measureBursts(t *team, d time.Duration) (o outcome, err error) {
-	if err := burst(t, new(outcome)); err != nil { // the first one warms up
+	if err := burst(t, new(outcome), burstSize); err != nil { // the first one warms up
 		return o, err
 	}
 	before, err := t.accepted()
@@ -22,7 +22,7 @@ func measureBursts(t *team, d time.Duration) (o outcome, err error) {
 		return o, err
 	}
 	for start := time.Now(); o.Answered == 0 || time.Since(start) < d; {
-		if err := burst(t, &o); err != nil {
+		if err := burst(t, &o, burstSize); err != nil {
 			return o, err
 		}
 	}
@@ -31,8 +31,8 @@ func measureBursts(t *team, d time.Duration) (o outcome, err error) {
 	return o, err
 }
 
-// burst has clients connect while the acceptor is stopped, lets it go, and waits until each has been greeted.
-func burst(t *team, o *outcome) error {
+// burst has n clients connect while the acceptor is stopped, lets it go, and waits until each has been greeted.
+func burst(t *team, o *outcome, n int) error {
 	if err := t.pause(); err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func burst(t *team, o *outcome) error {
 	}()
 	c := client{target: unix.SockaddrInet4{Addr: [4]byte(t.address.IP.To4()), Port: t.address.Port}, buffer: make([]byte, 1)}
 	var err error
-	for i := 0; i < burstSize && err == nil; i++ {
+	for i := 0; i < n && err == nil; i++ {
 		c.source.Addr = [4]byte{127, 0, 1, byte(i)}
 		var fd int
 		if fd, err = c.connect(); err == nil {

@@ -24,7 +24,7 @@ func TestEveryQueueMovesAll(t *testing.T) { run(t, Rings()) }
 func run(t *testing.T, s *suite.Suite) {
 	s.Quick = time.Millisecond
 	shop := &peer.Shop{Dir: t.TempDir(), Log: t.Output()}
-	r, err := suite.Run(t.Context(), s, suite.Options{Quick: true, Rounds: 1}, shop, suite.NewLines(io.Discard))
+	r, err := suite.Run(t.Context(), s, suite.Options{Quick: true, Rounds: 1}, shop, suite.NewLines(io.Discard, time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
