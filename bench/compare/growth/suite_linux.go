@@ -138,7 +138,7 @@ func measure(ctx context.Context, t *task) (suite.Sample, error) {
 func theLimit() suite.Contender {
 	known := map[string]float64{} // what a case costs, to choose how many to pass
 	return suite.Contender{
-		Name: "C limit", Role: result.Limit, How: "bench/limit: sendmmsg, recvmmsg and close_range",
+		Name: limitName, Role: result.Limit, How: "bench/limit: sendmmsg, recvmmsg and close_range",
 		Prepare: func(ctx context.Context, _ *peer.Shop) (string, error) {
 			_, err := limit.Build(ctx)
 			return "", err
@@ -167,6 +167,8 @@ func theLimit() suite.Contender {
 	}
 }
 
+const limitName = "C limit"
+
 // flat is how much more a descriptor may cost at most when there is more of something.
 const flat = 1.3
 
@@ -174,28 +176,29 @@ const flat = 1.3
 func verdicts(r *result.Suite) (all []string) {
 	for _, g := range r.Groups() {
 		for _, c := range r.Contenders {
-			if c.Role != result.Own {
-				continue
+			if grows, ok := growth(r, g, c.Name, perDescriptor); ok && c.Role == result.Own {
+				all = append(all, verdict(r, g, c.Name, grows))
 			}
-			grows, ok := growth(r, g, c.Name, perDescriptor)
-			if !ok {
-				continue
-			}
-			cpu, _ := growth(r, g, c.Name, cpuEach)
-			text := fmt.Sprintf("%s, %s: grows %.2f× (CPU %.2f×)", g, c.Name, grows, cpu)
-			if of, ok := growth(r, g, "C limit", perDescriptor); ok {
-				cpu, _ := growth(r, g, "C limit", cpuEach)
-				text += fmt.Sprintf(", the C limit %.2f× (CPU %.2f×)", of, cpu)
-			}
-			if grows <= flat {
-				text += ": flat."
-			} else {
-				text += ": **not flat**."
-			}
-			all = append(all, text)
 		}
 	}
 	return all
+}
+
+func verdict(r *result.Suite, group, contender string, grows float64) string {
+	cpu, _ := growth(r, group, contender, cpuEach)
+	text := fmt.Sprintf("%s, %s: grows %.2f× (CPU %.2f×)", group, contender, grows, cpu)
+	limits, known := growth(r, group, limitName, perDescriptor)
+	if known {
+		cpu, _ := growth(r, group, limitName, cpuEach)
+		text += fmt.Sprintf(", the C limit %.2f× (CPU %.2f×)", limits, cpu)
+	}
+	switch {
+	case grows <= flat:
+		return text + ": flat."
+	case known && grows <= flat*limits:
+		return text + ": not flat, no more than the kernel."
+	}
+	return text + ": **not flat**."
 }
 
 // growth is the most that a case of a group costs over one in which there is less.
