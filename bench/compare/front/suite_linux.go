@@ -19,8 +19,8 @@ in the same way, which loses no request that was accepted (http.Server.Shutdown 
 The load is a process of its own. Each of its clients opens a connection, asks once, checks the answer against the question, waits for
 the other end to close, and begins again. p50 and p99 are from connect to the end of the answer, of light requests. A light
 request of the mixture is some 20 µs of work, and one in 50 is 100 times heavier; imbalance is the work of the busiest worker over
-that of the mean one. Acceptor CPU is that of the process that accepts; where there is none the workers accept, at their own
-expense. In a rolling restart the workers are replaced one after another, each new one ready before the old one is told to finish;
+that of the mean one. Acceptor CPU is that of the process that accepts, per connection; where there is none the workers accept, at
+their own expense. The sum of the two columns is what a way costs, whatever else the machine does. In a rolling restart the workers are replaced one after another, each new one ready before the old one is told to finish;
 what failed is per restart of all four.`
 
 // scene is what a case of the front suite has happen.
@@ -65,6 +65,7 @@ func Suite() *suite.Suite {
 		Metrics: []result.Metric{
 			perSecond,
 			{Key: "cpu", Name: "acceptor CPU µs", Digits: 2},
+			{Key: "worker", Name: "worker CPU µs", Digits: 1},
 			{Key: "p50", Name: "p50 µs"},
 			{Key: "p99", Name: "p99 µs", Chart: true},
 			imbalance,
@@ -117,6 +118,7 @@ func (s scene) play(ctx context.Context, t *team, d time.Duration) (suite.Sample
 		return nil, fmt.Errorf("%d requests failed, %d were answered: %s", o.Failed, o.Answered, o.Error)
 	}
 	sample := o.sample()
+	sample["worker"] = workerCPU(before, after)
 	if s.mixture.Share > 0 {
 		sample["imbalance"] = imbalanceOf(before, after)
 	}
@@ -149,6 +151,17 @@ func pass(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// workerCPU is the workers' processor time per connection.
+func workerCPU(before, after []done) float64 {
+	var all done
+	for i := range after {
+		d := after[i].since(before[i])
+		all.CPU += d.CPU
+		all.Connections += d.Connections
+	}
+	return microseconds(all.CPU) / float64(max(1, all.Connections))
 }
 
 // imbalanceOf is the work of the busiest worker over that of the mean one.
