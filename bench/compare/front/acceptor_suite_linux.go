@@ -7,11 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"example.com/fdpass/bench/compare/result"
+	"example.com/fdpass/bench/compare/strace"
 	"example.com/fdpass/bench/compare/suite"
 	"example.com/fdpass/fastpass"
 )
@@ -143,21 +143,7 @@ func (t *team) countCalls(do func() error) (suite.Sample, error) {
 	if err := errors.Join(err, reported, read); err != nil {
 		return nil, err
 	}
-	return suite.Sample{"calls": float64(totalCalls(string(text))) / float64(max(1, after.since(before).Passed))}, nil
-}
-
-// totalCalls adds up the fourth column, calls, of what strace -c wrote.
-func totalCalls(summary string) (calls int) {
-	for line := range strings.Lines(summary) {
-		f := strings.Fields(line)
-		if len(f) < 5 || f[len(f)-1] == "total" {
-			continue
-		}
-		if n, err := strconv.Atoi(f[3]); err == nil {
-			calls += n
-		}
-	}
-	return calls
+	return suite.Sample{"calls": float64(strace.Calls(string(text))) / float64(max(1, after.since(before).Passed))}, nil
 }
 
 // acceptorVerdicts say whether the targets are met: 1.15 times the C front's CPU, half of that of WriteMsgUnix.
