@@ -162,6 +162,7 @@ func theLimit() suite.Contender {
 			if err != nil {
 				return nil, err
 			}
+			known[c.Name] = r.NsPerDescriptor
 			return suite.Sample{perDescriptor.Key: r.NsPerDescriptor, cpuEach.Key: r.SenderCPUNs + r.ReceiverCPUNs}, nil
 		},
 	}
