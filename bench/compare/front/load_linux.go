@@ -182,7 +182,7 @@ func (c *client) connect() (fd int, err error) {
 	}
 	// Closing it then leaves no TIME_WAIT on either side, or else ports run out.
 	err = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-	wait := unix.Timeval{Sec: int64(patience / time.Second)}
+	wait := unix.NsecToTimeval(int64(patience))
 	err = errors.Join(err, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait))
 	err = errors.Join(err, unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1))
 	err = errors.Join(err, unix.Bind(fd, &c.source))

@@ -94,7 +94,7 @@ func mostOpen() int {
 	var r syscall.Rlimit
 	_ = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r)
 	const most, itself = 1 << 20, 2*lent + 900 // connections with both ends, and the rest
-	return max(100, (min(int(r.Max), most)-itself)/1000*1000)
+	return max(100, (int(min(r.Max, most))-itself)/1000*1000)
 }
 
 func own(name string, t task) suite.Contender {
