@@ -143,7 +143,11 @@ func (t *team) countCalls(do func() error) (suite.Sample, error) {
 	if err := errors.Join(err, reported, read); err != nil {
 		return nil, err
 	}
-	return suite.Sample{"calls": float64(strace.Calls(string(text))) / float64(max(1, after.since(before).Passed))}, nil
+	calls := strace.Calls(string(text))
+	if calls == 0 {
+		return nil, errors.New("strace counted nothing")
+	}
+	return suite.Sample{"calls": float64(calls) / float64(max(1, after.since(before).Passed))}, nil
 }
 
 // acceptorVerdicts say whether the targets are met: 1.15 times the C front's CPU, half of that of WriteMsgUnix.
