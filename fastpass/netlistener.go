@@ -25,6 +25,9 @@ type netListener struct {
 // in order, ErrPeerGone if the peer died. Close closes the link, in order: what has been acknowledged is still handed out by
 // Accept, before it fails with net.ErrClosed, and all the rest remains the peer's. The example shows how a server drains
 // that way. Recv should not be called beside it.
+//
+// Connections of a Framed link are shut down when they are closed, as those that are Shared: the peer may still hold
+// its copy. So a duplicate made here does not outlive Close either.
 func (p *Passer) NetListener() net.Listener { return &netListener{p: p} }
 
 // Accept returns the next connection.
@@ -39,6 +42,9 @@ func (l *netListener) Accept() (net.Conn, error) {
 			if d.FD < 0 {
 				continue
 			}
+			// The peer closes its copy when it has read the acknowledgement, and it may be busy until long after this
+			// connection is closed: its client would wait for the end, and the peer would pay for it.
+			d.Shared = d.Shared || l.p.framed()
 			c, err := NewConn(d)
 			if err == nil {
 				return c, nil

@@ -494,3 +494,5 @@ func (l *leftover) close() {
 }
 
 func (p *Passer) localAddr() net.Addr { return p.conn.LocalAddr() }
+
+func (p *Passer) framed() bool { return p.cfg.Protocol == Framed }

@@ -111,7 +111,9 @@ func dupListener(ln net.Listener) (f *os.File, alive func() bool, err error) {
 	}
 	fd := -1
 	cerr := raw.Control(func(s uintptr) {
-		fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0)
+		if fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			unix.SetNonblock(fd, true) // as package net has it; the accepter takes all that wait and then looks elsewhere
+		}
 		unix.SetsockoptInt(int(s), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // fails where it means nothing
 		unix.SetsockoptInt(int(s), unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
 	})

@@ -88,6 +88,7 @@ func (*Passer) Stats() Stats { return Stats{} }
 func (*Passer) SyscallConn() (syscall.RawConn, error) { return nil, errors.ErrUnsupported }
 
 func (*Passer) localAddr() net.Addr { return &net.UnixAddr{} }
+func (*Passer) framed() bool        { return false }
 
 // Listener accepts links.
 type Listener struct{}

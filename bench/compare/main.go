@@ -18,6 +18,8 @@ import (
 	"strings"
 	"time"
 
+	"example.com/fdpass/bench/compare/front"
+	"example.com/fdpass/bench/compare/growth"
 	"example.com/fdpass/bench/compare/pass"
 	"example.com/fdpass/bench/compare/peer"
 	"example.com/fdpass/bench/compare/result"
@@ -32,6 +34,10 @@ import (
 var suites = []entry{
 	{"pass", func(o *options) *suite.Suite { return pass.Suite(o.yardstick) }},
 	{"roundtrip", func(*options) *suite.Suite { return roundtrip.Suite() }},
+	{"front", func(*options) *suite.Suite { return front.Suite() }},
+	{"acceptor", func(*options) *suite.Suite { return front.Acceptor() }},
+	{"growth", func(*options) *suite.Suite { return growth.Suite() }},
+	{"rings", func(*options) *suite.Suite { return growth.Rings() }},
 }
 
 type entry struct {

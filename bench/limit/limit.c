@@ -2,7 +2,7 @@
 
 // limit measures how fast this kernel passes descriptors from one process to another.
 //
-// Two processes, one socket pair, and nothing of the library: no ring, no frame, no
+// Two processes, one socket pair (or what the options say), and nothing of the library: no ring, no frame, no
 // acknowledgement. The sender puts --batch descriptors into each SCM_RIGHTS message and
 // --messages messages into each sendmmsg(2); the receiver takes them with recvmmsg(2) and
 // closes them. What remains is the kernel's share, and every published figure of the
@@ -42,6 +42,10 @@ enum {
 	MESSAGES_MAX = 64, // per system call; beyond some 8 nothing is gained
 	SOCKETS = 2048,    // connections that the sender passes, over and over
 	BODY = 8,          // bytes of data: on SOCK_STREAM a message without any is dropped, descriptors and all
+	PAYLOAD_MAX = 4096,
+	OPEN_MAX = 1 << 30,
+	WORKERS_MAX = 256,
+	QUEUE_MAX = 256,   // messages that a socket holds by default, whatever they carry (278, in fact)
 	SPARE = 64,        // descriptors that a process may have beside the measured ones
 	EXIT_USAGE = 2,
 };
@@ -56,6 +60,10 @@ struct config {
 	bool give;      // the sender closes a copy of its own after each send, as whoever gives a connection away does
 	bool close_run; // close_range(2) over contiguous runs instead of close(2)
 	bool json;
+	int payload;    // bytes of data per descriptor; 0: BODY per message
+	int open;       // descriptors that both processes have open besides
+	int workers;    // receivers, each with a socket of its own; they take turns, one system call's worth each
+	int in_flight;  // one process sends so many and then receives them, turn about; 0: sender and receivers run beside each other
 };
 
 // One system call's worth of messages. The headers point into the other arrays, so a
@@ -63,7 +71,7 @@ struct config {
 static struct vector {
 	struct mmsghdr head[MESSAGES_MAX];
 	struct iovec data[MESSAGES_MAX];
-	char body[MESSAGES_MAX][BODY];
+	char *body;
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(BATCH_MAX * sizeof(int))];
@@ -145,6 +153,13 @@ static void need_descriptors(rlim_t need) {
 		fail("setrlimit");
 }
 
+// Opens so many descriptors, which get the lowest numbers.
+static void fill_table(int count) {
+	for (int i = 0; i < count; i++)
+		if (open("/dev/null", O_RDONLY | O_CLOEXEC) < 0)
+			fail("filling the descriptor table");
+}
+
 // Accepted TCP connections, the kind of descriptor that the library is for. Their client
 // ends move up to `above`, so that the copies of a giving sender get contiguous numbers.
 static void accept_sockets(int above) {
@@ -170,11 +185,18 @@ static void accept_sockets(int above) {
 
 // ---- messages ------------------------------------------------------------------------
 
+static size_t body_of(const struct config *c) { return c->payload ? (size_t)c->payload * c->batch : BODY; }
+
 static void prepare(const struct config *c) {
+	size_t body = body_of(c);
+	vec.body = malloc(c->messages * body);
+	if (!vec.body)
+		fail("allocating the messages");
+	memset(vec.body, 'x', c->messages * body);
 	for (int i = 0; i < c->messages; i++) {
 		struct msghdr *h = &vec.head[i].msg_hdr;
-		vec.data[i].iov_base = vec.body[i];
-		vec.data[i].iov_len = BODY;
+		vec.data[i].iov_base = vec.body + i * body;
+		vec.data[i].iov_len = body;
 		h->msg_iov = &vec.data[i];
 		h->msg_iovlen = 1;
 		h->msg_control = vec.control[i].bytes;
@@ -204,10 +226,9 @@ static int gather(int n) {
 	return count;
 }
 
-static int64_t receive(int sock, const struct config *c) {
+static int64_t receive(int sock, const struct config *c, int64_t total) {
 	int64_t got = 0;
-	prepare(c);
-	while (got < c->total) {
+	while (got < total) {
 		// The kernel cuts msg_controllen back to what it filled; all else stays as prepared.
 		for (int i = 0; i < c->messages; i++)
 			vec.head[i].msg_hdr.msg_controllen = CMSG_SPACE(c->batch * sizeof(int));
@@ -252,13 +273,12 @@ static int64_t send_loaded(int sock, int n) {
 	return refused;
 }
 
-static int64_t send_all(int sock, const struct config *c) {
-	int64_t refused = 0, left = c->total / c->batch;
-	prepare(c);
-	while (left > 0) {
+static int64_t send_all(const int *socks, const struct config *c, int64_t total) {
+	int64_t refused = 0, left = total / c->batch;
+	for (int turn = 0; left > 0; turn = (turn + 1) % c->workers) {
 		int n = left < c->messages ? (int)left : c->messages;
 		load(n, c);
-		refused += send_loaded(sock, n);
+		refused += send_loaded(socks[turn], n);
 		if (c->give)
 			close_held(n * c->batch, c->close_run);
 		left -= n;
@@ -270,11 +290,14 @@ static int64_t send_all(int sock, const struct config *c) {
 
 static void __attribute__((noreturn)) be_receiver(int sock, int go, int result, const struct config *c) {
 	char byte;
+	struct report r = {0};
 	who = "limit: receiver";
-	if (read(go, &byte, 1) != 1)
+	prepare(c);
+	fill_table(c->open);
+	if (write(result, &r, sizeof r) != sizeof r || read(go, &byte, 1) != 1)
 		_exit(EXIT_FAILURE); // the sender failed to start and has said why
 	int64_t before = cpu();
-	struct report r = {.got = receive(sock, c)};
+	r.got = receive(sock, c, c->total / c->workers);
 	r.cpu = cpu() - before;
 	_exit(write(result, &r, sizeof r) == sizeof r ? EXIT_SUCCESS : EXIT_FAILURE);
 }
@@ -284,53 +307,108 @@ static void print(const struct config *c, int64_t elapsed, int64_t sender_cpu, i
 	const char *type = c->type == SOCK_STREAM ? "stream" : "seq", *source = c->give ? "give" : "lend",
 		   *closing = c->close_run ? "range" : "each";
 	printf(c->json ? "{\"descriptors_per_second\":%.0f,\"ns_per_descriptor\":%.2f,\"sender_cpu_ns\":%.2f,\"receiver_cpu_ns\":%.2f,"
-			 "\"refused\":%jd,\"config\":{\"type\":\"%s\",\"batch\":%d,\"messages\":%d,\"total\":%jd,\"source\":\"%s\",\"close\":\"%s\"}}\n"
+			 "\"refused\":%jd,\"config\":{\"type\":\"%s\",\"batch\":%d,\"messages\":%d,\"total\":%jd,\"source\":\"%s\",\"close\":\"%s\","
+			 "\"payload\":%d,\"open\":%d,\"workers\":%d,\"in_flight\":%d}}\n"
 		       : "%.0f descriptors/s, %.1f ns each; CPU per descriptor: sender %.1f ns, receiver %.1f ns; refused %jd times\n"
-			 "(%s, batch %d, messages %d, total %jd, %s, close %s)\n",
+			 "(%s, batch %d, messages %d, total %jd, %s, close %s, payload %d, open %d, workers %d, in flight %d)\n",
 	       n * 1e9 / elapsed, each, sender_cpu / n, receiver_cpu / n, (intmax_t)refused, type, c->batch, c->messages,
-	       (intmax_t)c->total, source, closing);
+	       (intmax_t)c->total, source, closing, c->payload, c->open, c->workers, c->in_flight);
 	if (fflush(stdout) || ferror(stdout))
 		fail("writing the result");
 }
 
-static void measure(const struct config *c) {
-	int link[2], go[2], result[2];
-	int flight = c->batch * c->messages;
-	int above = SPARE + SOCKETS + (c->give ? flight : 0);
-
-	need_descriptors(above + SOCKETS > SPARE + flight ? above + SOCKETS : SPARE + flight);
-	if (socketpair(AF_UNIX, c->type | SOCK_CLOEXEC, 0, link) || pipe2(go, O_CLOEXEC) || pipe2(result, O_CLOEXEC))
-		fail("socketpair");
-
-	// The fork comes before the sockets exist: the receiver's table is as good as empty, as a worker's is.
-	pid_t child = fork();
-	if (child < 0)
-		fail("fork");
-	if (child == 0) {
-		close(link[0]);
-		close(go[1]);
-		close(result[0]);
-		be_receiver(link[1], go[0], result[1], c);
+// Starts the receivers, which write an empty report to result when they are ready, wait for a byte from go, and report, and
+// fills in the sender's sockets.
+// They start before the connections exist: a receiver's table is as good as empty, as a worker's is.
+static void start_receivers(int *socks, const int go[2], const int result[2], const struct config *c) {
+	for (int i = 0; i < c->workers; i++) {
+		int link[2];
+		if (socketpair(AF_UNIX, c->type | SOCK_CLOEXEC, 0, link))
+			fail("socketpair");
+		pid_t child = fork();
+		if (child < 0)
+			fail("fork");
+		if (child == 0) {
+			close(link[0]);
+			for (int k = 0; k < i; k++)
+				close(socks[k]);
+			close(go[1]);
+			close(result[0]);
+			be_receiver(link[1], go[0], result[1], c);
+		}
+		close(link[1]);
+		socks[i] = link[0];
 	}
-	close(link[1]);
 	close(go[0]);
 	close(result[1]);
-	accept_sockets(above);
+}
 
-	struct report r;
+// Adds up the receivers' reports. One that fails says why, and ends without a report.
+static struct report collect(int result, int workers) {
+	struct report sum = {0}, r;
+	for (int i = 0; i < workers; i++) {
+		if (read(result, &r, sizeof r) != sizeof r)
+			exit(EXIT_FAILURE);
+		sum.cpu += r.cpu;
+		sum.got += r.got;
+	}
+	return sum;
+}
+
+static void measure_beside(const struct config *c, int above) {
+	int socks[WORKERS_MAX], go[2], result[2];
+	static const char start_all[WORKERS_MAX];
+
+	if (pipe2(go, O_CLOEXEC) || pipe2(result, O_CLOEXEC))
+		fail("pipe2");
+	start_receivers(socks, go, result, c);
+	prepare(c);
+	fill_table(c->open);
+	accept_sockets(above);
+	collect(result[0], c->workers);
+
 	int64_t start = wall(), before = cpu();
-	if (write(go[1], "g", 1) != 1)
-		fail("starting the receiver");
-	int64_t refused = send_all(link[0], c);
+	if (write(go[1], start_all, c->workers) != c->workers)
+		fail("starting the receivers");
+	int64_t refused = send_all(socks, c, c->total);
 	int64_t mine = cpu() - before;
-	if (read(result[0], &r, sizeof r) != sizeof r)
-		exit(EXIT_FAILURE); // the receiver has said why
+	struct report r = collect(result[0], c->workers);
 	int64_t elapsed = wall() - start;
-	waitpid(child, NULL, 0);
+	while (wait(NULL) > 0)
+		;
 	errno = 0;
 	if (r.got != c->total)
 		fail("not every descriptor arrived");
 	print(c, elapsed, mine, r.cpu, refused);
+}
+
+static void measure_turn_about(const struct config *c, int above) {
+	int link[2];
+	int64_t refused = 0;
+
+	if (socketpair(AF_UNIX, c->type | SOCK_CLOEXEC, 0, link))
+		fail("socketpair");
+	prepare(c);
+	fill_table(c->open);
+	accept_sockets(above);
+
+	int64_t start = wall(), before = cpu();
+	for (int64_t done = 0; done < c->total; done += c->in_flight) {
+		refused += send_all(link, c, c->in_flight);
+		receive(link[1], c, c->in_flight);
+	}
+	print(c, wall() - start, cpu() - before, 0, refused);
+}
+
+static void measure(const struct config *c) {
+	int flight = c->batch * c->messages, rest = SPARE + c->workers + c->open;
+	int above = rest + SOCKETS + (c->give || c->in_flight ? flight : 0);
+
+	need_descriptors(above + SOCKETS > rest + flight ? above + SOCKETS : rest + flight);
+	if (c->in_flight)
+		measure_turn_about(c, above);
+	else
+		measure_beside(c, above);
 }
 
 // ---- options -------------------------------------------------------------------------
@@ -349,6 +427,13 @@ static void help(void) {
 	       "  --lend               the sender passes %d sockets that it keeps: no copying, no closing\n"
 	       "  --close each|range   close(2) one by one, or close_range(2) over contiguous runs;\n"
 	       "                       receiver, and sender with --give (default range)\n"
+	       "  --payload N          bytes of data with each descriptor, 1 to %d (default: %d per\n"
+	       "                       message; seq only)\n"
+	       "  --open N             descriptors that both processes have open besides (default 0)\n"
+	       "  --workers N          receivers, 1 to %d, that get a system call's worth in turn\n"
+	       "                       (default 1; total is rounded up to whole turns)\n"
+	       "  --in-flight N        one process sends N, in at most %d messages, and then receives\n"
+	       "                       them, turn about (default: two processes)\n"
 	       "  --json               one JSON object on one line instead of text\n"
 	       "  --help               this text\n"
 	       "\n"
@@ -357,10 +442,10 @@ static void help(void) {
 	       "  sender_cpu_ns, receiver_cpu_ns              CPU time of each process per descriptor\n"
 	       "  refused   sends that the kernel refused for lack of room and that were repeated\n"
 	       "            (ETOOMANYREFS without privilege; not 0: the figure is not the limit)\n"
-	       "  config    {type, batch, messages, total, source, close}\n"
+	       "  config    {type, batch, messages, total, source, close, payload, open, workers, in_flight}\n"
 	       "\n"
 	       "Exit status: 0 measured, 1 could not be measured, 2 bad option.\n",
-	       BATCH_MAX, BATCH_MAX, MESSAGES_MAX, (intmax_t)TOTAL_DEFAULT, SOCKETS);
+	       BATCH_MAX, BATCH_MAX, MESSAGES_MAX, (intmax_t)TOTAL_DEFAULT, SOCKETS, PAYLOAD_MAX, BODY, WORKERS_MAX, QUEUE_MAX);
 }
 
 static int64_t number(const char *option, const char *text, int64_t max) {
@@ -379,16 +464,20 @@ static bool choice(const char *option, const char *text, const char *first, cons
 	return strcmp(text, second) == 0;
 }
 
+static int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
 static struct config parse(int argc, char **argv) {
-	enum { TYPE = 1, BATCH, MESSAGES, TOTAL, GIVE, LEND, CLOSE, JSON, HELP };
+	enum { TYPE = 1, BATCH, MESSAGES, TOTAL, GIVE, LEND, CLOSE, PAYLOAD, OPEN, WORKERS, IN_FLIGHT, JSON, HELP };
 	static const struct option options[] = {
 		{"type", required_argument, NULL, TYPE},   {"batch", required_argument, NULL, BATCH},
 		{"messages", required_argument, NULL, MESSAGES}, {"total", required_argument, NULL, TOTAL},
 		{"give", no_argument, NULL, GIVE},         {"lend", no_argument, NULL, LEND},
 		{"close", required_argument, NULL, CLOSE}, {"json", no_argument, NULL, JSON},
+		{"payload", required_argument, NULL, PAYLOAD}, {"open", required_argument, NULL, OPEN},
+		{"workers", required_argument, NULL, WORKERS}, {"in-flight", required_argument, NULL, IN_FLIGHT},
 		{"help", no_argument, NULL, HELP},         {0},
 	};
-	struct config c = {.type = SOCK_SEQPACKET, .batch = BATCH_MAX, .messages = 8, .total = TOTAL_DEFAULT, .give = true, .close_run = true};
+	struct config c = {.type = SOCK_SEQPACKET, .batch = BATCH_MAX, .messages = 8, .total = TOTAL_DEFAULT, .give = true, .close_run = true, .workers = 1};
 	bool give = false, lend = false;
 
 	// _only: there are no letters to cluster, and a wrong "-xy" is named as it was written.
@@ -401,6 +490,10 @@ static struct config parse(int argc, char **argv) {
 		case GIVE: give = true; break;
 		case LEND: lend = true; break;
 		case CLOSE: c.close_run = choice("close", optarg, "each", "range"); break;
+		case PAYLOAD: c.payload = number("payload", optarg, PAYLOAD_MAX); break;
+		case OPEN: c.open = number("open", optarg, OPEN_MAX); break;
+		case WORKERS: c.workers = number("workers", optarg, WORKERS_MAX); break;
+		case IN_FLIGHT: c.in_flight = number("in-flight", optarg, QUEUE_MAX * BATCH_MAX); break;
 		case JSON: c.json = true; break;
 		case HELP: help(); exit(EXIT_SUCCESS);
 		case ':': misuse("%s needs a value", argv[optind - 1]);
@@ -412,7 +505,14 @@ static struct config parse(int argc, char **argv) {
 	if (give && lend)
 		misuse("--give and --lend exclude each other");
 	c.give = !lend;
-	c.total = (c.total + c.batch - 1) / c.batch * c.batch;
+	if (c.payload && c.type == SOCK_STREAM)
+		misuse("--payload needs messages that stay whole: --type seq");
+	if (c.in_flight && c.workers > 1)
+		misuse("--in-flight is for one receiver");
+	c.in_flight = round_up(c.in_flight, c.batch);
+	if (c.in_flight / c.batch > QUEUE_MAX)
+		misuse("--in-flight %d would be %d messages, and a socket holds %d", c.in_flight, c.in_flight / c.batch, QUEUE_MAX);
+	c.total = round_up(c.total, c.in_flight ? c.in_flight : c.workers > 1 ? c.batch * c.messages * c.workers : c.batch);
 	return c;
 }
 

@@ -32,6 +32,10 @@ type Options struct {
 	Total     int64  // descriptors to pass, rounded up to whole messages; 0 means 2,000,000
 	Lend      bool   // the sender passes sockets that it keeps; default: it gives a copy away and closes it
 	CloseEach bool   // close(2) one by one; default: close_range(2) over contiguous runs
+	Payload   int    // bytes of data with each descriptor, up to 4096; 0 means 8 per message
+	Open      int    // descriptors that both processes have open besides
+	Workers   int    // receivers, which get a system call's worth in turn; 0 means 1
+	InFlight  int    // one process sends so many and then receives them, turn about; 0 means two processes
 }
 
 // Result is one measurement.
@@ -52,6 +56,10 @@ type Config struct {
 	Total    int64  `json:"total"`
 	Source   string `json:"source"` // "give" or "lend"
 	Close    string `json:"close"`  // "range" or "each"
+	Payload  int    `json:"payload"`
+	Open     int    `json:"open"`
+	Workers  int    `json:"workers"`
+	InFlight int    `json:"in_flight"`
 }
 
 // String returns the result in the manner of a benchmark line's measurements.
@@ -80,6 +88,18 @@ func (o Options) args() []string {
 	}
 	if o.CloseEach {
 		args = append(args, "--close", "each")
+	}
+	if o.Payload != 0 {
+		args = append(args, "--payload", strconv.Itoa(o.Payload))
+	}
+	if o.Open != 0 {
+		args = append(args, "--open", strconv.Itoa(o.Open))
+	}
+	if o.Workers != 0 {
+		args = append(args, "--workers", strconv.Itoa(o.Workers))
+	}
+	if o.InFlight != 0 {
+		args = append(args, "--in-flight", strconv.Itoa(o.InFlight))
 	}
 	return args
 }

@@ -1,14 +1,13 @@
 package pass
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 
+	"example.com/fdpass/bench/compare/strace"
 	"example.com/fdpass/bench/compare/suite"
 )
 
@@ -56,24 +55,10 @@ func callsOf(n int, pass func(n int, t tracer) error) (calls int, err error) {
 		if err == nil {
 			err = readErr
 		}
-		calls += totalCalls(string(text))
+		calls += strace.Calls(string(text))
 	}
 	if err == nil && calls == 0 {
 		err = fmt.Errorf("strace counted nothing")
 	}
 	return calls, err
-}
-
-// totalCalls adds up the fourth column, calls, of what strace -c wrote.
-func totalCalls(summary string) (calls int) {
-	for lines := bufio.NewScanner(strings.NewReader(summary)); lines.Scan(); {
-		f := strings.Fields(lines.Text())
-		if len(f) < 5 || f[len(f)-1] == "total" {
-			continue
-		}
-		if n, err := strconv.Atoi(f[3]); err == nil {
-			calls += n
-		}
-	}
-	return calls
 }

@@ -162,19 +162,6 @@ func TestTheYardsticksLineIsRead(t *testing.T) {
 	}
 }
 
-func TestCallsAreAddedUp(t *testing.T) {
-	const summary = `% time     seconds  usecs/call     calls    errors syscall
------- ----------- ----------- --------- --------- ----------------
- 60.00    0.000060           1        50         1 sendmsg
- 40.00    0.000040           0        70           close
------- ----------- ----------- --------- --------- ----------------
-100.00    0.000100           0       120         1 total
-`
-	if got := totalCalls(summary); got != 120 {
-		t.Errorf("%d calls", got)
-	}
-}
-
 func TestAmountsFollowTheTimeThatADescriptorTook(t *testing.T) {
 	var a amounts
 	var asked []int

@@ -1,0 +1,66 @@
+package front
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"example.com/fdpass/bench/compare/peer"
+	"example.com/fdpass/bench/compare/role"
+	"example.com/fdpass/bench/compare/suite"
+)
+
+func TestMain(m *testing.M) {
+	role.Main()
+	os.Exit(m.Run())
+}
+
+// Every front answers in every case, also while its workers are restarted.
+func TestEveryFrontAnswers(t *testing.T) { run(t, Suite()) }
+
+func TestEveryAcceptorPasses(t *testing.T) { run(t, Acceptor()) }
+
+func run(t *testing.T, s *suite.Suite) {
+	s.Quick = time.Millisecond
+	shop := &peer.Shop{Dir: t.TempDir(), Log: t.Output()}
+	r, err := suite.Run(t.Context(), s, suite.Options{Quick: true, Rounds: 1}, shop, suite.NewLines(io.Discard, time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range r.Contenders {
+		if c.Missing != "" {
+			t.Logf("%s is missing: %s", c.Name, c.Missing)
+		}
+	}
+	for _, c := range r.Cells {
+		t.Log(c.Contender, c.Case, c.Figures)
+		if c.Failed != "" {
+			t.Errorf("%s, %s: %s", c.Contender, c.Case, c.Failed)
+		} else if c.Figures["rate"].Median == 0 {
+			t.Errorf("%s, %s: nothing came of it: %v", c.Contender, c.Case, c.Figures)
+		}
+	}
+	for _, v := range r.Verdicts {
+		t.Log(v)
+	}
+}
+
+// A C front makes little more than one system call for a connection: accept4.
+func TestSystemCallsAreCounted(t *testing.T) {
+	if _, err := exec.LookPath("strace"); err != nil {
+		t.Skip("there is no strace to count with")
+	}
+	s := Acceptor()
+	shop := &peer.Shop{Dir: t.TempDir(), Log: t.Output()}
+	if _, err := s.Contenders[0].Prepare(t.Context(), shop); err != nil {
+		t.Skipf("there is no C front: %v", err)
+	}
+	for _, c := range crowds(true)[:2] {
+		sample, err := s.Contenders[0].Count(t.Context(), c)
+		if n := sample["calls"]; err != nil || n < 1 || n > 1.2 {
+			t.Errorf("%s: %v, %v; want a little more than 1 system call per connection", c.Name, sample, err)
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package front
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"time"
+
+	"example.com/fdpass/bench/compare/role"
+
+	"golang.org/x/sys/unix"
+)
+
+// The processes that this package starts are this program again, in a role. A role's only argument is its task, as JSON.
+func init() {
+	role.Register("front: accept with a pool", withTask(acceptWithPool))
+	role.Register("front: accept with package net", withTask(acceptWithNet))
+	role.Register("front: work", withTask(work))
+	role.Register("front: greet", withTask(greet))
+	role.Register("front: load", withTask(loadUntilTold))
+}
+
+func withTask[T any](run func(T) error) func([]string) error {
+	return func(args []string) error {
+		var task T
+		if err := json.Unmarshal([]byte(args[0]), &task); err != nil {
+			return err
+		}
+		return run(task)
+	}
+}
+
+// process is one that this package has started. It ends when its standard input does.
+type process struct {
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	says *json.Decoder
+}
+
+// start starts cmd with files from descriptor 3 on.
+func start(cmd *exec.Cmd, files ...*os.File) (*process, error) {
+	cmd.ExtraFiles, cmd.Stderr = files, os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return &process{cmd, in, json.NewDecoder(out)}, nil
+}
+
+// startRole starts this program again.
+func startRole(ctx context.Context, name string, task any, files ...*os.File) (*process, error) {
+	text, err := json.Marshal(task)
+	if err != nil {
+		return nil, err
+	}
+	return start(role.Command(ctx, name, string(text)), files...)
+}
+
+// order sends the process a line.
+func (p *process) order(line string) error {
+	_, err := io.WriteString(p.in, line+"\n")
+	return err
+}
+
+// hear reads what the process says next.
+func (p *process) hear(v any) error {
+	if err := p.says.Decode(v); err != nil {
+		return fmt.Errorf("process %d: %w", p.cmd.Process.Pid, err)
+	}
+	return nil
+}
+
+// stop ends the process and waits until it has ended.
+func (p *process) stop() error {
+	p.in.Close()
+	return p.wait()
+}
+
+func (p *process) wait() error {
+	defer p.in.Close()
+	if err := p.cmd.Wait(); err != nil {
+		return fmt.Errorf("process %d: %w", p.cmd.Process.Pid, err)
+	}
+	return nil
+}
+
+// cpuTime is what this process has used so far.
+func cpuTime() time.Duration {
+	var u unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

@@ -1,0 +1,210 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"example.com/fdpass/bench/compare/result"
+	"example.com/fdpass/bench/compare/suite"
+	"example.com/fdpass/fastpass"
+)
+
+const about = `HTTP over short connections, from one port to four worker processes. The workers are the same program, with net/http, in
+every row; the rows differ in how a connection gets to one. Those of the C front and of WriteMsgUnix receive with this library's
+Bare protocol, which is cheaper than net.FileConn: what these two rows lack is the front's doing, not the receiver's. All drain
+in the same way, which loses no request that was accepted (http.Server.Shutdown does).
+
+The load is a process of its own. Each of its clients opens a connection, asks once, checks the answer against the question, waits for
+the other end to close, and begins again. p50 and p99 are from connect to the end of the answer, of light requests. A light
+request of the mixture is some 20 µs of work, and one in 50 is 100 times heavier; imbalance is the work of the busiest worker over
+that of the mean one. Acceptor CPU is that of the process that accepts, per connection; where there is none the workers accept, at
+their own expense. The sum of the two columns is what a way costs, whatever else the machine does. In a rolling restart the workers are replaced one after another, each new one ready before the old one is told to finish;
+what failed is per restart of all four.`
+
+// scene is what a case of the front suite has happen.
+type scene struct {
+	clients int
+	mixture mixture
+	restart bool // the workers, all the time
+}
+
+const workers = 4
+
+const (
+	lightCase   = "light requests, 64 clients"
+	fewCase     = "light requests, 2 clients"
+	mixedCase   = "mixed requests, 32 clients"
+	restartCase = "rolling restart, 16 clients"
+)
+
+func scenes(quick bool) (all []suite.Case) {
+	add := func(name string, s scene) {
+		all = append(all, suite.Case{Case: result.Case{Name: name, Group: "short connections", Label: name}, Work: s})
+	}
+	add(lightCase, scene{clients: 64, mixture: light})
+	if !quick {
+		add(fewCase, scene{clients: 2, mixture: light})
+	}
+	add(mixedCase, scene{clients: 32, mixture: mixed})
+	add(restartCase, scene{clients: 16, mixture: light, restart: true})
+	return all
+}
+
+var (
+	perSecond = result.Metric{Key: "rate", Name: "connections/s", More: true, Chart: true}
+	imbalance = result.Metric{Key: "imbalance", Name: "imbalance", Digits: 2}
+	failures  = result.Metric{Key: "failed", Name: "requests failed", Digits: 1}
+)
+
+// Suite compares whole fronts.
+func Suite() *suite.Suite {
+	s := &suite.Suite{
+		Name: "front", Title: "A real front", About: about,
+		Metrics: []result.Metric{
+			perSecond,
+			{Key: "cpu", Name: "acceptor CPU µs", Digits: 2},
+			{Key: "worker", Name: "worker CPU µs", Digits: 1},
+			{Key: "p50", Name: "p50 µs"},
+			{Key: "p99", Name: "p99 µs", Chart: true},
+			imbalance,
+			failures,
+		},
+		Cases: scenes,
+		Each:  2 * time.Second, Quick: 150 * time.Millisecond,
+		Verdicts: verdicts,
+	}
+	p := new(program)
+	for _, k := range []kind{
+		cFront,
+		pool("fastpass RoundRobin", "RoundRobin", framed, fastpass.Framed),
+		pool("fastpass LeastLoaded", "LeastLoaded", framed, fastpass.Framed),
+		pool("fastpass Hash", "Hash", framed, fastpass.Framed),
+		reuseport, prefork, netFront,
+	} {
+		c := p.contenderOf(k)
+		c.Measure = func(ctx context.Context, c suite.Case, d time.Duration) (suite.Sample, error) {
+			t, err := newTeam(ctx, k, "front: work", workers, p.path)
+			if err != nil {
+				return nil, err
+			}
+			sample, err := c.Work.(scene).play(ctx, t, d)
+			return sample, errors.Join(err, t.stop())
+		}
+		s.Contenders = append(s.Contenders, c)
+	}
+	return s
+}
+
+// play measures a team for about d.
+func (s scene) play(ctx context.Context, t *team, d time.Duration) (suite.Sample, error) {
+	if s.restart {
+		return s.playRestart(ctx, t, d)
+	}
+	before, err := t.done()
+	if err != nil {
+		return nil, err
+	}
+	o, err := measure(t, s.clients, s.mixture, func() error { return pass(ctx, d) })
+	if err != nil {
+		return nil, err
+	}
+	after, err := t.done()
+	if err != nil {
+		return nil, err
+	}
+	if o.Failed > 0 {
+		return nil, fmt.Errorf("%d requests failed, %d were answered: %s", o.Failed, o.Answered, o.Error)
+	}
+	sample := o.sample()
+	sample["worker"] = workerCPU(before, after)
+	if s.mixture.Share > 0 {
+		sample["imbalance"] = imbalanceOf(before, after)
+	}
+	return sample, nil
+}
+
+// playRestart measures while the workers are restarted again and again.
+func (s scene) playRestart(ctx context.Context, t *team, d time.Duration) (suite.Sample, error) {
+	restarts := 0
+	o, err := measure(t, s.clients, s.mixture, func() (err error) {
+		for start := time.Now(); err == nil && (restarts == 0 || time.Since(start) < d); restarts++ {
+			err = errors.Join(t.restart(), ctx.Err())
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	sample := o.sample()
+	sample["failed"] = float64(o.Failed) / float64(restarts)
+	delete(sample, "cpu") // taking in new workers is no part of accepting
+	return sample, nil
+}
+
+// pass lets time pass.
+func pass(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// workerCPU is the workers' processor time per connection.
+func workerCPU(before, after []done) float64 {
+	var all done
+	for i := range after {
+		d := after[i].since(before[i])
+		all.CPU += d.CPU
+		all.Connections += d.Connections
+	}
+	return microseconds(all.CPU) / float64(max(1, all.Connections))
+}
+
+// imbalanceOf is the work of the busiest worker over that of the mean one.
+func imbalanceOf(before, after []done) float64 {
+	var most, all uint64
+	for i := range after {
+		n := after[i].since(before[i]).Units
+		most, all = max(most, n), all+n
+	}
+	return float64(most) * float64(len(after)) / float64(max(1, all))
+}
+
+// verdicts say whether the targets are met: 0.95 of the rate of SO_REUSEPORT, better balance than it, no failed request.
+func verdicts(r *result.Suite) (all []string) {
+	for _, c := range r.Contenders {
+		if c.Role != result.Own {
+			continue
+		}
+		if of, ok := r.Ratio(lightCase, perSecond, c.Name, reuseport.name); ok {
+			all = append(all, fmt.Sprintf("%s: %.2f (%.2f to %.2f) of the connections/s of %s; the target, 0.95, is %s.",
+				c.Name, of.Median, of.Q1, of.Q3, reuseport.name, met(of.Median >= 0.95)))
+		}
+		mine, ok1 := r.Figure(mixedCase, c.Name, imbalance.Key)
+		its, ok2 := r.Figure(mixedCase, reuseport.name, imbalance.Key)
+		if ok1 && ok2 {
+			all = append(all, fmt.Sprintf("%s: imbalance %.2f with mixed requests, that of %s is %.2f; the target, less than it, is %s.",
+				c.Name, mine.Median, reuseport.name, its.Median, met(mine.Median < its.Median)))
+		}
+		if lost, ok := r.Figure(restartCase, c.Name, failures.Key); ok {
+			most := 0.0
+			for _, n := range lost.Samples {
+				most = max(most, n)
+			}
+			all = append(all, fmt.Sprintf("%s: at most %.1f requests failed in a rolling restart; the target, none in any round, is %s.",
+				c.Name, most, met(most == 0)))
+		}
+	}
+	return all
+}
+
+func met(ok bool) string {
+	if ok {
+		return "met"
+	}
+	return "**not met**"
+}

@@ -1,0 +1,356 @@
+package growth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.com/fdpass/bench/compare/role"
+	"example.com/fdpass/fastpass"
+
+	"golang.org/x/sys/unix"
+)
+
+func init() {
+	role.Register("growth: pass", withTask(passOn))
+	role.Register("growth: take", withTask(take))
+}
+
+// withTask makes a role of what prints an outcome for a task.
+func withTask(do func(*task) (outcome, error)) func([]string) error {
+	return func(args []string) error {
+		t := new(task)
+		if err := json.Unmarshal([]byte(args[0]), t); err != nil {
+			return err
+		}
+		o, err := do(t)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(os.Stdout).Encode(o)
+	}
+}
+
+func roleOf(ctx context.Context, name string, t *task) (*exec.Cmd, error) {
+	text, err := json.Marshal(t)
+	return role.Command(ctx, name, string(text)), err
+}
+
+// passOn passes descriptors for a while, and returns how many arrived.
+func passOn(t *task) (o outcome, err error) {
+	if err := fillTable(t.Open); err != nil {
+		return o, err
+	}
+	if t.InFlight > 0 {
+		return passTurnAbout(t)
+	}
+	team, err := newTeam(t)
+	if err != nil {
+		return o, err
+	}
+	conns, err := connections()
+	if err != nil {
+		return o, errors.Join(err, team.end())
+	}
+	ds := descs(conns, t.Payload)
+	if err := team.pass(t, ds, warmUp); err != nil {
+		return o, errors.Join(err, team.end())
+	}
+	start, cpu, sent := time.Now(), cpuTime(), team.sent.Load()
+	err = errors.Join(team.pass(t, ds, t.For), team.end())
+	o.Elapsed, o.CPU, o.N = time.Since(start), cpuTime()-cpu, int(team.sent.Load()-sent)
+	if err == nil && team.taken.N != int(team.sent.Load()) {
+		err = fmt.Errorf("sent %d descriptors, %d arrived", team.sent.Load(), team.taken.N)
+	}
+	if o.N > 0 { // the receivers' processor time is that of all they took
+		o.CPU += team.taken.CPU * time.Duration(o.N) / time.Duration(team.taken.N)
+	}
+	return o, err
+}
+
+// warmUp is for what is made on first use.
+const warmUp = 50 * time.Millisecond
+
+// team is a link with its receiver, or a pool with its workers.
+type team struct {
+	link  *fastpass.Passer
+	pool  *fastpass.Pool
+	takes []*taker
+	sent  atomic.Int64
+	taken outcome // by all of them, after end
+}
+
+// taker is a receiving process.
+type taker struct {
+	cmd  *exec.Cmd
+	says *json.Decoder
+}
+
+var policies = map[string]fastpass.Policy{
+	"RoundRobin": fastpass.RoundRobin, "LeastLoaded": fastpass.LeastLoaded, "Hash": fastpass.Hash,
+}
+
+func newTeam(t *task) (_ *team, err error) {
+	team := new(team)
+	if t.Workers > 0 {
+		team.pool, err = fastpass.NewPool(&fastpass.PoolConfig{Policy: policies[t.Policy]})
+	}
+	for i := 0; i < max(1, t.Workers) && err == nil; i++ {
+		err = team.hire(t)
+	}
+	if err != nil {
+		return nil, errors.Join(err, team.end())
+	}
+	return team, nil
+}
+
+func (team *team) hire(t *task) error {
+	cmd, err := roleOf(context.Background(), "growth: take", t)
+	if err != nil {
+		return err
+	}
+	cmd.Stderr = os.Stderr
+	says, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	link, err := fastpass.Spawn(cmd, t.config(fastpass.SendOnly))
+	if err != nil {
+		return err
+	}
+	r := &taker{cmd, json.NewDecoder(says)}
+	team.takes = append(team.takes, r)
+	if team.pool != nil {
+		err = team.pool.Add(link)
+	} else {
+		team.link = link
+	}
+	return errors.Join(err, r.says.Decode(new(outcome))) // it is ready
+}
+
+// end waits until everything has arrived, and then until the receivers have ended.
+func (team *team) end() (err error) {
+	if team.pool != nil {
+		err = team.pool.Shutdown(context.Background())
+	} else if team.link != nil {
+		err = team.link.Shutdown(context.Background())
+	}
+	for _, r := range team.takes {
+		var o outcome
+		err = errors.Join(err, r.says.Decode(&o))
+		team.taken.N += o.N
+		team.taken.CPU += o.CPU
+	}
+	for _, r := range team.takes {
+		err = errors.Join(err, r.cmd.Wait())
+	}
+	return err
+}
+
+// pass sends for a while.
+func (team *team) pass(t *task, ds []fastpass.Desc, d time.Duration) error {
+	until := time.Now().Add(d)
+	switch {
+	case team.pool != nil:
+		return team.repeat(until, func() (int, error) { return team.pool.Dispatch(ds[:batch]) })
+	case t.Goroutines > 0:
+		return team.passFromMany(t.Goroutines, ds, until)
+	}
+	return team.repeat(until, func() (int, error) { return team.link.SendBatch(ds) })
+}
+
+func (team *team) repeat(until time.Time, send func() (int, error)) error {
+	for {
+		n, err := send()
+		team.sent.Add(int64(n))
+		if err != nil || !time.Now().Before(until) {
+			return err
+		}
+	}
+}
+
+func (team *team) passFromMany(goroutines int, ds []fastpass.Desc, until time.Time) error {
+	var all sync.WaitGroup
+	errs := make([]error, goroutines)
+	for i := range goroutines {
+		all.Go(func() {
+			errs[i] = team.repeat(until, func() (n int, err error) {
+				for n < 100 && err == nil {
+					if err = team.link.Send(ds[n]); err == nil {
+						n++
+					}
+				}
+				return n, err
+			})
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// passTurnAbout sends so many descriptors and then receives them, on one goroutine.
+func passTurnAbout(t *task) (o outcome, err error) {
+	here, f, err := fastpass.Pair(t.config(fastpass.SendOnly))
+	if err != nil {
+		return o, err
+	}
+	defer here.Close()
+	c, err := net.FileConn(f)
+	f.Close()
+	if err != nil {
+		return o, err
+	}
+	there, err := fastpass.New(c.(*net.UnixConn), t.config(fastpass.RecvOnly))
+	if err != nil {
+		return o, err
+	}
+	defer there.Close()
+	conns, err := connections()
+	if err != nil {
+		return o, err
+	}
+	var all []fastpass.Desc
+	for i := range t.InFlight {
+		all = append(all, fastpass.Desc{FD: conns[i%len(conns)], Keep: true})
+	}
+	turns := turns{here: here, there: there, all: all}
+	if _, err := turns.take(warmUp); err != nil {
+		return o, err
+	}
+	return turns.take(t.For)
+}
+
+// turns sends and receives in turn.
+type turns struct {
+	here, there *fastpass.Passer
+	all         []fastpass.Desc
+	receiver    receiver
+}
+
+func (t *turns) take(d time.Duration) (o outcome, err error) {
+	start, cpu := time.Now(), cpuTime()
+	for o.N == 0 || time.Since(start) < d {
+		if _, err := t.here.SendBatch(t.all); err != nil {
+			return o, err
+		}
+		for n := 0; n < len(t.all); {
+			k, err := t.receiver.take(t.there)
+			if err != nil {
+				return o, err
+			}
+			n += k
+		}
+		o.N += len(t.all)
+	}
+	o.Elapsed, o.CPU = time.Since(start), cpuTime()-cpu
+	return o, nil
+}
+
+// take takes descriptors and closes them, until the link ends.
+func take(t *task) (o outcome, err error) {
+	if err := fillTable(t.Open); err != nil {
+		return o, err
+	}
+	link, err := fastpass.Inherit(t.config(fastpass.RecvOnly))
+	if err != nil {
+		return o, err
+	}
+	defer link.Close()
+	if err := json.NewEncoder(os.Stdout).Encode(o); err != nil { // ready
+		return o, err
+	}
+	cpu := cpuTime()
+	var r receiver
+	for {
+		n, err := r.take(link)
+		o.N += n
+		if err == io.EOF {
+			o.CPU = cpuTime() - cpu
+			return o, nil
+		}
+		if err != nil {
+			return o, err
+		}
+	}
+}
+
+// receiver has the slices that receiving takes.
+type receiver struct {
+	ds  [batch * messages]fastpass.Desc
+	fds []int
+}
+
+func (r *receiver) take(link *fastpass.Passer) (int, error) {
+	n, err := link.RecvBatch(r.ds[:])
+	r.fds = r.fds[:0]
+	for i := range n {
+		r.fds = append(r.fds, r.ds[i].FD)
+	}
+	fastpass.CloseFDs(r.fds)
+	return n, err
+}
+
+// descs are the descriptors that one system call takes.
+func descs(conns []int, payload int) (ds []fastpass.Desc) {
+	var bytes []byte
+	if payload > 0 {
+		bytes = make([]byte, payload)
+	}
+	for i := range batch * messages {
+		ds = append(ds, fastpass.Desc{FD: conns[i%len(conns)], Keep: true, Tag: uint64(i + 1), Payload: bytes})
+	}
+	return ds
+}
+
+// connections are accepted over loopback; their other ends stay open until the process ends.
+func connections() ([]int, error) {
+	ln, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Bind(ln, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+	}
+	if err == nil {
+		err = unix.Listen(ln, 16)
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("listen", err)
+	}
+	defer unix.Close(ln)
+	at, err := unix.Getsockname(ln)
+	var conns []int
+	for err == nil && len(conns) < lent {
+		var client, conn int
+		if client, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+			break
+		}
+		if err = unix.Connect(client, at); err == nil {
+			conn, _, err = unix.Accept4(ln, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			conns = append(conns, conn)
+		}
+	}
+	return conns, err
+}
+
+// fillTable opens so many descriptors, which stay open until the process ends.
+func fillTable(n int) error {
+	for range n {
+		if _, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+			return os.NewSyscallError("open", err)
+		}
+	}
+	return nil
+}
+
+// cpuTime is what this process has used so far.
+func cpuTime() time.Duration {
+	var u unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

@@ -1,0 +1,222 @@
+package growth
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"example.com/fdpass/bench/compare/peer"
+	"example.com/fdpass/bench/compare/result"
+	"example.com/fdpass/bench/compare/suite"
+	"example.com/fdpass/bench/limit"
+	"example.com/fdpass/fastpass"
+)
+
+const about = `Does a descriptor cost more when there is more of something? Connections that the sender keeps go from one process to
+another, which closes them, in full messages, 8 per system call, and one thing at a time is made larger:
+
+- *in flight*: one process sends so many and then receives them, turn about, so that they all lie in the window and in the socket
+  before the first one is taken. With few, every ten wait for an acknowledgement.
+- *open descriptors* in both processes, besides those that are passed.
+- *payload bytes* with each descriptor. C sends as many bytes, and as many descriptors per message as share a frame here.
+- *workers*, a process each, behind a pool that is given 253 at a time, as from accept. In C each gets its share of 253 as one
+  message. The more workers, the smaller the messages, and the more processes there are to wake.
+- *goroutines* that send one by one over one link. C has none.
+
+What a descriptor costs is the processor time of all processes together; the time by the clock, which is the shorter the better they
+work side by side, depends on what else the machine does.`
+
+var (
+	cpuEach       = result.Metric{Key: "cpu", Name: "CPU ns per descriptor", Chart: true}
+	perDescriptor = result.Metric{Key: "ns", Name: "ns per descriptor by the clock", Chart: true}
+)
+
+// dimension is what is made larger.
+type dimension struct {
+	name   string
+	values []int
+	quick  int // beside the first one
+	work   func(n int) work
+}
+
+var dimensions = []dimension{
+	{"in flight", []int{10, 100, 1000, 4000, 16000}, 16000, func(n int) work { return work{InFlight: n} }},
+	{"open descriptors", []int{100, 1000, 4000, 0}, 0, func(n int) work { return work{Open: n} }},
+	{"payload bytes", []int{0, 16, 64, 256, 1024, 4096}, 4096, func(n int) work { return work{Payload: n} }},
+	{"workers", []int{1, 4, 16, 64}, 16, func(n int) work { return work{Workers: n} }},
+	{"goroutines", []int{1, 4, 16, 64}, 64, func(n int) work { return work{Goroutines: n} }},
+}
+
+// Suite measures how cost grows.
+func Suite() *suite.Suite {
+	return &suite.Suite{
+		Name: "growth", Title: "How cost grows", About: about,
+		Metrics: []result.Metric{cpuEach, perDescriptor},
+		Cases:   cases,
+		Each:    600 * time.Millisecond, Quick: 30 * time.Millisecond,
+		Contenders: []suite.Contender{
+			theLimit(),
+			own("fastpass Bare", task{Protocol: fastpass.Bare, Policy: "RoundRobin"}),
+			own("fastpass Framed", task{Protocol: fastpass.Framed, Policy: "RoundRobin"}),
+			own("fastpass Framed, LeastLoaded", task{Protocol: fastpass.Framed, Policy: "LeastLoaded"}),
+			own("fastpass Framed, Hash", task{Protocol: fastpass.Framed, Policy: "Hash"}),
+		},
+		Verdicts: verdicts,
+	}
+}
+
+func cases(quick bool) (all []suite.Case) {
+	for _, d := range dimensions {
+		values := d.values
+		if quick {
+			values = []int{values[0], d.quick}
+		}
+		for _, n := range values {
+			if d.name == "open descriptors" && n == 0 {
+				n = mostOpen()
+			}
+			label := strconv.Itoa(n)
+			all = append(all, suite.Case{
+				Case: result.Case{Name: label + " " + d.name, Group: d.name, Label: label, X: float64(max(1, n))},
+				Work: d.work(n),
+			})
+		}
+	}
+	return all
+}
+
+// mostOpen is how many descriptors a process may have open besides what the work itself takes.
+func mostOpen() int {
+	var r syscall.Rlimit
+	_ = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r)
+	const most, itself = 1 << 20, 2*lent + 900 // connections with both ends, and the rest
+	return max(100, (int(min(r.Max, most))-itself)/1000*1000)
+}
+
+func own(name string, t task) suite.Contender {
+	return suite.Contender{
+		Name: name, Role: result.Own,
+		How: fmt.Sprintf("SendBatch; Send from goroutines; Pool.Dispatch with %s to workers", t.Policy),
+		Measure: func(ctx context.Context, c suite.Case, d time.Duration) (suite.Sample, error) {
+			t := t
+			t.work, t.For = c.Work.(work), d
+			switch {
+			case t.Workers == 0 && t.Policy != "RoundRobin":
+				return nil, suite.Unable("a policy is for workers")
+			case t.Payload > 0 && t.Protocol == fastpass.Bare:
+				return nil, suite.Unable("a Bare message has one payload")
+			}
+			return measure(ctx, &t)
+		},
+	}
+}
+
+// measure has another process do the work.
+func measure(ctx context.Context, t *task) (suite.Sample, error) {
+	cmd, err := roleOf(ctx, "growth: pass", t)
+	if err != nil {
+		return nil, err
+	}
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", err, strings.TrimSpace(said.String()))
+	}
+	var o outcome
+	if err := json.Unmarshal(out, &o); err != nil {
+		return nil, err
+	}
+	n := float64(o.N)
+	return suite.Sample{perDescriptor.Key: float64(o.Elapsed) / n, cpuEach.Key: float64(o.CPU) / n}, nil
+}
+
+func theLimit() suite.Contender {
+	known := map[string]float64{} // what a case costs, to choose how many to pass
+	return suite.Contender{
+		Name: limitName, Role: result.Limit, How: "bench/limit: sendmmsg, recvmmsg and close_range",
+		Prepare: func(ctx context.Context, _ *peer.Shop) (string, error) {
+			_, err := limit.Build(ctx)
+			return "", err
+		},
+		Measure: func(ctx context.Context, c suite.Case, d time.Duration) (suite.Sample, error) {
+			w := c.Work.(work)
+			if w.Goroutines > 0 {
+				return nil, suite.Unable("C has no goroutines")
+			}
+			o := w.limit()
+			if known[c.Name] == 0 {
+				o.Total = int64(max(20_000, w.InFlight))
+				r, err := limit.Run(ctx, o)
+				if err != nil {
+					return nil, err
+				}
+				known[c.Name] = r.NsPerDescriptor
+			}
+			o.Total = max(1, int64(float64(d)/known[c.Name]))
+			r, err := limit.Run(ctx, o)
+			if err != nil {
+				return nil, err
+			}
+			known[c.Name] = r.NsPerDescriptor
+			return suite.Sample{perDescriptor.Key: r.NsPerDescriptor, cpuEach.Key: r.SenderCPUNs + r.ReceiverCPUNs}, nil
+		},
+	}
+}
+
+const limitName = "C limit"
+
+// flat is how much more a descriptor may cost at most when there is more of something.
+const flat = 1.3
+
+// verdicts say of every line whether it is flat.
+func verdicts(r *result.Suite) (all []string) {
+	for _, g := range r.Groups() {
+		for _, c := range r.Contenders {
+			if grows, ok := growth(r, g, c.Name, cpuEach); ok && c.Role == result.Own {
+				all = append(all, verdict(r, g, c.Name, grows))
+			}
+		}
+	}
+	return all
+}
+
+func verdict(r *result.Suite, group, contender string, grows float64) string {
+	clock, _ := growth(r, group, contender, perDescriptor)
+	text := fmt.Sprintf("%s, %s: grows %.2f× (%.2f× by the clock)", group, contender, grows, clock)
+	limits, known := growth(r, group, limitName, cpuEach)
+	if known {
+		clock, _ := growth(r, group, limitName, perDescriptor)
+		text += fmt.Sprintf(", the C limit %.2f× (%.2f×)", limits, clock)
+	}
+	switch {
+	case grows <= flat:
+		return text + ": flat."
+	case known && grows <= flat*limits:
+		return text + ": not flat, no more than the kernel."
+	}
+	return text + ": **not flat**."
+}
+
+// growth is the most that a case of a group costs over one in which there is less.
+func growth(r *result.Suite, group, contender string, m result.Metric) (most float64, ok bool) {
+	least := 0.0
+	for _, c := range r.InGroup(group) {
+		f, found := r.Figure(c.Name, contender, m.Key)
+		if !found {
+			continue
+		}
+		if least > 0 {
+			most, ok = max(most, f.Median/least), true
+		}
+		if least == 0 || f.Median < least {
+			least = f.Median
+		}
+	}
+	return most, ok
+}
