@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/fdpass/internal/leak"
 	"example.com/fdpass/internal/sys"
 
 	"golang.org/x/sys/unix"
@@ -174,13 +175,14 @@ func until(t testing.TB, what string, f func() bool) {
 	}
 }
 
-// noLeaks fails the test if it leaves descriptors open. It must be the first thing a test calls.
+// noLeaks fails the test if it leaves a descriptor, a goroutine, a child or a socket behind. It must be the first thing a
+// test calls.
 func noLeaks(t testing.TB) {
 	t.Helper()
-	before := openFDs()
+	before := leak.Take()
 	t.Cleanup(func() {
-		if what := settle(func() string { return newFDs(before) }); what != "" && !t.Failed() {
-			t.Errorf("left open:\n%s", what)
+		if what := before.Left(patience); what != "" && !t.Failed() {
+			t.Errorf("left over:\n%s", what)
 		}
 	})
 }
