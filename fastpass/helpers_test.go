@@ -175,6 +175,15 @@ func until(t testing.TB, what string, f func() bool) {
 	}
 }
 
+// itself is this test binary once more, through the emulator that runs this one if there is one (make s390x).
+func itself(args ...string) *exec.Cmd {
+	command := append([]string{os.Args[0]}, args...)
+	if emulator := os.Getenv("FDPASS_TEST_EMULATOR"); emulator != "" {
+		command = append([]string{emulator}, command...)
+	}
+	return exec.Command(command[0], command[1:]...)
+}
+
 // noLeaks fails the test if it leaves a descriptor, a goroutine, a child or a socket behind. It must be the first thing a
 // test calls.
 func noLeaks(t testing.TB) {
@@ -288,7 +297,7 @@ func childCommand(t testing.TB, role string, arg any) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0])
+	cmd := itself()
 	cmd.Env = append(os.Environ(), "FDPASS_TEST_ROLE="+role, "FDPASS_TEST_ARG="+string(js),
 		"GORACE=atexit_sleep_ms=0") // otherwise each ends a second late under -race
 	cmd.Stderr = os.Stderr

@@ -103,7 +103,7 @@ func roleCommand(t *testing.T, role string, arg any) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0])
+	cmd := itself()
 	cmd.Env = append(os.Environ(), "FDPASS_TEST_ROLE="+role, "FDPASS_TEST_ARG="+string(js),
 		"GORACE=atexit_sleep_ms=0") // by default every child of a test under -race sleeps a second before it ends
 	cmd.Stderr = os.Stderr

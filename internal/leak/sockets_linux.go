@@ -39,7 +39,11 @@ func execIsolated() error {
 	if err := raiseLoopback(); err != nil {
 		return fmt.Errorf("loopback: %w", err)
 	}
-	return fmt.Errorf("exec: %w", syscall.Exec(self, os.Args, append(os.Environ(), isolated+"=1")))
+	args := os.Args
+	if emulator := os.Getenv("FDPASS_TEST_EMULATOR"); emulator != "" { // make s390x
+		self, args = emulator, append([]string{emulator, self}, os.Args[1:]...)
+	}
+	return fmt.Errorf("exec: %w", syscall.Exec(self, args, append(os.Environ(), isolated+"=1")))
 }
 
 func raiseLoopback() error {
