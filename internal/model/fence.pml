@@ -86,7 +86,7 @@ inline closeSocket(me_closed, queue, peer_reset) {
 
 bool sEnding;      /* Passer.ending */
 bool sSaidBye;     /* BYE is in the queue */
-bool sUnsaid;      /* Passer.unsaid */
+bool sUnsaid;      /* Passer.unsaid: somebody insists */
 bool sOver;        /* Passer.over */
 byte sMail;        /* mail.ack */
 byte sent, acked;  /* outbox.sent, outbox.head */
@@ -105,7 +105,9 @@ inline sConclude(r) {
 				roomA++; /* RaiseSendBuffer */
 #endif
 				send(sReset, aClosed, aNoRecv, toA, roomA, BYE, 0, r);
+#ifndef NO_INSISTING
 				sUnsaid = (r == EAGAIN)
+#endif
 			:: else
 			fi;
 			sSaidBye = sSaidBye || (r == OK);
@@ -119,6 +121,12 @@ inline sConclude(r) {
 	fi
 }
 
+#ifndef GIVE_BACK_UNSAID
+#define OVER (sOver && !sUnsaid)
+#else
+#define OVER sOver
+#endif
+
 /* outbox.turn and what it calls, by whoever has the role of the flusher. */
 proctype SenderFlush() {
 	mtype r;
@@ -127,14 +135,14 @@ proctype SenderFlush() {
 	do
 	::	/* turn: over is looked at before the mail. "over" is the role of r == NOTHING. */
 		atomic {
-			r = (sOver -> NOTHING : OK);
+			r = (OVER -> NOTHING : OK);
 #ifdef MAIL_BEFORE_OVER
 			r = OK;
 #endif
 		};
 		acked = sMail;
 #ifdef MAIL_BEFORE_OVER
-		r = (sOver -> NOTHING : OK);
+		r = (OVER -> NOTHING : OK);
 #endif
 		atomic {
 			if
@@ -148,8 +156,11 @@ proctype SenderFlush() {
 			:: else
 			fi
 		};
+#ifdef RAISE_REFUSED
+end_wait: /* init knows when that may be for ever */
+#endif
 		atomic { /* waits for the socket, or for whoever leaves mail or the end */
-			r == OK && sent < N || r == EAGAIN && len(toA) < roomA || sMail != acked || sOver;
+			r == OK && sent < N || r == EAGAIN && len(toA) < roomA || sMail != acked || OVER;
 			r = 0
 		}
 	od;
@@ -163,22 +174,6 @@ proctype SenderFlush() {
 		d = 0
 	};
 	/* finished */
-#ifndef NO_LINGER
-	if
-	:: sUnsaid -> /* linger */
-		sDone = true;
-end_linger:
-		do
-		:: atomic { len(toA) < roomA || aClosed || aNoRecv || sReset ->
-			send(sReset, aClosed, aNoRecv, toA, roomA, BYE, 0, r);
-			if
-			:: r == OK -> sSaidBye = true; break
-			:: r == EPIPE -> break
-			fi }
-		od
-	:: else
-	fi;
-#endif
 	atomic { closeSocket(sClosed, toS, aReset); sDone = true }
 	} unless { atomic { sGone -> r = 0; d = 0 } }
 }
@@ -240,6 +235,25 @@ proctype SenderFence() {
 	sConclude(r)
 	} unless { atomic { sGone -> r = 0 } }
 }
+
+#ifdef RAISE_REFUSED
+/* Passer.insist. While A is stopped it may be at it for ever, which is why sys.KeepHeadroom sees to it that the buffer can
+ * be raised. */
+proctype SenderInsist() {
+	mtype r;
+	{
+end:
+	do
+	:: atomic { sUnsaid && (len(toA) < roomA || aClosed || aNoRecv || sReset) ->
+		send(sReset, aClosed, aNoRecv, toA, roomA, BYE, 0, r);
+		sSaidBye = sSaidBye || (r == OK);
+		r = 0;
+		sUnsaid = false }
+	:: atomic { sDone -> break }
+	od
+	} unless { atomic { sGone -> r = 0 } }
+}
+#endif
 
 /* ---------------------------------------------------------------- the receiver, which only receives: callers of Recv read */
 
@@ -425,14 +439,17 @@ init {
 		run SenderFlush();
 		run SenderPump();
 		run SenderFence();
+#ifdef RAISE_REFUSED
+		run SenderInsist();
+#endif
 		run ReceiverRecv();
 		run ReceiverClose();
 		run Death()
 	};
-	/* However A is, a living sender gets to the end. A lingering BYE may wait for a stopped A for ever. */
-	_nr_pr == 1 || (sDone && aGone && _nr_pr == 2) || (sDone && !sClosed && _nr_pr == 2);
+	/* However A is, a living sender gets to the end, unless it cannot even say BYE to one that is stopped. */
+	_nr_pr == 1 || sUnsaid && aGone && !aClosed && !sGone && timeout;
 	if
-	:: !sGone -> /* all that A did not acknowledge went to B; all that it did, A's application has, unless A died first */
+	:: !sGone && !sUnsaid -> /* all that A did not acknowledge went to B; all that it did, A's application has, unless A died first */
 		assert(sDone);
 		atomic {
 			d = 0;
