@@ -161,7 +161,7 @@ func wait(t testing.TB, what string, done <-chan struct{}) {
 	select {
 	case <-done:
 	case <-time.After(patience):
-		t.Fatalf("never happens: %s\n%s", what, leftGoroutines())
+		t.Fatalf("never happens: %s\n%s", what, leak.Goroutines())
 	}
 }
 
@@ -170,7 +170,7 @@ func until(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !f(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("never happens: %s\n%s", what, leftGoroutines())
+			t.Fatalf("never happens: %s\n%s", what, leak.Goroutines())
 		}
 	}
 }
@@ -358,7 +358,7 @@ func (c *child) hear() string {
 		}
 		return s
 	case <-time.After(patience):
-		c.t.Fatalf("the child process says nothing\n%s", leftGoroutines())
+		c.t.Fatalf("the child process says nothing\n%s", leak.Goroutines())
 		return ""
 	}
 }

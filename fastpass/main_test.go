@@ -28,7 +28,3 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(leak.Run(m))
 }
-
-func openFDs() map[string]string { return leak.Descriptors() }
-
-func leftGoroutines() string { return leak.Goroutines() }

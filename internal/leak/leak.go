@@ -64,18 +64,23 @@ func Take() Snapshot {
 }
 
 // Left says what there is that is not in s; "" if nothing is. What is going away is given some time for that.
-func (s Snapshot) Left(patience time.Duration) string {
+func (s Snapshot) Left(patience time.Duration) string { return settle(patience, s.left) }
+
+// LeftDescriptors is Left for descriptors alone.
+func (s Snapshot) LeftDescriptors(patience time.Duration) string {
+	return settle(patience, func() string { return lines(s.leftDescriptors()) })
+}
+
+func settle(patience time.Duration, left func() string) string {
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		left := s.left()
-		if left == "" || time.Now().After(end) {
-			return left
+		if what := left(); what == "" || time.Now().After(end) {
+			return what
 		}
 		runtime.GC() // cleanups close what nobody has fetched
 	}
 }
 
-func (s Snapshot) left() string {
-	var left []string
+func (s Snapshot) leftDescriptors() (left []string) {
 	for fd, what := range Descriptors() {
 		if s.descriptors[fd] != what {
 			left = append(left, "descriptor "+fd+": "+what)
@@ -85,6 +90,11 @@ func (s Snapshot) left() string {
 	if n := len(left); n > 20 {
 		left = append(left[:20], fmt.Sprintf("… %d descriptors in all", n))
 	}
+	return left
+}
+
+func (s Snapshot) left() string {
+	left := s.leftDescriptors()
 	for id, stack := range goroutines() {
 		if _, old := s.goroutines[id]; !old {
 			left = append(left, stack)
@@ -97,6 +107,10 @@ func (s Snapshot) left() string {
 		left = append(left, fmt.Sprintf("%d sockets in the kernel, %d before:", len(now), len(s.sockets)))
 		left = append(left, now...)
 	}
+	return lines(left)
+}
+
+func lines(left []string) string {
 	if len(left) == 0 {
 		return ""
 	}

@@ -18,16 +18,6 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 
-// openFDs returns the open descriptors of this process.
-func openFDs() (fds []int) {
-	for fd := range System.SoftLimit() {
-		if isOpen(fd) {
-			fds = append(fds, fd)
-		}
-	}
-	return fds
-}
-
 func isOpen(fd int) bool {
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 	return err == nil
