@@ -177,7 +177,11 @@ func until(t testing.TB, what string, f func() bool) {
 
 // itself is this test binary once more, through the emulator that runs this one if there is one (make s390x).
 func itself(args ...string) *exec.Cmd {
-	command := append([]string{os.Args[0]}, args...)
+	path, err := filepath.Abs(os.Args[0])
+	if err != nil {
+		panic(err)
+	}
+	command := append([]string{path}, args...)
 	if emulator := os.Getenv("FDPASS_TEST_EMULATOR"); emulator != "" {
 		command = append([]string{emulator}, command...)
 	}

@@ -144,10 +144,6 @@ func TestSpawnKeepsExtraFilesAndTheEnvironment(t *testing.T) {
 	}
 	defer extra.Close()
 	extra.WriteString("extra")
-	exe, err := filepath.Abs(os.Args[0])
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, nilEnv := range []bool{true, false} {
 		t.Run(fmt.Sprintf("Env nil %t", nilEnv), func(t *testing.T) {
 			t.Setenv(inheritEnv, "99") // this process might itself be a child
@@ -156,7 +152,7 @@ func TestSpawnKeepsExtraFilesAndTheEnvironment(t *testing.T) {
 			var out strings.Builder
 			files := make([]*os.File, 1, 2)
 			files[0] = extra
-			cmd := exec.Command(exe)
+			cmd := itself()
 			cmd.ExtraFiles, cmd.Dir, cmd.Stdout, cmd.Stderr = files, dir, &out, os.Stderr
 			want := fmt.Sprintf("4 extra %q %q\n", "of the parent", dir)
 			if !nilEnv {
