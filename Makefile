@@ -34,7 +34,7 @@ TAGS := fdpass_portable invariants
 PLATFORMS := darwin/arm64 freebsd/amd64 netbsd/amd64 openbsd/amd64 dragonfly/amd64 \
 	illumos/amd64 solaris/amd64 linux/s390x windows/amd64 plan9/amd64 js/wasm wasip1/wasm
 
-STEPS := lint unit race invariants portable test386 cross corpus alloc contenders
+STEPS := lint unit race invariants portable test386 cross corpus model fuzz s390x alloc contenders
 
 GOTEST := go test -timeout $(TIMEOUT)
 
@@ -118,6 +118,18 @@ cross: ## build and vet for every other platform
 corpus: ## the fuzz targets over their committed corpora
 	cd fuzz && $(GOTEST) $(ARGS) ./...
 
+.PHONY: fuzz
+fuzz: ## fuzz each target that matches FUZZ for FUZZTIME, and say how many executions that were
+	@fuzz/run '$(FUZZ)' '$(FUZZTIME)' fastpass fuzz -- $(ARGS)
+
+.PHONY: model
+model: ## spin searches the models of internal/model in full, and finds the mistake in each mutation; ARGS=full: the larger ones too
+	@internal/model/check $(ARGS)
+
+.PHONY: s390x
+s390x: ## 64-bit, big-endian: cross-compiled tests under qemu-user
+	@internal/s390x/run $(ARGS)
+
 .PHONY: alloc
 alloc: ## the allocation gate: no line of this module allocates while descriptors pass; ARGS="-sites" lists all
 	@go build -o .build/alloc ./bench/alloc
@@ -149,23 +161,6 @@ sim: ## the simulation with SEEDS seeds, or with one SEED and its trace
 	@go test -c -o .build/sim ./fastpass
 	@cd fastpass; exec ../.build/sim -test.timeout 0 -test.run '^TestNothingIsLostInTheSimulation$$' \
 		$(if $(SEED),-sim.seed $(SEED),-sim.seeds $(SEEDS)) $(ARGS)
-
-.PHONY: fuzz
-fuzz: ## fuzz each target that matches FUZZ for FUZZTIME, those of fastpass and those of fuzz/
-	@ran=0; \
-	for place in ./fastpass ./fuzz; do \
-		cd "$(CURDIR)/$$place"; \
-		for package in $$(go list ./...); do \
-			listed=$$(go test -list '^Fuzz' "$$package") || { echo "$$listed" >&2; exit 1; }; \
-			for target in $$(grep -E '^Fuzz' <<<"$$listed" | grep -E -e '$(FUZZ)' || true); do \
-				printf '\n==> %s %s\n' "$$target" '$(FUZZTIME)'; \
-				go test -run '^$$' -fuzz "^$$target\$$" -fuzztime '$(FUZZTIME)' -fuzzminimizetime 100x $(ARGS) "$$package"; \
-				ran=$$((ran + 1)); \
-			done; \
-		done; \
-	done; \
-	if [ $$ran = 0 ]; then echo 'fuzz: no target matches $(FUZZ)' >&2; exit 1; fi; \
-	printf '\nfuzz: %d targets, nothing found\n' $$ran
 
 .PHONY: ratio
 ratio: ## how near Bare and Framed come to the C limit, interleaved with it; ARGS="-rounds 15 -only 253-lend"

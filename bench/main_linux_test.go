@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 
+	"example.com/fdpass/internal/leak"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -34,21 +36,12 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	flag.Parse()
-	status := m.Run()
-	lent.close()
-	fmt.Print(ofLimit)
-	costs, err := reportCosts()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		status = 1
-	}
-	fmt.Print(costs)
-	if n, err := openFiles(); err == nil && n != 0 && status == 0 {
-		fmt.Fprintf(os.Stderr, "%d descriptors are left open\n", n)
-		status = 1
-	}
-	os.Exit(status)
+	os.Exit(leak.Run(m, func() error {
+		lent.close()
+		costs, err := reportCosts()
+		fmt.Print(ofLimit, costs)
+		return err
+	}))
 }
 
 // raiseLimit makes room for the default window, which is the smaller the fewer descriptors may be open; without the privilege
@@ -60,25 +53,4 @@ func raiseLimit() {
 		r.Cur, r.Max = enough, max(r.Max, enough)
 		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &r)
 	}
-}
-
-// openFiles counts the sockets open above standard error, which are all that a benchmark could leave behind. What the
-// runtime and the library have for the whole process (epoll, eventfd, /proc/self/fd) does not count.
-func openFiles() (int, error) {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return 0, err
-	}
-	n := 0
-	for _, e := range entries {
-		var fd int
-		if _, err := fmt.Sscan(e.Name(), &fd); err != nil || fd <= 2 {
-			continue
-		}
-		var st unix.Stat_t
-		if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK {
-			n++
-		}
-	}
-	return n, nil
 }

@@ -132,9 +132,36 @@ func TestKernelAddsCredentialsAndPidfdAroundRights(t *testing.T) {
 	}
 }
 
+// reportsTruncation has one of two descriptors cut off, and says whether the system tells. Where it does not, the one
+// that was cut off may be open nevertheless, and is closed.
+func reportsTruncation(t *testing.T) bool {
+	from, to := pair(t, unix.SOCK_SEQPACKET)
+	isOpen := func(fd int) bool {
+		_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		return err == nil
+	}
+	const few = 1024
+	var before [few]bool
+	for fd := range before {
+		before[fd] = isOpen(fd)
+	}
+	send(t, from, 2)
+	var b Buffer
+	_, flags := receive(t, to, &b, unix.CmsgLen(4))
+	for fd, was := range before {
+		if !was && isOpen(fd) {
+			unix.Close(fd)
+		}
+	}
+	return flags&unix.MSG_CTRUNC != 0
+}
+
 // Pins the kernel fact floor((controllen - header) / 4), and that Linux cuts cmsg_len
 // back: what does not fit is gone, what fits is all there.
 func TestKernelTruncatesToWholeDescriptors(t *testing.T) {
+	if !reportsTruncation(t) {
+		t.Skip("this system does not set MSG_CTRUNC, and leaves open what does not fit (qemu-user is known for both)")
+	}
 	from, to := pair(t, unix.SOCK_SEQPACKET)
 	var b Buffer
 	for size := range Space(5) + 1 {

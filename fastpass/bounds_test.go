@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"example.com/fdpass/internal/leak"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -22,7 +24,7 @@ const (
 // bounded fails the test if this process has more descriptors or memory than it may.
 func bounded(t *testing.T, before map[string]string, descriptors int) {
 	t.Helper()
-	if n := len(openFDs()) - len(before); n > descriptors {
+	if n := len(leak.Descriptors()) - len(before); n > descriptors {
 		t.Errorf("%d descriptors more are open, %d are allowed", n, descriptors)
 	}
 	runtime.GC()
@@ -38,7 +40,7 @@ func TestBothEndsSendAtFullSpeedAndNeitherReads(t *testing.T) {
 		l.Window, l.Batch = 1024, 8
 		t.Run(l.String(), func(t *testing.T) {
 			noLeaks(t)
-			before := openFDs()
+			before := leak.Descriptors()
 			const n, each = 10_000, 50
 			p, q := link(t, l.config(), l.config())
 			ends := []*Passer{p, q}
@@ -98,7 +100,7 @@ func TestWhatAFloodBringsUnaskedIsBounded(t *testing.T) {
 			}
 			t.Run(l.String()+", "+what.name, func(t *testing.T) {
 				noLeaks(t)
-				before := openFDs()
+				before := leak.Descriptors()
 				p, r := rawLink(t, l)
 				if l.Protocol == Framed {
 					r.hello()

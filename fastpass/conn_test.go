@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -638,7 +637,7 @@ func TestConnAtTheNumberOfStandardOutputSurvivesAReset(t *testing.T) {
 	for _, fd := range []string{"1", "2"} {
 		sock, peer := connSocket(t, "tcp4")
 		file := os.NewFile(uintptr(sock), "socket")
-		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+		cmd := itself("-test.run=^" + t.Name() + "$")
 		cmd.Env = append(os.Environ(), env+"="+fd)
 		if fd == "1" {
 			cmd.Stdout = file

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/fdpass/internal/leak"
 	"example.com/fdpass/internal/sys"
 	"example.com/fdpass/internal/wire"
 
@@ -370,7 +371,7 @@ func TestStatsTellOfWhatWasSentAgain(t *testing.T) {
 		}
 		CloseFDs(fdsOf(got))
 		highest := fd
-		for f := range openFDs() {
+		for f := range leak.Descriptors() {
 			n, _ := strconv.Atoi(f)
 			highest = max(highest, n)
 		}

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/fdpass/internal/leak"
 	"example.com/fdpass/internal/sys"
 
 	"golang.org/x/sys/unix"
@@ -160,7 +161,7 @@ func wait(t testing.TB, what string, done <-chan struct{}) {
 	select {
 	case <-done:
 	case <-time.After(patience):
-		t.Fatalf("never happens: %s\n%s", what, leftGoroutines())
+		t.Fatalf("never happens: %s\n%s", what, leak.Goroutines())
 	}
 }
 
@@ -169,18 +170,32 @@ func until(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !f(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("never happens: %s\n%s", what, leftGoroutines())
+			t.Fatalf("never happens: %s\n%s", what, leak.Goroutines())
 		}
 	}
 }
 
-// noLeaks fails the test if it leaves descriptors open. It must be the first thing a test calls.
+// itself is this test binary once more, through the emulator that runs this one if there is one (make s390x).
+func itself(args ...string) *exec.Cmd {
+	path, err := filepath.Abs(os.Args[0])
+	if err != nil {
+		panic(err)
+	}
+	command := append([]string{path}, args...)
+	if emulator := os.Getenv("FDPASS_TEST_EMULATOR"); emulator != "" {
+		command = append([]string{emulator}, command...)
+	}
+	return exec.Command(command[0], command[1:]...)
+}
+
+// noLeaks fails the test if it leaves a descriptor, a goroutine, a child or a socket behind. It must be the first thing a
+// test calls.
 func noLeaks(t testing.TB) {
 	t.Helper()
-	before := openFDs()
+	before := leak.Take()
 	t.Cleanup(func() {
-		if what := settle(func() string { return newFDs(before) }); what != "" && !t.Failed() {
-			t.Errorf("left open:\n%s", what)
+		if what := before.Left(patience); what != "" && !t.Failed() {
+			t.Errorf("left over:\n%s", what)
 		}
 	})
 }
@@ -286,7 +301,7 @@ func childCommand(t testing.TB, role string, arg any) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0])
+	cmd := itself()
 	cmd.Env = append(os.Environ(), "FDPASS_TEST_ROLE="+role, "FDPASS_TEST_ARG="+string(js),
 		"GORACE=atexit_sleep_ms=0") // otherwise each ends a second late under -race
 	cmd.Stderr = os.Stderr
@@ -347,7 +362,7 @@ func (c *child) hear() string {
 		}
 		return s
 	case <-time.After(patience):
-		c.t.Fatalf("the child process says nothing\n%s", leftGoroutines())
+		c.t.Fatalf("the child process says nothing\n%s", leak.Goroutines())
 		return ""
 	}
 }

@@ -239,6 +239,9 @@ func TestAPeerThatBreaksTheProtocolEndsItsOwnLinkOnly(t *testing.T) {
 				if network == "unix" && strings.HasPrefix(h.name, "ends in the middle") {
 					t.Skip("a stream may pause anywhere")
 				}
+				if strings.HasPrefix(h.want, "only ") && !sys.ReportsTruncation() {
+					t.Skip("this system does not say that descriptors were cut off (qemu-user is known for it), so fewer are no lie")
+				}
 				noLeaks(t)
 				l := linkConfig{Network: network, Direction: h.dir}
 				bystander, other := link(t, nil, nil)

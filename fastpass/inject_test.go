@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/fdpass/internal/leak"
 	"example.com/fdpass/internal/sys"
 
 	"golang.org/x/sys/unix"
@@ -262,7 +263,7 @@ func init() {
 			w.Close()
 		}
 		sys.System.FreeSlots(0, 1)
-		before := openFDs()
+		before := leak.Take()
 		f := &traffic{numbers: numbered{spec.Numbers}, ends: spec.Ends}
 		cfg := spec.Injection.Link.config()
 		cfg.OnRefused = f.refused
@@ -281,7 +282,7 @@ func init() {
 			f.run(spec.Injection.sends(), spec.Injection.receives())
 			f.finish()
 		}
-		f.fates.Left = settle(func() string { return newFDs(before) })
+		f.fates.Left = before.LeftDescriptors(patience)
 		js, err := json.Marshal(f.fates)
 		must(err)
 		say("%s", js)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/fdpass/internal/leak"
 	"example.com/fdpass/internal/wire"
 
 	"golang.org/x/sys/unix"
@@ -263,7 +264,7 @@ func TestAnEndBetweenPumpAndDirect(t *testing.T) {
 		case <-time.After(500 * time.Millisecond):
 			stuck++
 			if stuck == 1 {
-				t.Logf("%s", leftGoroutines())
+				t.Logf("%s", leak.Goroutines())
 			}
 		}
 		close(stop)

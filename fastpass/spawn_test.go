@@ -103,7 +103,7 @@ func roleCommand(t *testing.T, role string, arg any) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0])
+	cmd := itself()
 	cmd.Env = append(os.Environ(), "FDPASS_TEST_ROLE="+role, "FDPASS_TEST_ARG="+string(js),
 		"GORACE=atexit_sleep_ms=0") // by default every child of a test under -race sleeps a second before it ends
 	cmd.Stderr = os.Stderr
@@ -144,10 +144,6 @@ func TestSpawnKeepsExtraFilesAndTheEnvironment(t *testing.T) {
 	}
 	defer extra.Close()
 	extra.WriteString("extra")
-	exe, err := filepath.Abs(os.Args[0])
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, nilEnv := range []bool{true, false} {
 		t.Run(fmt.Sprintf("Env nil %t", nilEnv), func(t *testing.T) {
 			t.Setenv(inheritEnv, "99") // this process might itself be a child
@@ -156,7 +152,7 @@ func TestSpawnKeepsExtraFilesAndTheEnvironment(t *testing.T) {
 			var out strings.Builder
 			files := make([]*os.File, 1, 2)
 			files[0] = extra
-			cmd := exec.Command(exe)
+			cmd := itself()
 			cmd.ExtraFiles, cmd.Dir, cmd.Stdout, cmd.Stderr = files, dir, &out, os.Stderr
 			want := fmt.Sprintf("4 extra %q %q\n", "of the parent", dir)
 			if !nilEnv {

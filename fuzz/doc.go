@@ -2,15 +2,16 @@
 // own, so that who imports the library never sees what only checking needs, and has
 // nothing to import.
 //
-// One file holds one target, named for what it feeds:
+// One file holds what is fed in one manner:
 //
-//	controlmessages_test.go  FuzzControlMessages  cmsgpool's decoder
+//	controlmessages_test.go  FuzzControlMessages         cmsgpool's decoder, against x/sys
+//	frames_test.go           FuzzFrames                  internal/wire's parser
+//	flow_test.go             FuzzSender, FuzzReceiver    the state machines of internal/flow
+//	window_test.go           FuzzWindow                  ring.Window
+//	peer_test.go             FuzzPeer                    a link, on a real socket
 //
-// Each has its corpus in testdata/fuzz/<target>; every `go test` runs it. What fuzzing
-// finds is added there with the fix. To fuzz:
+// Each has its corpus in testdata/fuzz/<target>; every `go test` runs it. What fuzzing finds is added there with the
+// fix. make fuzz fuzzes them; what it finds interesting stays in the go command's cache, for the next time.
 //
-//	cd fuzz && go test -run '^$' -fuzz '^FuzzControlMessages$' -fuzztime 60s -fuzzminimizetime 100x
-//
-// The bound on minimizing matters: left to itself it takes up to a minute for each
-// interesting input, during which nothing else is tried.
+// The package linearizability beside this one checks the rings.
 package fuzz

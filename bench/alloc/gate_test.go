@@ -11,12 +11,13 @@ import (
 	"testing"
 
 	"example.com/fdpass/fastpass"
+	"example.com/fdpass/internal/leak"
 )
 
 func TestMain(m *testing.M) {
 	runtime.MemProfileRate = 1
 	raiseLimit()
-	os.Exit(m.Run())
+	os.Exit(leak.Run(m))
 }
 
 const few = 30_000 // descriptors: as many as tell one allocation per call from what settles

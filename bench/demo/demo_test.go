@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/fdpass/internal/leak"
 )
 
 // demoEnv makes the test binary the demo, whichever of its processes.
@@ -27,7 +29,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(demoEnv) != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	os.Exit(leak.Run(m))
 }
 
 func command(args ...string) *exec.Cmd {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"example.com/fdpass/internal/leak"
 )
 
 // chaosEnv makes the test binary chaos, whichever of its processes.
@@ -21,7 +23,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(chaosEnv) != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	os.Exit(leak.Run(m))
 }
 
 func command(args ...string) *exec.Cmd {

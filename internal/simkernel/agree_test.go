@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,8 +55,16 @@ func compare(t *testing.T, run func(r *rig)) {
 	}
 }
 
+// emulatorsDiffer lists the cases in which qemu-user does something else than the kernel below it: it does not set MSG_CTRUNC,
+// and does not say ECONNRESET before the rest of the data.
+var emulatorsDiffer = []string{"a control buffer too small", "a peer that dies and has not read all"}
+
 func TestTheSimulatedKernelDoesWhatTheKernelDoes(t *testing.T) {
 	for _, c := range cases {
+		if !sys.ReportsTruncation() && slices.Contains(emulatorsDiffer, c.name) {
+			t.Logf("left out: %s: this kernel is emulated, and MSG_CTRUNC is not set", c.name)
+			continue
+		}
 		for kind, number := range kinds {
 			for _, alone := range []bool{true, false} {
 				t.Run(fmt.Sprintf("%s/%s/alone=%v", strings.ReplaceAll(c.name, " ", "_"), kind, alone), func(t *testing.T) {
@@ -70,6 +79,9 @@ func TestTheSimulatedKernelDoesWhatTheKernelDoes(t *testing.T) {
 }
 
 func TestTheSimulatedKernelAgreesOnRandomSequences(t *testing.T) {
+	if !sys.ReportsTruncation() {
+		t.Skip("this kernel is emulated: MSG_CTRUNC is not set, which random sequences come across")
+	}
 	from, to := uint64(1), uint64(*agreeSeeds)
 	if *agreeSeed != 0 {
 		from, to = *agreeSeed, *agreeSeed

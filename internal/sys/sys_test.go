@@ -11,34 +11,12 @@ import (
 	"testing"
 
 	"example.com/fdpass/cmsgpool"
+	"example.com/fdpass/internal/leak"
 
 	"golang.org/x/sys/unix"
 )
 
-func TestMain(m *testing.M) {
-	System.FreeSlots(0, 1)                  // keeps a descriptor for good
-	if r, w, err := os.Pipe(); err == nil { // opens the runtime's poller, which stays
-		r.Close()
-		w.Close()
-	}
-	before := openFDs()
-	code := m.Run()
-	if after := openFDs(); len(after) != len(before) {
-		fmt.Fprintf(os.Stderr, "descriptors left over: %v, before the tests %v\n", after, before)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// openFDs returns the open descriptors of this process.
-func openFDs() (fds []int) {
-	for fd := range System.SoftLimit() {
-		if isOpen(fd) {
-			fds = append(fds, fd)
-		}
-	}
-	return fds
-}
+func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 
 func isOpen(fd int) bool {
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)

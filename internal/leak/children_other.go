@@ -1,0 +1,5 @@
+//go:build !unix
+
+package leak
+
+func leftChild() string { return "" }

@@ -1,0 +1,18 @@
+//go:build unix
+
+package leak
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// leftChild says whether this process has children that nobody has waited for.
+func leftChild() string {
+	var ws unix.WaitStatus
+	if pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, nil); err == nil {
+		return fmt.Sprintf("a child process (%d, status %#x)", pid, int(ws))
+	}
+	return ""
+}
