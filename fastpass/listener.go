@@ -115,7 +115,7 @@ func (l *Listener) Accept(ctx context.Context) (*Passer, error) {
 			return nil, err
 		}
 		if err := l.cfg.authorize(conn); err != nil {
-			newReaper(sys.System).closeSocket(conn)
+			newReaper(sys.System).closeSocket(conn) // no second for each stranger
 			l.refused.Add(1)
 			continue
 		}
@@ -196,9 +196,7 @@ func (l *Listener) Close() error {
 		close(l.done)
 		// As long as the socket is open its inode number is not used again, and no other Listen takes it for dead.
 		err = l.removeFile()
-		r := newReaper(sys.System)
-		r.closeSocket(l.ln)
-		r.settle()
+		closeSocket(l.ln)
 	})
 	return err
 }

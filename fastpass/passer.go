@@ -69,7 +69,7 @@ func New(c *net.UnixConn, cfg *Config) (*Passer, error) {
 		err = p.start()
 	}
 	if err != nil {
-		newReaper(sys.System).closeSocket(c)
+		closeSocket(c)
 		return nil, err
 	}
 	if p.cfg.sends() {
@@ -294,6 +294,8 @@ func (p *Passer) Shutdown(ctx context.Context) error {
 
 // Close ends the link at once, in an orderly way as the peer sees it. It waits until all who use the link have let go of
 // it: calls that wait return net.ErrClosed. What the peer has not acknowledged is afterwards to be had from Undelivered.
+// The socket is closed then, and what came and nobody took, unless the peer has made that a matter of more than a second:
+// it goes on without anybody waiting.
 // Closing twice returns net.ErrClosed.
 func (p *Passer) Close() error {
 	if p.closed.Swap(true) {

@@ -81,21 +81,30 @@ func (r *reaper) closed(n int) {
 	r.room.Notify()
 }
 
-// closeSocket closes the socket of which c is the owner. It does not block.
-func (r *reaper) closeSocket(c interface {
+// socket owns one: a connection or a listener.
+type socket interface {
 	syscall.Conn
 	io.Closer
-},
-) {
-	// Who uses c at this moment, a reader that is being woken for example, would otherwise be the one that closes the socket,
+}
+
+// closeSocket closes s, for a moment's wait at most if it is ordinary, and a second's if it is not.
+func closeSocket(s socket) {
+	r := newReaper(sys.System)
+	r.closeSocket(s)
+	r.settle()
+}
+
+// closeSocket closes s. It does not block.
+func (r *reaper) closeSocket(s socket) {
+	// Who uses s at this moment, a reader that is being woken for example, would otherwise be the one that closes the socket,
 	// and wait. If the table has no room for a duplicate, that remains.
 	dup := -1
-	if raw, err := c.SyscallConn(); err == nil {
+	if raw, err := s.SyscallConn(); err == nil {
 		raw.Control(func(fd uintptr) { dup = r.kernel.Dup(int(fd)) })
 	}
 	r.pending.Add(1)
 	r.kernel.Go(func() {
-		c.Close()
+		s.Close()
 		if dup >= 0 {
 			r.kernel.CloseRange(dup, dup)
 		}
