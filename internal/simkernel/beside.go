@@ -1,4 +1,4 @@
-//go:build linux && sim
+//go:build linux
 
 package simkernel
 
