@@ -43,7 +43,7 @@ func (l *netListener) Accept() (net.Conn, error) {
 			if err == nil {
 				return c, nil
 			}
-			l.p.reaper.add(int32(d.FD))
+			l.p.refuse(d.FD)
 		}
 		n, err := l.p.RecvBatch(l.ds[:])
 		if n == 0 {

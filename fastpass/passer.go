@@ -497,4 +497,7 @@ func (l *leftover) close() {
 	}
 }
 
+// refuse closes a descriptor that came, and that nobody wants.
+func (p *Passer) refuse(fd int) { p.reaper.add(int32(fd)) }
+
 func (p *Passer) localAddr() net.Addr { return p.conn.LocalAddr() }
