@@ -13,7 +13,6 @@ import (
 func (in *inbox) fillBare(fd int) bool {
 	v := in.vectors.get()
 	defer v.put()
-	defer in.closer.Flush()
 	n := in.messages()
 	n = min(n, in.room.certain(n*cmsgpool.MaxFDs)/cmsgpool.MaxFDs)
 	if n == 0 {

@@ -4,6 +4,7 @@ package fastpass
 
 import (
 	"example.com/fdpass/cmsgpool"
+	"example.com/fdpass/internal/sys"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,8 +55,13 @@ func (in *inbox) fillShort(v *vector, fd int) bool {
 	return true
 }
 
-// dropPeeked closes the duplicates that a peek has brought.
+// dropPeeked closes the duplicates that a peek has brought, at once: others need their places in the table. It does not
+// block, as the originals remain.
 func (in *inbox) dropPeeked() {
-	in.closeFrom(0)
-	in.closer.Flush()
+	c := sys.Closer{Kernel: in.p.kernel}
+	for _, fd := range in.fds {
+		c.Add(int(fd))
+	}
+	c.Flush()
+	in.fds = in.fds[:0]
 }

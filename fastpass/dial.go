@@ -51,7 +51,7 @@ func dial(ctx context.Context, path string, c *Config) (*net.UnixConn, error) {
 		return nil, err
 	}
 	if err := c.authorize(conn); err != nil {
-		conn.Close()
+		closeSocket(conn)
 		return nil, fmt.Errorf("the process that listens there is not authorized: %w", err)
 	}
 	return conn, nil

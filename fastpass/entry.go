@@ -2,11 +2,7 @@
 
 package fastpass
 
-import (
-	"example.com/fdpass/internal/sys"
-
-	"github.com/valyala/bytebufferpool"
-)
+import "github.com/valyala/bytebufferpool"
 
 // entry is a descriptor in the window of a sender, or in the queue of a receiver.
 type entry struct {
@@ -54,7 +50,7 @@ func (e *entry) desc() Desc {
 
 // queue is a FIFO of entries that grows to what it once held, and stays.
 type queue struct {
-	kernel  sys.Kernel
+	reaper  *reaper // for close
 	ring    []entry // its length is a power of two, or 0
 	head, n int
 }
@@ -106,13 +102,12 @@ func (q *queue) close() { q.closeFrom(0) }
 
 // closeFrom closes and removes everything but the first n.
 func (q *queue) closeFrom(n int) {
-	c := sys.Closer{Kernel: q.kernel}
-	for ; q.n > n; q.n-- {
-		e := q.at(q.n - 1)
+	for i := n; i < q.n; i++ {
+		e := q.at(i)
 		if e.fd >= 0 {
-			c.Add(int(e.fd))
+			q.reaper.add(e.fd)
 		}
 		e.dropPayload()
 	}
-	c.Flush()
+	q.n = min(q.n, n)
 }

@@ -308,7 +308,6 @@ func (in *inbox) fillStream(fd int) bool {
 		in.takeFrame(f.buf, f.truncated)
 	}
 	*f = partialFrame{buf: f.buf[:0], fds: f.fds[:0]}
-	in.closer.Flush()
 	return true
 }
 

@@ -324,6 +324,46 @@ func TestABarePeerThatSendsToAnEndThatOnlySends(t *testing.T) {
 	}
 }
 
+// A foreign peer may take bodies that are too small for the records of a batch.
+func TestNoFrameExceedsWhatThePeerTakes(t *testing.T) {
+	for _, payload := range []int{0, 20} {
+		t.Run(fmt.Sprint(payload, " bytes each"), func(t *testing.T) {
+			noLeaks(t)
+			const most = 100
+			p, r := rawLink(t, linkConfig{Network: "unixpacket", MaxPayload: 30})
+			for range 50 {
+				if err := p.Push(Desc{FD: 0, Keep: true, Payload: make([]byte, payload)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.send(helloFrame(nil, func(h *wire.Hello) { h.MaxPayload, h.MaxBody = 30, most }), 0)
+			for got := 0; got < 50; {
+				b, err := r.recv()
+				if err == unix.EAGAIN {
+					until(t, "another frame comes", func() bool {
+						n, _ := unix.Poll([]unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}}, 0)
+						return n > 0
+					})
+					continue
+				}
+				var h wire.Header
+				if err == nil {
+					err = h.Parse(b)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if h.Length > most {
+					t.Fatalf("%v with a body of %d bytes", h.Type, h.Length)
+				}
+				if h.Type == wire.TypeData {
+					got += h.Count
+				}
+			}
+		})
+	}
+}
+
 func TestFramesThatComeInPiecesAreAsGoodAsWhole(t *testing.T) {
 	for _, dir := range []Direction{Both, RecvOnly} {
 		t.Run(dir.String(), func(t *testing.T) {

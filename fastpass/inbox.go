@@ -15,7 +15,6 @@ import (
 
 	"example.com/fdpass/cmsgpool"
 	"example.com/fdpass/internal/flow"
-	"example.com/fdpass/internal/sys"
 	"example.com/fdpass/ring"
 
 	"golang.org/x/sys/unix"
@@ -54,7 +53,6 @@ type inbox struct {
 	orphan  bool        // the peer is dead: what came from it has no other owner
 	last    int         // descriptors in the last message
 	fds     []int32     // those of the message at hand
-	closer  sys.Closer
 	vectors *vectorPool
 	partial partialFrame
 
@@ -72,10 +70,9 @@ func (in *inbox) init(p *Passer) {
 		kernel: p.kernel, source: p.socket, initial: p.kernel.SoftLimit(), least: leastMargin, pause: shortage,
 		processors: runtime.NumCPU(),
 	}
-	in.closer.Kernel = p.kernel
 	in.last = cmsgpool.MaxFDs
 	in.ready = in.mayTake
-	in.queue = &queue{kernel: p.kernel}
+	in.queue = &queue{reaper: p.reaper}
 	in.ack.init(p)
 	in.tryDirect = func(fd uintptr) bool { return in.spin(int(fd)) }
 	in.tryPump = func(fd uintptr) bool {
@@ -261,7 +258,6 @@ func (in *inbox) discard() {
 	in.fds = append(in.fds[:0], in.partial.fds...)
 	in.partial = partialFrame{}
 	in.closeFrom(0)
-	in.closer.Flush()
 }
 
 // readInto reads the socket until something has come into ds or the queue, or Recv has another reason to return, and
@@ -269,6 +265,9 @@ func (in *inbox) discard() {
 func (in *inbox) readInto(ds []Desc) int {
 	in.target, in.got = ds, 0
 	for in.got == 0 && in.tight.Load() == 0 && !in.over.Load() && !in.read.passed() && !in.p.closed.Load() {
+		if !in.reaped() {
+			break
+		}
 		if err := in.p.raw.Read(in.tryDirect); err != nil {
 			in.woken(err)
 		} else if ds == nil {
@@ -289,7 +288,22 @@ func (in *inbox) pump() {
 		if in.p.cfg.Protocol == Bare && in.queued.Load() >= unaskedCredit {
 			in.space.Wait(func() bool { return in.queued.Load() < unaskedCredit || in.p.ending.Load() != nil })
 		}
+		in.reaped()
 	}
+}
+
+// reaped waits while too much of what came is still to be closed. If that takes long, it ends the link and returns false.
+func (in *inbox) reaped() bool {
+	if !in.p.reaper.full() || in.p.reaper.wait(maxDoomed, in.hasElse) {
+		return true
+	}
+	in.stop(ending{err: protocolError("it sent %d descriptors that nobody here takes, and that take long to close", in.p.reaper.pending.Load())})
+	return false
+}
+
+// hasElse reports whether the reader has something else to do than to wait for the reaper.
+func (in *inbox) hasElse() bool {
+	return in.p.ending.Load() != nil || in.direct.Load() && in.read.passed()
 }
 
 // pumpSome waits for the socket, and takes in and answers what comes. It returns false when the pump is to end.
@@ -354,6 +368,7 @@ func (in *inbox) kick() {
 	if in.blocked.Load() > 0 {
 		in.p.conn.SetWriteDeadline(longAgo)
 	}
+	in.p.reaper.room.Notify()
 	in.some.Notify()
 }
 
@@ -408,7 +423,6 @@ func (in *inbox) fillPackets(fd int) bool {
 			in.takeFrame(data, v.Flags(i)&unix.MSG_CTRUNC != 0)
 		}
 	}
-	in.closer.Flush()
 	return ok
 }
 
@@ -465,7 +479,7 @@ func (in *inbox) gather(control []byte) {
 			in.fds = append(in.fds, m.FDs()...)
 		case m.IsPidfd():
 			for _, fd := range m.FDs() {
-				in.closer.Add(int(fd))
+				in.p.reaper.add(fd)
 			}
 		}
 	}
@@ -479,7 +493,7 @@ func (in *inbox) gather(control []byte) {
 // closeFrom closes the descriptors of the message at hand from the i-th on.
 func (in *inbox) closeFrom(i int) {
 	for _, fd := range in.fds[i:] {
-		in.closer.Add(int(fd))
+		in.p.reaper.add(fd)
 	}
 	in.fds = in.fds[:i]
 }

@@ -22,11 +22,10 @@ func (in *inbox) admit(ds []Desc) int {
 			ds[n], *d = *d, ds[n] // exchanged, so that no two share a payload's memory
 			n++
 		} else {
-			in.closer.Add(d.FD)
+			in.p.reaper.add(int32(d.FD))
 			*d = Desc{Payload: d.Payload[:0]}
 		}
 	}
-	in.closer.Flush()
 	in.stats.rejected.Add(uint64(len(ds) - n))
 	return n
 }

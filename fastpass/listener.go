@@ -115,7 +115,7 @@ func (l *Listener) Accept(ctx context.Context) (*Passer, error) {
 			return nil, err
 		}
 		if err := l.cfg.authorize(conn); err != nil {
-			conn.Close()
+			newReaper(sys.System).closeSocket(conn) // no second for each stranger
 			l.refused.Add(1)
 			continue
 		}
@@ -195,7 +195,8 @@ func (l *Listener) Close() error {
 	l.closed.Do(func() {
 		close(l.done)
 		// As long as the socket is open its inode number is not used again, and no other Listen takes it for dead.
-		err = errors.Join(l.removeFile(), l.ln.Close())
+		err = l.removeFile()
+		closeSocket(l.ln)
 	})
 	return err
 }

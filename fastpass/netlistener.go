@@ -49,7 +49,7 @@ func (l *netListener) Accept() (net.Conn, error) {
 			if err == nil {
 				return c, nil
 			}
-			CloseFDs([]int{d.FD})
+			l.p.refuse(d.FD)
 		}
 		n, err := l.p.RecvBatch(l.ds[:])
 		if n == 0 {

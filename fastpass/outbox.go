@@ -513,7 +513,8 @@ func (o *outbox) readMail() {
 		return
 	}
 	if hello != nil {
-		o.batch, o.body = min(o.batch, batch), min(o.body, hello.MaxBody)
+		o.body = min(o.body, hello.MaxBody)
+		o.batch = min(o.batch, batch, o.body/wire.RecordSize) // so that records alone always fit: see measure
 		o.flow.Open(hello.Credit)
 		o.open.Store(true)
 		o.room.Notify() // also if the peer turns out to take nothing

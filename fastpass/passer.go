@@ -52,6 +52,7 @@ type Passer struct {
 	unsaid   atomic.Bool            // BYE has to wait, and the end with it
 	done     chan struct{}
 	leftover *leftover
+	reaper   *reaper
 }
 
 // ending is why a link ended.
@@ -68,7 +69,7 @@ func New(c *net.UnixConn, cfg *Config) (*Passer, error) {
 		err = p.start()
 	}
 	if err != nil {
-		c.Close()
+		closeSocket(c)
 		return nil, err
 	}
 	if p.cfg.sends() {
@@ -124,8 +125,9 @@ type conn interface {
 func assemble(k sys.Kernel, c conn, raw syscall.RawConn, socket int, stream bool, cfg Config) *Passer {
 	p := &Passer{
 		cfg: cfg, kernel: k, conn: c, raw: raw, socket: socket, stream: stream,
-		done: make(chan struct{}), leftover: &leftover{kernel: k},
+		done: make(chan struct{}), reaper: newReaper(k),
 	}
+	p.leftover = &leftover{reaper: p.reaper}
 	p.writable = func(fd uintptr) bool { return k.Writable(int(fd)) }
 	p.in.direct.Store(!cfg.sends())
 	p.out.init(p)
@@ -294,6 +296,8 @@ func (p *Passer) Shutdown(ctx context.Context) error {
 
 // Close ends the link at once, in an orderly way as the peer sees it. It waits until all who use the link have let go of
 // it: calls that wait return net.ErrClosed. What the peer has not acknowledged is afterwards to be had from Undelivered.
+// The socket is closed then, and what came and nobody took, unless the peer has made that a matter of more than a second:
+// it goes on without anybody waiting.
 // Closing twice returns net.ErrClosed.
 func (p *Passer) Close() error {
 	if p.closed.Swap(true) {
@@ -311,6 +315,7 @@ func (p *Passer) Close() error {
 	}
 	<-p.done
 	p.in.discard()
+	p.reaper.settle()
 	return nil
 }
 
@@ -367,6 +372,7 @@ func (p *Passer) conclude(e ending) {
 	p.out.room.Notify()
 	p.in.some.Notify()
 	p.in.space.Notify()
+	p.reaper.room.Notify()
 }
 
 // fence says BYE, for a peer that reads it late must learn that what it has not acknowledged is not its own, and then stops
@@ -445,7 +451,7 @@ func (p *Passer) finish() {
 
 // finished is the flusher's last word.
 func (p *Passer) finished() {
-	p.conn.Close()
+	p.reaper.closeSocket(p.conn)
 	close(p.done)
 	p.out.room.Notify()
 	p.in.some.Notify()
@@ -466,7 +472,7 @@ func (p *Passer) sendError() error {
 // leftover holds what a link that has ended did not deliver, until the caller fetches it. It does not point to the Passer,
 // so that it can outlive it.
 type leftover struct {
-	kernel sys.Kernel
+	reaper *reaper // for close
 	mu     sync.Mutex
 	ds     []Desc
 }
@@ -488,10 +494,13 @@ func (l *leftover) take() []Desc {
 func (l *leftover) close() {
 	for _, d := range l.take() {
 		if !d.Keep {
-			l.kernel.CloseRange(d.FD, d.FD)
+			l.reaper.add(int32(d.FD))
 		}
 	}
 }
+
+// refuse closes a descriptor that came, and that nobody wants.
+func (p *Passer) refuse(fd int) { p.reaper.add(int32(fd)) }
 
 func (p *Passer) localAddr() net.Addr { return p.conn.LocalAddr() }
 

@@ -87,6 +87,8 @@ func (*Passer) Stats() Stats { return Stats{} }
 // SyscallConn returns errors.ErrUnsupported.
 func (*Passer) SyscallConn() (syscall.RawConn, error) { return nil, errors.ErrUnsupported }
 
+func (*Passer) refuse(int) {}
+
 func (*Passer) localAddr() net.Addr { return &net.UnixAddr{} }
 func (*Passer) framed() bool        { return false }
 

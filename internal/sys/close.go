@@ -5,6 +5,8 @@ package sys
 import (
 	"fmt"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Closer closes descriptors, contiguous numbers in one call where the system can: that makes closing four times
@@ -56,6 +58,15 @@ func Close(fd int) {
 	if err := syscall.Close(fd); invariants && err == syscall.EBADF {
 		panic(fmt.Sprintf("sys: close of descriptor %d, which is not open", fd))
 	}
+}
+
+// Dup implements Kernel.
+func (system) Dup(fd int) int {
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return -1
+	}
+	return dup
 }
 
 func closeEach(lo, hi int) {

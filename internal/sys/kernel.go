@@ -4,7 +4,7 @@ package sys
 
 import "syscall"
 
-// Kernel is what a link asks of the operating system, all of it without blocking. System is the real one; tests put a
+// Kernel is what a link asks of the operating system, all of it but CloseRange without blocking. System is the real one; tests put a
 // simulated one in its place, to see what faults do.
 type Kernel interface {
 	// Send sends the first n messages of v on fd in order, and returns how many were taken. On a stream the last of
@@ -36,8 +36,14 @@ type Kernel interface {
 	// SoftLimit is the number of descriptors that this process may have open (RLIMIT_NOFILE).
 	SoftLimit() int
 
-	// CloseRange closes the descriptors lo to hi.
+	// CloseRange closes the descriptors lo to hi. That may take as long as whoever made them likes.
 	CloseRange(lo, hi int)
+
+	// Dup returns a duplicate of fd, close-on-exec, or -1 if there is no room for one.
+	Dup(fd int) int
+
+	// Go runs f, which may block, beside the caller.
+	Go(f func())
 }
 
 // System is the operating system.
@@ -46,6 +52,7 @@ var System Kernel = system{}
 type system struct{}
 
 func (system) Send(fd int, v *Vector, n int) (int, syscall.Errno)        { return v.send(fd, n) }
+func (system) Go(f func())                                               { go f() }
 func (system) Recv(fd int, v *Vector, n, flags int) (int, syscall.Errno) { return v.recv(fd, n, flags) }
 
 // Write implements Kernel. ECONNRESET tells once of what has happened; the next call says whether the peer is there.

@@ -47,7 +47,9 @@ func (v *Vector) recv(fd, n, flags int) (int, syscall.Errno) {
 }
 
 // call makes a system call that never blocks. With one message it takes less time than telling the scheduler of it; with
-// many, the scheduler may want the processor for others meanwhile.
+// many, the scheduler may want the processor for others meanwhile. (Measured: telling it costs 150 ns of processor time a call, a
+// twelfth of sending, receiving and closing one descriptor. The price of not telling: if the table is full, the kernel destroys what
+// does not fit within the call, and if closing that takes long, on SO_LINGER, the processor is held that long.)
 func (v *Vector) call(trap uintptr, fd, n, flags int) (int, syscall.Errno) {
 	for {
 		var done uintptr

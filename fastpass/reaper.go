@@ -1,0 +1,134 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"io"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"example.com/fdpass/internal/sys"
+	"example.com/fdpass/ring"
+)
+
+const (
+	// maxDoomed is how many descriptors may wait to be closed before a link takes in no more.
+	maxDoomed = unaskedCredit
+
+	// closeTime is how long whoever needs what a reaper closes to be closed waits for it.
+	closeTime = time.Second
+)
+
+// reaper closes what a peer has made, and nobody here wants: its descriptors, and sockets in whose queue they may lie. Closing
+// may take as long as the peer likes: with SO_LINGER set, for example, the last close of a connection whose other end does
+// not read. So nobody waits for it but a goroutine, which exists only while there is something to close.
+//
+// It does not point to the Passer, so that it can outlive it.
+type reaper struct {
+	kernel  sys.Kernel
+	mu      sync.Mutex
+	doomed  []int32      // to be closed
+	spare   []int32      // room for the next of them
+	running bool         // the goroutine exists
+	work    func()       // run, bound once
+	pending atomic.Int32 // what is doomed and not closed yet
+	room    ring.Event   // there is less of it, or those who wait have another reason to look around
+}
+
+func newReaper(k sys.Kernel) *reaper {
+	r := &reaper{kernel: k}
+	r.work = r.run
+	return r
+}
+
+// add closes fd. It does not block.
+func (r *reaper) add(fd int32) {
+	r.pending.Add(1)
+	r.mu.Lock()
+	r.doomed = append(r.doomed, fd)
+	start := !r.running
+	r.running = true
+	r.mu.Unlock()
+	if start {
+		r.kernel.Go(r.work)
+	}
+}
+
+func (r *reaper) run() {
+	c := sys.Closer{Kernel: r.kernel}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.doomed) > 0 {
+		fds := r.doomed
+		r.doomed = r.spare[:0]
+		r.mu.Unlock()
+		for _, fd := range fds {
+			c.Add(int(fd))
+		}
+		c.Flush()
+		r.closed(len(fds))
+		r.mu.Lock()
+		r.spare = fds
+	}
+	r.running = false
+}
+
+// closed notes that n of what was pending are closed.
+func (r *reaper) closed(n int) {
+	r.pending.Add(int32(-n))
+	r.room.Notify()
+}
+
+// socket owns one: a connection or a listener.
+type socket interface {
+	syscall.Conn
+	io.Closer
+}
+
+// closeSocket closes s, for a moment's wait at most if it is ordinary, and a second's if it is not.
+func closeSocket(s socket) {
+	r := newReaper(sys.System)
+	r.closeSocket(s)
+	r.settle()
+}
+
+// closeSocket closes s. It does not block.
+func (r *reaper) closeSocket(s socket) {
+	// Who uses s at this moment, a reader that is being woken for example, would otherwise be the one that closes the socket,
+	// and wait. If the table has no room for a duplicate, that remains.
+	dup := -1
+	if raw, err := s.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { dup = r.kernel.Dup(int(fd)) })
+	}
+	r.pending.Add(1)
+	r.kernel.Go(func() {
+		s.Close()
+		if dup >= 0 {
+			r.kernel.CloseRange(dup, dup)
+		}
+		r.closed(1)
+	})
+}
+
+// full reports whether as much is to be closed as may be.
+func (r *reaper) full() bool { return r.pending.Load() >= maxDoomed }
+
+// wait waits until less than n is to be closed, and returns false if that takes too long. It returns true if stop does.
+func (r *reaper) wait(n int32, stop func() bool) bool {
+	if r.pending.Load() < n {
+		return true
+	}
+	var late atomic.Bool
+	t := time.AfterFunc(closeTime, func() {
+		late.Store(true)
+		r.room.Notify()
+	})
+	defer t.Stop()
+	r.room.Wait(func() bool { return r.pending.Load() < n || stop() || late.Load() })
+	return r.pending.Load() < n || stop()
+}
+
+// settle waits until all is closed, or for a while: what is ordinary is closed by then.
+func (r *reaper) settle() { r.wait(1, func() bool { return false }) }

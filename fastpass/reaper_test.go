@@ -1,0 +1,271 @@
+//go:build linux
+
+package fastpass
+
+import (
+	"errors"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"example.com/fdpass/cmsgpool"
+
+	"golang.org/x/sys/unix"
+)
+
+// lingering makes n descriptors of which each takes longer to close than any test waits for anything: TCP sockets with
+// SO_LINGER, and what they have sent is read by nobody. Relent ends that.
+func lingering(t testing.TB, n int) (fds []int, relent func()) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	var others []net.Conn
+	for range n {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		others = append(others, other)
+		f, err := c.(*net.TCPConn).File()
+		c.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, err := dupFD(f)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fds = append(fds, fd)
+		unix.SetNonblock(fd, true)
+		for b := make([]byte, 1<<16); err == nil; { // until both buffers are full
+			_, err = unix.Write(fd, b)
+		}
+		hours := &unix.Linger{Onoff: 1, Linger: 7200}
+		if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, hours); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return fds, func() {
+		for _, c := range others {
+			c.(*net.TCPConn).SetLinger(0) // the close is a reset, which ends the lingering
+			c.Close()
+		}
+	}
+}
+
+// unhurried runs test with a function that makes descriptors of which each takes hours to close, until the test is over and all
+// its links are closed. After that nothing may be left.
+func unhurried(t *testing.T, test func(t *testing.T, slow func(n int) []int)) {
+	noLeaks(t)
+	var all []func()
+	t.Cleanup(func() {
+		for _, relent := range all {
+			relent()
+		}
+	})
+	t.Run("while it is slow", func(t *testing.T) {
+		test(t, func(n int) []int {
+			fds, relent := lingering(t, n)
+			all = append(all, relent)
+			return fds
+		})
+	})
+}
+
+// sendLast sends p messages, each with all of fds, and closes them here before p can have taken the first one in: the last to
+// close them is p.
+func (r *raw) sendLast(p *Passer, fds []int, messages ...[]byte) {
+	r.t.Helper()
+	p.in.mu.Lock()
+	defer p.in.mu.Unlock()
+	for _, m := range messages {
+		if err := r.sendmsg(m, unix.UnixRights(fds...)); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	CloseFDs(fds)
+}
+
+// A compromised worker sends the front a descriptor that takes hours to close, in a frame that the front refuses. What it was
+// given must go to another worker all the same, and the pool must end.
+func TestADescriptorThatIsSlowToCloseHoldsNobodyElsesBack(t *testing.T) {
+	for _, l := range framedLinks {
+		t.Run(l.String(), func(t *testing.T) {
+			unhurried(t, func(t *testing.T, slow func(int) []int) {
+				pool, err := NewPool(nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				p, r := rawLink(t, l)
+				r.hello()
+				if err := pool.Add(p); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := pool.Dispatch(nulls(t, 10)); err != nil {
+					t.Fatal(err)
+				}
+				until(t, "the worker was given them", func() bool { return p.Stats().Sent == 10 })
+				r.sendLast(p, slow(1), dataFrame(7, 1, nil))
+				w, f, err := Pair(nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				q := passerOf(t, f, nil)
+				if err := pool.Add(w); err != nil {
+					t.Fatal(err)
+				}
+				soon(t, "the other worker gets all", func() {
+					ds, err := recvN(q, 10, 10)
+					CloseFDs(fdsOf(ds))
+					if err != nil {
+						t.Error(err)
+					}
+				})
+				soon(t, "the pool ends", func() {
+					q.Close()
+					pool.Shutdown(t.Context())
+				})
+				if n := p.reaper.pending.Load(); n == 0 {
+					t.Error("closing was not slow")
+				}
+			})
+		})
+	}
+}
+
+// What lies in the queue of a socket is closed with it, and so is what the link holds for an application that never asked.
+func TestASocketThatIsSlowToCloseHoldsNobodyBack(t *testing.T) {
+	for _, l := range everyLink {
+		for _, dir := range []Direction{Both, RecvOnly} {
+			l.Direction = dir
+			t.Run(l.String(), func(t *testing.T) {
+				unhurried(t, func(t *testing.T, slow func(int) []int) {
+					p, r := rawLink(t, l)
+					if l.Protocol == Framed {
+						r.hello()
+					}
+					// They are good; the last ones come when the link has had enough already.
+					frames := [][]byte{[]byte("x")}
+					if l.Protocol == Framed {
+						frames[0] = dataFrame(0, 2, nil)
+					}
+					for range 40 {
+						frames = append(frames, []byte("neither"))
+					}
+					r.sendLast(p, slow(2), frames...)
+					soon(t, "Close returns", func() { p.Close() })
+					if n := p.reaper.pending.Load(); n == 0 {
+						t.Error("closing was not slow")
+					}
+				})
+			})
+		}
+	}
+}
+
+// An end that takes other kinds only closes what comes. If a peer sees to it that this takes hours, it is soon read no more,
+// and then its link ends. (Where the peer needs credit it must be given some for this: Bare is enough.)
+func TestDescriptorsThatAreSlowToCloseAreFew(t *testing.T) {
+	for _, l := range everyLink[2:] {
+		for _, dir := range []Direction{Both, RecvOnly} {
+			l.Direction = dir
+			t.Run(l.String(), func(t *testing.T) {
+				unhurried(t, func(t *testing.T, slow func(int) []int) {
+					cfg := l.config()
+					cfg.Kinds = Pipe
+					p, f, err := Pair(cfg)
+					if err != nil {
+						t.Fatal(err)
+					}
+					closeAfter(t, p)
+					r := newRaw(t, f)
+					t.Cleanup(r.close)
+					r.sendLast(p, slow(1), []byte("x"))
+					received := make(chan struct{})
+					go func() {
+						defer close(received)
+						if _, err := p.Recv(); !errors.Is(err, ErrProtocol) || !strings.Contains(err.Error(), "take long to close") {
+							t.Errorf("Recv: %v", err)
+						}
+					}()
+					most := maxDoomed + unaskedCredit + 2*defaultMessages*cmsgpool.MaxFDs
+					rights := unix.UnixRights(make([]int, cmsgpool.MaxFDs)...) // of descriptor 0
+					until(t, "the link ends", func() bool {
+						for range 10 {
+							unix.Sendmsg(r.fd, []byte("x"), rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+						}
+						if n := int(p.reaper.pending.Load() + p.in.queued.Load()); n > most {
+							t.Fatalf("%d descriptors are open, more than %d", n, most)
+						}
+						return p.Err() != nil
+					})
+					wait(t, "Recv returns", received)
+					soon(t, "Close returns", func() { p.Close() })
+				})
+			})
+		}
+	}
+}
+
+// knock connects to the socket at path, sends fds and closes them here.
+func knock(t *testing.T, path string, fds []int) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &raw{t, fd}
+	t.Cleanup(r.close)
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.sendmsg([]byte("x"), unix.UnixRights(fds...)); err != nil {
+		t.Fatal(err)
+	}
+	CloseFDs(fds)
+}
+
+// Somebody who may not take part can send before he is refused, and those who have not been accepted yet, too.
+func TestAListenerDoesNotWaitForWhatStrangersHaveSent(t *testing.T) {
+	unhurried(t, func(t *testing.T, slow func(int) []int) {
+		path := filepath.Join(t.TempDir(), "socket")
+		cfg := &Config{Direction: RecvOnly, Authorize: func(Credentials) error { return errors.New("nobody may") }}
+		ln, err := Listen(path, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		knock(t, path, slow(1))
+		knock(t, path, slow(1))
+		accepted := make(chan struct{})
+		go func() {
+			defer close(accepted)
+			if _, err := ln.Accept(t.Context()); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Accept: %v", err)
+			}
+		}()
+		until(t, "both are refused", func() bool { return ln.Refused() == 2 })
+		soon(t, "Close returns", func() { ln.Close() })
+		wait(t, "Accept returns", accepted)
+	})
+}
+
+func TestAListenerDoesNotWaitForWhatLiesInItsBacklog(t *testing.T) {
+	unhurried(t, func(t *testing.T, slow func(int) []int) {
+		path := filepath.Join(t.TempDir(), "socket")
+		ln, err := Listen(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		knock(t, path, slow(1))
+		soon(t, "Close returns", func() { ln.Close() })
+	})
+}
