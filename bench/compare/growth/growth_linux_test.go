@@ -9,11 +9,12 @@ import (
 	"example.com/fdpass/bench/compare/peer"
 	"example.com/fdpass/bench/compare/role"
 	"example.com/fdpass/bench/compare/suite"
+	"example.com/fdpass/internal/leak"
 )
 
 func TestMain(m *testing.M) {
 	role.Main()
-	os.Exit(m.Run())
+	os.Exit(leak.Run(m))
 }
 
 // Every descriptor arrives, whatever there is more of.

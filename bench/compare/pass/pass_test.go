@@ -17,15 +17,17 @@ import (
 	"example.com/fdpass/bench/compare/peer"
 	"example.com/fdpass/bench/compare/role"
 	"example.com/fdpass/bench/compare/suite"
+	"example.com/fdpass/internal/leak"
 
 	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) {
 	role.Main()
-	status := m.Run()
-	sockets.close()
-	os.Exit(status)
+	os.Exit(leak.Run(m, func() error {
+		sockets.close()
+		return nil
+	}))
 }
 
 // portableBuild builds the comparison with -tags fdpass_portable, once.

@@ -13,13 +13,14 @@ import (
 
 	"example.com/fdpass/bench/compare/peer"
 	"example.com/fdpass/bench/compare/role"
+	"example.com/fdpass/internal/leak"
 
 	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) {
 	role.Main()
-	os.Exit(m.Run())
+	os.Exit(leak.Run(m))
 }
 
 // Every contender brings the descriptor back as often as it is told, and it is the same one.

@@ -1,0 +1,10 @@
+package peer
+
+import (
+	"os"
+	"testing"
+
+	"example.com/fdpass/internal/leak"
+)
+
+func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
