@@ -73,7 +73,7 @@ test: ## everything CI runs: the steps below one after the other, up to the firs
 lint: ## go vet, staticcheck and gofumpt, over every module and build tag
 	@for module in $(MODULES); do ( \
 		cd "$$module"; \
-		for tag in '' $(TAGS); do \
+		for tag in '' $$([ "$$module" != . ] || echo $(TAGS)); do \
 			echo "go vet and staticcheck: $$module$${tag:+ (-tags $$tag)}"; \
 			go vet -tags "$$tag" ./...; \
 			go run $(STATICCHECK) -tags "$$tag" ./...; \
