@@ -104,12 +104,9 @@ func TestPassingAllocatesNothing(t *testing.T) {
 						noLeaks(t)
 						n := newLane(t, l, batch, []byte(payload))
 						defer close(n.taken)
-						million := 1_000_000
-						if batch != 253 || payload != "" {
-							million /= 10
-						}
-						if batch == 1 {
-							million /= 2
+						million := 1_000_000 // make alloc has them all pass a million
+						if batch != 253 || payload != "" || l.Network == "unix" {
+							million /= 20
 						}
 						n.pass(t, 20_000/batch+10) // warm up
 						n.pass(t, 20_000/batch+10)

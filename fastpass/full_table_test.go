@@ -144,7 +144,7 @@ func TestNothingIsLostWhileTheApplicationHasFilledItsTable(t *testing.T) {
 		for _, batch := range []int{1, 10, 253} {
 			narrowLinks(t, func(t *testing.T, l, there linkConfig) {
 				l.Batch = batch
-				rounds := 12
+				rounds := 6
 				if sys.Implementation != "sendmmsg/recvmmsg" {
 					rounds = 3 // it waits for room of the largest message, and looks for it in steps of up to 50 ms
 				}
