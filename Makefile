@@ -18,7 +18,8 @@ COUNT    ?= 1
 COSTTIME ?= 10s
 FUZZ     ?= .
 FUZZTIME ?= 20s
-TIMEOUT  ?= 5m
+TIMEOUT  ?= 8m
+JOBS     ?= 2
 DURATION ?= 1m
 SEED     ?=
 SEEDS    ?= 20000
@@ -34,7 +35,7 @@ TAGS := fdpass_portable invariants
 PLATFORMS := darwin/arm64 freebsd/amd64 netbsd/amd64 openbsd/amd64 dragonfly/amd64 \
 	illumos/amd64 solaris/amd64 linux/s390x windows/amd64 plan9/amd64 js/wasm wasip1/wasm
 
-STEPS := lint unit race invariants portable test386 cross corpus model fuzz s390x alloc contenders
+STEPS := lint race unit portable test386 invariants fuzz contenders cross alloc s390x corpus model
 
 GOTEST := go test -timeout $(TIMEOUT)
 
@@ -45,7 +46,7 @@ help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: ARGS (demo, chaos, bench, tests), DURATION and SEED (chaos), SEEDS and SEED (sim), CALLS (inject), BENCH and COUNT (bench), BENCH and COSTTIME (cost), FUZZ and FUZZTIME (fuzz), TIMEOUT (of one test binary)\n'
+	@printf '\nVariables: ARGS (demo, chaos, bench, tests), DURATION and SEED (chaos), SEEDS and SEED (sim), CALLS (inject), BENCH and COUNT (bench), BENCH and COSTTIME (cost), FUZZ and FUZZTIME (fuzz), TIMEOUT (of one test binary), JOBS (test)\n'
 
 # Built, not `go run`: the demo starts itself again as its workers, and Ctrl-C is its own to handle.
 .PHONY: demo
@@ -55,18 +56,23 @@ demo: ## accept real connections, hand them to workers, kill some; ARGS="--help"
 
 ##@ Test
 
+# Most tests wait most of the time, so two steps run side by side. What one prints comes when it is done.
 .PHONY: test
-test: ## everything CI runs: the steps below one after the other, up to the first failure
-	@begin=$$SECONDS; \
-	for step in $(STEPS); do \
-		printf '\n==> %s\n' "$$step"; \
-		start=$$SECONDS; \
-		$(MAKE) --no-print-directory "$$step" || { \
-			printf '\nmake test: FAILED in step "%s" after %ds; again: make %s\n' "$$step" $$((SECONDS - start)) "$$step" >&2; \
-			exit 1; \
-		}; \
-		printf '==> %s took %ds\n' "$$step" $$((SECONDS - start)); \
-	done; \
+test: ## everything CI runs: the steps below, JOBS at a time, up to the first failure
+	@begin=$$SECONDS; mkdir -p .build/test; \
+	step() { \
+		start=$$SECONDS; status=0; \
+		$(MAKE) --no-print-directory "$$1" >".build/test/$$1.log" 2>&1 || status=$$?; \
+		flock .build/test bash -c 'printf "\n==> %s\n" "$$0"; cat ".build/test/$$0.log"' "$$1"; \
+		if [ $$status != 0 ]; then \
+			printf '\nmake test: FAILED in step "%s" after %ds; again: make %s\n' "$$1" $$((SECONDS - start)) "$$1" >&2; \
+			exit 255; \
+		fi; \
+		printf '==> %s took %ds\n' "$$1" $$((SECONDS - start)); \
+	}; \
+	export -f step; \
+	echo 'make test: $(STEPS), $(JOBS) at a time; progress is in .build/test/'; \
+	printf '%s\n' $(STEPS) | xargs -P $(JOBS) -I{} bash -c 'step {}'; \
 	printf '\nmake test: all steps passed in %ds: $(STEPS)\n' $$((SECONDS - begin))
 
 .PHONY: lint

@@ -175,6 +175,9 @@ func TestASystemCallThatSendsAPartIsGoneOnWith(t *testing.T) {
 						_, err := p.SendBatch(ds)
 						sent <- errors.Join(err, p.Shutdown(context.Background()))
 					}()
+					if dir == RecvOnly { // nobody reads yet
+						until(t, "the socket is full", func() bool { return p.Stats().Full > 0 })
+					}
 					soon(t, "all arrive", func() {
 						got, err := recvAll(q)
 						if err != io.EOF {
@@ -196,10 +199,10 @@ func TestASystemCallThatSendsAPartIsGoneOnWith(t *testing.T) {
 							t.Error(err)
 						}
 					})
-					if k.messages == 0 {
+					if k.messages == 0 && dir == RecvOnly { // a pump may keep the socket from ever being full
 						t.Error("no system call sent only some of its messages")
 					}
-					if k.bytes == 0 && l.Network == "unix" && payload > 0 {
+					if k.bytes == 0 && l.Network == "unix" && payload > 0 && dir == RecvOnly {
 						t.Error("no system call sent a part of a message")
 					}
 				})
