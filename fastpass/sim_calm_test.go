@@ -26,8 +26,7 @@ func (s *sim) goOn() bool {
 func (s *sim) endGoesOn(e *simEnd) bool {
 	switch {
 	case e.conn.Waiting():
-		s.note("%s wakes", e.name)
-		e.conn.Wake()
+		s.wake(e)
 	case e.canPump():
 		s.pump(e)
 	case e.canRecv():

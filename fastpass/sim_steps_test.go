@@ -32,8 +32,7 @@ func (s *sim) step() {
 		s.closeSome(e.proc, 1+s.rng.IntN(20))
 	case x < 74:
 		if e.conn.Waiting() {
-			s.note("%s wakes", e.name)
-			e.conn.Wake()
+			s.wake(e)
 		}
 	case x < 78:
 		s.turn()

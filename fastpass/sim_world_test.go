@@ -5,6 +5,7 @@ package fastpass
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"syscall"
 	"testing/synctest"
 	"time"
@@ -201,6 +202,16 @@ func (s *sim) after() {
 
 // settle lets the other goroutines run until all of them wait.
 func (s *sim) settle() { s.k.Rest(synctest.Wait, s.rng.IntN) }
+
+// wake lets the goroutine that has waited longest for e's socket to take something go on, and nobody beside it.
+func (s *sim) wake(e *simEnd) {
+	s.note("%s wakes", e.name)
+	wake := sync.OnceFunc(e.conn.Wake)
+	s.k.Rest(func() {
+		wake()
+		synctest.Wait()
+	}, s.rng.IntN)
+}
 
 // sleep lets time pass.
 func (s *sim) sleep(d time.Duration) {
