@@ -229,7 +229,9 @@ func (p *Passer) Flush() error {
 // Recv returns the next descriptor, which is the caller's from then on. It blocks until one comes, until the read
 // deadline or until the link ends. Framed links acknowledge each call, so RecvBatch is the faster way to receive many.
 //
-// Errors: io.EOF after an orderly end, ErrPeerGone if the peer died, ErrProtocol, net.ErrClosed, os.ErrDeadlineExceeded.
+// Errors: io.EOF after an orderly end, ErrPeerGone if the peer died, ErrProtocol, net.ErrClosed, os.ErrDeadlineExceeded. A Bare
+// link returns syscall.EMFILE if the next message carries more descriptors than RLIMIT_NOFILE will ever have room for: it
+// stays queued, so raise the limit and receive again.
 func (p *Passer) Recv() (Desc, error) {
 	var d Desc
 	_, err := p.in.recv(nil, &d)
