@@ -5,6 +5,7 @@ package fastpass
 import (
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -94,9 +95,9 @@ func TestPassingAllocatesNothing(t *testing.T) {
 	}
 	for _, l := range everyLink {
 		for _, dir := range []Direction{Both, RecvOnly} {
-			for _, batch := range []int{1, 64, 253, 2024} {
+			for _, batch := range []int{1, 253} {
 				for _, payload := range []string{"", "payload"} {
-					if payload != "" && (batch == 1 || batch > 253) {
+					if payload != "" && batch == 1 {
 						continue // Recv hands out payloads of its own
 					}
 					name := fmt.Sprintf("%v, receiver %v, batch %d, payload %d", l, dir, batch, len(payload))
@@ -118,15 +119,16 @@ func TestPassingAllocatesNothing(t *testing.T) {
 						}
 						var before, after runtime.MemStats
 						runtime.GC()
-						n.pass(t, 20_000/batch+10) // payload buffers are not kept over a collection
+						defer debug.SetGCPercent(debug.SetGCPercent(-1)) // payload buffers are not kept over a collection
+						n.pass(t, 20_000/batch+10)
 						runtime.ReadMemStats(&before)
 						n.pass(t, million/batch)
 						runtime.ReadMemStats(&after)
 						limit := uint64(mallocsPerMillion)
 						if payload != "" {
 							// Payload bytes lie in buffers of bytebufferpool, which makes some whenever more are in use
-							// than ever, and loses them to the garbage collector.
-							limit = uint64(million / 10)
+							// than ever.
+							limit = uint64(million / 20)
 						}
 						if got := after.Mallocs - before.Mallocs; got > limit {
 							t.Errorf("%d mallocs for %d descriptors", got, million)
