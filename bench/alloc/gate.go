@@ -46,7 +46,7 @@ const (
 	// buffersPerThousand descriptors may be made. Payload bytes lie in buffers of bytebufferpool, which makes one whenever more
 	// are in use at once than ever before, and measures anew what size they should have every 42,000 returns. That is
 	// bounded by what is in flight, not by how much passes.
-	buffersPerThousand = 1
+	buffersPerThousand = 50
 
 	buffers = "github.com/valyala/bytebufferpool"
 
