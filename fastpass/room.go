@@ -35,6 +35,7 @@ type room struct {
 	asked      bool // the application has called Recv
 	free       int  // at the last probe
 	used       int  // of them, since
+	ceiling    int  // the limit then
 	margin     int  // slots that must remain free for what is not looked at first, judging by the limit then
 	at         time.Time
 	hold       time.Time // no room before: descriptors were lost although the probe saw room
@@ -70,15 +71,19 @@ func (r *room) certain(want int) int {
 		return 0
 	}
 	const fastest = 50 * time.Nanosecond // what installing one takes, at the least
-	if age := time.Since(r.at); r.free > 0 && age < certainFor {
+	ceiling := r.ceiling
+	if r.least == 0 { // no margin: a lowered limit counts at once
+		ceiling = r.kernel.SoftLimit()
+	}
+	if age := time.Since(r.at); r.free > 0 && age < certainFor && ceiling == r.ceiling {
 		others := int(age/fastest) * min(r.processors, maxCPU)
 		if left := r.free - r.used - others - r.margin; left >= want {
 			return left
 		}
 	}
-	r.margin = 0
+	r.ceiling, r.margin = r.kernel.SoftLimit(), 0
 	if r.least > 0 {
-		r.margin = max(r.least, r.kernel.SoftLimit()/4)
+		r.margin = max(r.least, r.ceiling/4)
 	}
 	r.free, r.used, r.at = r.kernel.FreeSlots(r.source, want+r.margin), 0, time.Now()
 	return max(r.free-r.margin, 0)
