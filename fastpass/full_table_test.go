@@ -3,8 +3,10 @@
 package fastpass
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -186,6 +188,18 @@ func TestNothingIsLostWhileTheLimitIsShrunkInTheMiddleOfTraffic(t *testing.T) {
 	shrinkFromOutside(t, func(round int) bool { return round%2 == 1 })
 }
 
+// asleep reports whether all threads of process pid sleep: then it is not between looking for room and taking.
+func asleep(pid int) bool {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, task := range tasks {
+		stat, err := os.ReadFile(task)
+		if i := bytes.LastIndexByte(stat, ')'); err != nil || i < 0 || !bytes.HasPrefix(stat[i:], []byte(") S")) {
+			return false
+		}
+	}
+	return len(tasks) > 0
+}
+
 func shrinkFromOutside(t *testing.T, middle func(round int) bool) {
 	numbers := newNumbered(t)
 	for _, batch := range []int{1, 253} {
@@ -214,6 +228,7 @@ func shrinkFromOutside(t *testing.T, middle func(round int) bool) {
 				}
 				if !middle(round) {
 					hearUpTo(from + each)
+					until(t, "the child waits", func() bool { return asleep(c.cmd.Process.Pid) })
 				}
 				if err := limitTo(c.cmd.Process.Pid, 3+round); err != nil {
 					t.Fatal(err)
