@@ -424,7 +424,9 @@ func (o *outbox) releaseTo(from, to uint64) {
 	o.closer.Flush()
 	o.head = to
 	if o.p.cfg.OnSent != nil || o.p.cfg.OnRefused != nil {
-		o.callBack(from, to)
+		for pos := from; pos != to; pos++ {
+			o.callBack(&o.window.Slots(pos, 1)[0])
+		}
 	}
 	o.window.Release(to)
 	o.notify()
@@ -458,17 +460,14 @@ func (o *outbox) settle() {
 	}
 }
 
-// callBack tells the application what became of the entries from..to-1, in order.
-func (o *outbox) callBack(from, to uint64) {
-	for pos := from; pos != to; pos++ {
-		e := &o.window.Slots(pos, 1)[0]
-		d := Desc{FD: int(e.fd), Tag: e.tag, Keep: e.keep}
-		if e.refused == 0 && o.p.cfg.OnSent != nil {
-			o.p.cfg.OnSent(d)
-		}
-		if e.refused != 0 && o.p.cfg.OnRefused != nil {
-			o.p.cfg.OnRefused(d, e.refusal())
-		}
+// callBack tells the application what became of e.
+func (o *outbox) callBack(e *entry) {
+	d := Desc{FD: int(e.fd), Tag: e.tag, Keep: e.keep}
+	if e.refused == 0 && o.p.cfg.OnSent != nil {
+		o.p.cfg.OnSent(d)
+	}
+	if e.refused != 0 && o.p.cfg.OnRefused != nil {
+		o.p.cfg.OnRefused(d, e.refusal())
 	}
 }
 
@@ -556,8 +555,8 @@ func (o *outbox) finish() {
 		e := &o.window.Slots(pos, 1)[0]
 		if e.refused == 0 {
 			ds = append(ds, e.desc())
-		} else if o.p.cfg.OnRefused != nil {
-			o.p.cfg.OnRefused(Desc{FD: int(e.fd), Tag: e.tag, Keep: e.keep}, e.refusal())
+		} else {
+			o.callBack(e)
 		}
 		e.dropPayload()
 	}

@@ -165,8 +165,11 @@ func (p *Pool) adopt(ds []Desc) {
 
 // hasRoom reports whether Dispatch need not wait (any longer).
 func (p *Pool) hasRoom() bool {
-	return int(p.waiting.Load()) < p.cfg.Backlog || p.write.passed() || p.closed.Load()
+	return p.hasPlace() || p.write.passed()
 }
+
+// hasPlace reports whether the backlog has one free, or never will.
+func (p *Pool) hasPlace() bool { return int(p.waiting.Load()) < p.cfg.Backlog || p.closed.Load() }
 
 // accept takes the first of ds, as many as there is room for.
 func (p *Pool) accept(ds []Desc) (n int, err error) {

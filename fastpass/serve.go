@@ -85,7 +85,7 @@ func (p *Pool) hand(ds []Desc) error {
 	n, err := p.Dispatch(ds)
 	for errors.Is(err, os.ErrDeadlineExceeded) { // Dispatch's callers have deadlines, clients have none
 		ds = ds[n:]
-		p.room.Wait(func() bool { return !p.write.passed() || p.closed.Load() || int(p.waiting.Load()) < p.cfg.Backlog })
+		p.room.Wait(func() bool { return p.hasPlace() || !p.write.passed() })
 		n, err = p.Dispatch(ds)
 	}
 	if errors.Is(err, net.ErrClosed) {
