@@ -32,12 +32,8 @@ func newLane(t testing.TB, l linkConfig, batch int, payload []byte) *lane {
 	n.one = Desc{FD: fd, Tag: 1, Payload: payload, Keep: true}
 	for i := range n.ds {
 		n.ds[i] = n.one
-	}
-	if l.Protocol == Bare && len(payload) > 0 {
-		for i := range n.ds {
-			if i > 0 {
-				n.ds[i].Payload = nil
-			}
+		if l.Protocol == Bare && i > 0 {
+			n.ds[i].Payload = nil
 		}
 	}
 	go n.receive(batch)

@@ -23,9 +23,7 @@ import (
 
 func init() {
 	roles["mirror"] = func() { // sends back what comes, until the other end says goodbye
-		var spec childSpec
-		childArg(&spec)
-		p := childLink(spec.Link.config(), spec.Path)
+		_, p := childEnd()
 		ds := make([]Desc, 100)
 		for {
 			n, err := p.RecvBatch(ds)
@@ -83,9 +81,7 @@ func TestBothEndsSendAndReceiveAtOnce(t *testing.T) {
 
 func init() {
 	roles["in two steps"] = func() {
-		var spec childSpec
-		childArg(&spec)
-		p := childLink(spec.Link.config(), spec.Path)
+		spec, p := childEnd()
 		if spec.Extra == "receive first" {
 			say("receiving")
 		} else {
@@ -180,9 +176,7 @@ func payloadOf(l linkConfig, g, i int) []byte {
 
 func init() {
 	roles["fifo"] = func() {
-		var spec childSpec
-		childArg(&spec)
-		p := childLink(spec.Link.config(), spec.Path)
+		spec, p := childEnd()
 		var next [fifoGoroutines]int
 		ds := make([]Desc, 300)
 		rnd := rand.New(rand.NewPCG(1, 2))
@@ -312,9 +306,7 @@ func pushMixed(t *testing.T, p *Passer, numbers numbered, l linkConfig, g, n int
 
 func init() {
 	roles["flags"] = func() {
-		var spec childSpec
-		childArg(&spec)
-		p := childLink(spec.Link.config(), spec.Path)
+		spec, p := childEnd()
 		ds, err := recvN(p, spec.N, 3)
 		must(err)
 		for _, d := range ds {
@@ -355,9 +347,7 @@ func TestFlagsAndOffsetStayAndCloseOnExecIsSet(t *testing.T) {
 
 func init() {
 	roles["inner link"] = func() {
-		var spec childSpec
-		childArg(&spec)
-		p := childLink(spec.Link.config(), spec.Path)
+		spec, p := childEnd()
 		d, err := p.Recv()
 		must(err)
 		conn, err := fileConn(os.NewFile(uintptr(d.FD), "inner"))
@@ -420,9 +410,7 @@ func TestAPassersSocketPassesAndIsAPasserThere(t *testing.T) {
 
 func init() {
 	roles["sink"] = func() { // takes everything, until the end
-		var spec childSpec
-		childArg(&spec)
-		p := childLink(spec.Link.config(), spec.Path)
+		_, p := childEnd()
 		ds := make([]Desc, 50)
 		for {
 			n, err := p.RecvBatch(ds)
@@ -691,9 +679,7 @@ func acceptsHello(fd int) error {
 
 func init() {
 	roles["every kind"] = func() {
-		var spec childSpec
-		childArg(&spec)
-		p := childLink(spec.Link.config(), spec.Path)
+		_, p := childEnd()
 		for _, k := range kinds {
 			d, err := p.Recv()
 			require(err == nil, "%s: %v", k.name, err)

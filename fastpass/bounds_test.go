@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/fdpass/cmsgpool"
 	"example.com/fdpass/internal/leak"
 
 	"golang.org/x/sys/unix"
@@ -17,7 +18,8 @@ import (
 // However much comes, this process holds little of it.
 
 const (
-	mostDescriptors = 2*unaskedCredit + defaultMessages*253 // that one end takes in unasked
+	mostQueued      = unaskedCredit + defaultMessages*cmsgpool.MaxFDs // that one end takes in unasked
+	mostDescriptors = unaskedCredit + mostQueued                      // that it has open for that
 	mostHeap        = 64 << 20
 )
 
@@ -88,7 +90,8 @@ func TestBothEndsSendAtFullSpeedAndNeitherReads(t *testing.T) {
 	}
 }
 
-// A peer that has all the credit there is, or needs none, sends as much as it can.
+// A peer sends as much as it can to an end whose application takes nothing: the end takes in what credit allows, or as many
+// as it takes unasked and what one system call brings.
 func TestWhatAFloodBringsUnaskedIsBounded(t *testing.T) {
 	for _, l := range everyLink {
 		for _, what := range []struct {
@@ -121,7 +124,11 @@ func TestWhatAFloodBringsUnaskedIsBounded(t *testing.T) {
 					if what.fds > 0 {
 						rights = unix.UnixRights(make([]int, what.fds)...) // descriptor 0 again and again
 					}
-					switch err := unix.Sendmsg(r.fd, data, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT); err {
+					err := unix.Sendmsg(r.fd, data, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+					if n := p.in.queued.Load(); n > mostQueued {
+						t.Fatalf("%d descriptors are taken in", n)
+					}
+					switch err {
 					case nil:
 						sent, refused = sent+what.fds, 0
 					case unix.EAGAIN:
@@ -135,8 +142,14 @@ func TestWhatAFloodBringsUnaskedIsBounded(t *testing.T) {
 				}
 				bounded(t, before, mostDescriptors+10)
 				if l.Protocol == Framed {
-					expectProtocolError(t, p, "credit")
+					expectProtocolError(t, p, "credit was given up to")
 					return
+				}
+				if what.fds > 0 {
+					until(t, "the peer is held back", func() bool { return p.in.queued.Load() >= unaskedCredit })
+				}
+				if err := p.Err(); err != nil {
+					t.Error(err)
 				}
 				r.close()
 				soon(t, "all arrive", func() {

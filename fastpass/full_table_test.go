@@ -88,9 +88,7 @@ func init() {
 
 	// Somebody else shrinks the limit; this process notices nothing but that descriptors come late.
 	roles["full from outside"] = func() {
-		var spec childSpec
-		childArg(&spec)
-		p := childLink(spec.Link.config(), spec.Path)
+		spec, p := childEnd()
 		ds := make([]Desc, 100)
 		say("ready")
 		for next := 0; next < spec.N; {
@@ -104,10 +102,8 @@ func init() {
 	}
 
 	roles["every kind into a full table"] = func() {
-		var spec childSpec
-		childArg(&spec)
 		must(limitTo(0, 400)) // the largest message still fits
-		p := childLink(spec.Link.config(), spec.Path)
+		_, p := childEnd()
 		for _, k := range kinds {
 			held := hog(0)
 			time.AfterFunc(5*time.Millisecond, func() { CloseFDs(held) })
@@ -126,25 +122,11 @@ func init() {
 	}
 }
 
-// narrowLinks are all links, with the receiver reading for itself and through the pump.
-func narrowLinks(t *testing.T, test func(t *testing.T, l, there linkConfig)) {
-	for _, l := range everyLink {
-		for _, dir := range []Direction{Both, RecvOnly} {
-			there := l
-			there.Direction = dir
-			t.Run(there.String(), func(t *testing.T) {
-				noLeaks(t)
-				test(t, l, there)
-			})
-		}
-	}
-}
-
 func TestNothingIsLostWhileTheApplicationHasFilledItsTable(t *testing.T) {
 	numbers := newNumbered(t)
 	for _, limit := range []int{64, 400, 2000} {
 		for _, batch := range []int{1, 10, 253} {
-			narrowLinks(t, func(t *testing.T, l, there linkConfig) {
+			bothWaysToRead(t, everyLink, func(t *testing.T, l, there linkConfig) {
 				l.Batch = batch
 				rounds := 6
 				if sys.Implementation != "sendmmsg/recvmmsg" {
@@ -203,7 +185,7 @@ func asleep(pid int) bool {
 func shrinkFromOutside(t *testing.T, middle func(round int) bool) {
 	numbers := newNumbered(t)
 	for _, batch := range []int{1, 253} {
-		narrowLinks(t, func(t *testing.T, l, there linkConfig) {
+		bothWaysToRead(t, everyLink, func(t *testing.T, l, there linkConfig) {
 			l.Batch = batch
 			if l.Protocol == Bare && middle(1) && sys.Implementation == "sendmsg/recvmsg" {
 				t.Skip("without MSG_PEEK a limit lowered during the system call itself still wins (README, Framed or Bare)")
@@ -249,7 +231,7 @@ func shrinkFromOutside(t *testing.T, middle func(round int) bool) {
 }
 
 func TestEveryKindOfDescriptorSurvivesAFullTable(t *testing.T) {
-	narrowLinks(t, func(t *testing.T, l, there linkConfig) {
+	bothWaysToRead(t, everyLink, func(t *testing.T, l, there linkConfig) {
 		p, c := linkTo(t, "every kind into a full table", l.config(), childSpec{Link: there}, false)
 		for i, k := range kinds {
 			if err := p.Send(Desc{FD: k.make(t), Tag: uint64(i)}); err != nil {

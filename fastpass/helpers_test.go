@@ -213,14 +213,20 @@ func newNumbered(t testing.TB) numbered {
 }
 
 func (s numbered) open(t testing.TB, number int) int {
-	fd, err := unix.Open(s.path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := s.tryOpen(number)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := unix.Seek(fd, int64(number), io.SeekStart); err != nil {
-		t.Fatal(err)
-	}
 	return fd
+}
+
+func (s numbered) tryOpen(number int) (int, error) {
+	fd, err := unix.Open(s.path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	_, err = unix.Seek(fd, int64(number), io.SeekStart)
+	return fd, err
 }
 
 func (s numbered) descs(t testing.TB, from, to int) []Desc {
@@ -295,6 +301,7 @@ func startChild(t testing.TB, role string, link *os.File, arg any) *child {
 	return startCommand(t, childCommand(t, role, arg), link)
 }
 
+// childCommand is a command that plays role.
 func childCommand(t testing.TB, role string, arg any) *exec.Cmd {
 	t.Helper()
 	js, err := json.Marshal(arg)
@@ -303,7 +310,7 @@ func childCommand(t testing.TB, role string, arg any) *exec.Cmd {
 	}
 	cmd := itself()
 	cmd.Env = append(os.Environ(), "FDPASS_TEST_ROLE="+role, "FDPASS_TEST_ARG="+string(js),
-		"GORACE=atexit_sleep_ms=0") // otherwise each ends a second late under -race
+		"GORACE=atexit_sleep_ms=0") // by default every child of a test under -race sleeps a second before it ends
 	cmd.Stderr = os.Stderr
 	return cmd
 }
@@ -455,6 +462,12 @@ type childSpec struct {
 	Extra string
 }
 
+// childEnd is the argument of a role, and the end of a link that it speaks of.
+func childEnd() (spec childSpec, p *Passer) {
+	childArg(&spec)
+	return spec, childLink(spec.Link.config(), spec.Path)
+}
+
 // linkTo starts role at the other end of a link of the given kind, over a socketpair or a socket in the filesystem.
 func linkTo(t testing.TB, role string, cfg *Config, spec childSpec, filesystem bool) (*Passer, *child) {
 	t.Helper()
@@ -509,6 +522,34 @@ func everywhere(t *testing.T, links []linkConfig, test func(t *testing.T, l link
 			})
 		}
 	}
+}
+
+// bothWaysToRead runs test for each kind of link, with the receiver there reading for itself and through the pump.
+func bothWaysToRead(t *testing.T, links []linkConfig, test func(t *testing.T, l, there linkConfig)) {
+	for _, l := range links {
+		for _, dir := range []Direction{Both, RecvOnly} {
+			there := l
+			there.Direction = dir
+			t.Run(there.String(), func(t *testing.T) {
+				noLeaks(t)
+				test(t, l, there)
+			})
+		}
+	}
+}
+
+// tcpClients makes n connections to addr, one after the other, to be closed after the test.
+func tcpClients(t testing.TB, addr string, n int) (clients []net.Conn) {
+	t.Helper()
+	for range n {
+		c, err := net.DialTimeout("tcp", addr, patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		clients = append(clients, c)
+	}
+	return clients
 }
 
 // dupFD returns a duplicate of f.

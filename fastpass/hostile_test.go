@@ -146,12 +146,9 @@ func resendFrame(seq, from uint64) []byte {
 	return b
 }
 
-func byeFrameWith(header func(*wire.Header)) []byte {
+func goodbye() []byte {
 	b := make([]byte, wire.HeaderSize)
 	h := wire.Header{Type: wire.TypeBye}
-	if header != nil {
-		header(&h)
-	}
 	h.Put(b)
 	return b
 }
@@ -179,12 +176,12 @@ var hostilePeers = []struct {
 	{"speaks HTTP and sends descriptors", Both, 0, []message{{[]byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), 3}}, `"GET "`},
 	{"has another magic number", Both, 0, []message{{patched(helloFrame(nil, nil), 0, 0xFE), 0}}, "magic"},
 	{"speaks version 2", Both, 0, []message{{patched(helloFrame(nil, nil), 2, 2), 0}}, "version 2"},
-	{"sends a frame of unknown type", Both, 0, []message{good, {patched(byeFrameWith(nil), 3, 9), 1}}, "type 9"},
+	{"sends a frame of unknown type", Both, 0, []message{good, {patched(goodbye(), 3, 9), 1}}, "type 9"},
 	{"sends a frame of type 0", Both, 0, []message{{patched(helloFrame(nil, nil), 3, 0), 0}}, "type 0"},
 	{"says HELLO twice", Both, 0, []message{good, good}, "HELLO"},
 	{"sends DATA before HELLO", Both, 0, []message{{dataFrame(0, 2, nil), 2}}, "HELLO"},
 	{"acknowledges before HELLO", Both, 0, []message{{ackFrame(0, 0), 0}}, "HELLO"},
-	{"says BYE before HELLO", Both, 0, []message{{byeFrameWith(nil), 0}}, "HELLO"},
+	{"says BYE before HELLO", Both, 0, []message{{goodbye(), 0}}, "HELLO"},
 	{"says HELLO with descriptors", Both, 0, []message{{helloFrame(nil, nil), 2}}, "2 descriptors with HELLO"},
 	{"has no role", Both, 0, []message{{helloFrame(nil, func(h *wire.Hello) { h.Sends, h.Receives = false, false }), 0}}, "role"},
 	{"has a batch limit of 0", Both, 0, []message{{helloFrame(func(h *wire.Header) { h.Count = 0 }, nil), 0}}, "batch limit"},
@@ -226,8 +223,8 @@ var hostilePeers = []struct {
 	{"acknowledges with descriptors", Both, 10, []message{good, {ackFrame(5, 100), 3}}, "3 descriptors with ACK"},
 	{"acknowledges with a body", Both, 10, []message{good, {append(patched(ackFrame(5, 100), 16, 4), "body"...), 0}}, "ACK with"},
 	{"acknowledges with a count", Both, 10, []message{good, {patched(ackFrame(5, 100), 4, 1), 0}}, "ACK with"},
-	{"says BYE with descriptors", Both, 0, []message{good, {byeFrameWith(nil), 200}}, "200 descriptors with BYE"},
-	{"says BYE with a body", RecvOnly, 0, []message{good, {append(patched(byeFrameWith(nil), 16, 4), "body"...), 1}}, "descriptors with BYE|BYE with"},
+	{"says BYE with descriptors", Both, 0, []message{good, {goodbye(), 200}}, "200 descriptors with BYE"},
+	{"says BYE with a body", RecvOnly, 0, []message{good, {append(patched(goodbye(), 16, 4), "body"...), 1}}, "descriptors with BYE|BYE with"},
 	{"ends in the middle of a header", RecvOnly, 0, []message{good, {dataFrame(0, 1, nil)[:20], 1}}, "20 bytes"},
 	{"ends in the middle of a body", RecvOnly, 0, []message{good, {dataFrame(0, 1, nil)[:30], 1}}, "body of 16 bytes and has one of 6"},
 }
@@ -394,7 +391,7 @@ func TestFramesThatComeInPiecesAreAsGoodAsWhole(t *testing.T) {
 					}
 				}
 				CloseFDs(fdsOf(ds))
-				drip(byeFrameWith(nil), 0)
+				drip(goodbye(), 0)
 				if _, err := p.Recv(); !isEnd(err) {
 					t.Errorf("Recv: %v", err)
 				}
@@ -438,7 +435,7 @@ func TestCloseInTheMiddleOfAFrameClosesItsDescriptors(t *testing.T) {
 					p.SetReadDeadline(time.Time{})
 					switch end {
 					case "closed there":
-						r.send(byeFrameWith(nil), 0)
+						r.send(goodbye(), 0)
 						fallthrough
 					case "killed there":
 						r.close()
@@ -627,12 +624,9 @@ func TestAConfigurationThatCannotBeIsAnErrorThatSaysSo(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			noLeaks(t)
-			fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer unix.Close(fds[1])
-			conn, err := fileConn(os.NewFile(uintptr(fds[0]), "socket"))
+			f, g := socketpair(t, "unix")
+			defer g.Close()
+			conn, err := fileConn(f)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -772,50 +766,4 @@ func hastyLink(t testing.TB, l linkConfig) (*Passer, *raw) {
 	r := newRaw(t, g)
 	t.Cleanup(r.close)
 	return onKernel(t, &hastyKernel{Kernel: sys.System}, f, l.config()), r
-}
-
-// A peer that sends all that it can to an end whose application takes nothing: the end takes what credit allows, or as many as
-// it takes unasked and what one system call brings.
-func TestAFloodOfDescriptorsStaysBounded(t *testing.T) {
-	const most = unaskedCredit + defaultMessages*cmsgpool.MaxFDs
-	for _, l := range everyLink {
-		t.Run(l.String(), func(t *testing.T) {
-			noLeaks(t)
-			p, r := rawLink(t, l)
-			if l.Protocol == Framed {
-				r.hello()
-			}
-			fd := null(t)
-			defer unix.Close(fd)
-			fds := make([]int, cmsgpool.MaxFDs)
-			for i := range fds {
-				fds[i] = fd
-			}
-			rights := unix.UnixRights(fds...)
-			held := false
-			for i := 0; !held; i++ {
-				data := []byte("x")
-				if l.Protocol == Framed {
-					data = dataFrame(uint64(i*len(fds)), len(fds), nil)
-				}
-				err := unix.Sendmsg(r.fd, data, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
-				if n := p.in.queued.Load(); n > most {
-					t.Fatalf("%d descriptors are taken in", n)
-				}
-				if err == unix.EAGAIN {
-					i--
-					held = l.Protocol == Bare && p.in.queued.Load() >= unaskedCredit
-					time.Sleep(time.Millisecond)
-				} else if err != nil {
-					break
-				}
-			}
-			switch {
-			case l.Protocol == Framed:
-				expectProtocolError(t, p, "credit was given up to")
-			case !held || p.Err() != nil:
-				t.Errorf("the peer was not held back: %v", p.Err())
-			}
-		})
-	}
 }

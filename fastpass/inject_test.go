@@ -20,8 +20,6 @@ import (
 
 	"example.com/fdpass/internal/leak"
 	"example.com/fdpass/internal/sys"
-
-	"golang.org/x/sys/unix"
 )
 
 // Errors of system calls, put into a real process by strace: the call does not happen, and returns the error. The process at
@@ -210,10 +208,9 @@ func (f *traffic) sendSome(k int, send func(ds []Desc) (int, error)) bool {
 	return true
 }
 
+// openNumbered is open for a process that is no test.
 func openNumbered(s numbered, number int) int {
-	fd, err := unix.Open(s.path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	must(err)
-	_, err = unix.Seek(fd, int64(number), 0)
+	fd, err := s.tryOpen(number)
 	must(err)
 	return fd
 }

@@ -15,13 +15,8 @@ import (
 )
 
 func init() {
-	roles["intruder"] = func() {
-		var s dialSpec
-		childArg(&s)
-		s.become()
-		intrude(s)
-	}
-	roles["listen-again-and-again"] = func() {
+	dialRole("intruder", intrude)
+	roles["listen-again-and-again"] = func() { // remains the user it is
 		var s dialSpec
 		childArg(&s)
 		listenAgainAndAgain(s)

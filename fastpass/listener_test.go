@@ -24,7 +24,7 @@ import (
 
 const nobody = 65534
 
-// dialSpec is the argument of the roles of this file.
+// dialSpec is the argument of roles that dial or listen, or are another user's.
 type dialSpec struct {
 	Link linkConfig
 	Path string
@@ -41,35 +41,37 @@ func (s dialSpec) become() {
 	}
 }
 
-func init() {
-	role := func(name string, f func(s dialSpec)) {
-		roles[name] = func() {
-			var s dialSpec
-			childArg(&s)
-			s.become()
-			f(s)
-		}
+// dialRole adds a role with a dialSpec.
+func dialRole(name string, f func(s dialSpec)) {
+	roles[name] = func() {
+		var s dialSpec
+		childArg(&s)
+		s.become()
+		f(s)
 	}
-	role("dial-echo", func(s dialSpec) {
+}
+
+func init() {
+	dialRole("dial-echo", func(s dialSpec) {
 		p, err := Dial(context.Background(), s.Path, s.Link.config())
 		must(err)
 		echo(p, s.N)
 	})
-	role("dial-denied", func(s dialSpec) {
+	dialRole("dial-denied", func(s dialSpec) {
 		_, err := Dial(context.Background(), s.Path, nil)
 		require(errors.Is(err, fs.ErrPermission) && strings.Contains(err.Error(), "the mode"), "Dial: %v", err)
 	})
-	role("dial-raw", dialRaw)
-	role("listen-raw", listenRaw)
-	role("listen-until-killed", func(s dialSpec) {
+	dialRole("dial-raw", dialRaw)
+	dialRole("listen-raw", listenRaw)
+	dialRole("listen-until-killed", func(s dialSpec) {
 		_, err := Listen(s.Path, nil)
 		must(err)
 		say("listening")
 		hear()
 	})
-	role("listen-under-umask", listenUnderUmask)
-	role("listen-race", listenRace)
-	role("accept-without-descriptors", acceptWithoutDescriptors)
+	dialRole("listen-under-umask", listenUnderUmask)
+	dialRole("listen-race", listenRace)
+	dialRole("accept-without-descriptors", acceptWithoutDescriptors)
 }
 
 // dialRaw connects, sends bytes, and says what came back before the end. A socket that is closed with bytes

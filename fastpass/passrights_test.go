@@ -175,21 +175,14 @@ func TestDescriptorsQueuedForAnEndThatOnlySendsAreClosed(t *testing.T) {
 		l.Direction = SendOnly
 		t.Run(l.String(), func(t *testing.T) {
 			noLeaks(t)
-			sotype := unix.SOCK_STREAM
-			if l.Network == "unixpacket" {
-				sotype = unix.SOCK_SEQPACKET
-			}
-			fds, err := sys.Socketpair(sotype)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r := &raw{t, fds[1]}
+			f, g := socketpair(t, l.Network)
+			r := newRaw(t, g)
 			t.Cleanup(r.close)
 			if l.Protocol == Framed {
 				r.hello()
 			}
 			r.send(dataFrame(0, 5, nil), 5)
-			p := passerOf(t, os.NewFile(uintptr(fds[0]), "link"), l.config())
+			p := passerOf(t, f, l.config())
 			closeAfter(t, p)
 			expectProtocolError(t, p, "5 descriptors to an end that only sends")
 		})
@@ -202,13 +195,7 @@ func TestALinkWhosePeerTakesNoDescriptorsSaysSoAndGivesThemBack(t *testing.T) {
 		for _, n := range []int{1, 600} {
 			t.Run(l.String(), func(t *testing.T) {
 				noLeaks(t)
-				p, f, err := Pair(l.config())
-				if err != nil {
-					t.Fatal(err)
-				}
-				closeAfter(t, p)
-				r := newRaw(t, f)
-				t.Cleanup(r.close)
+				p, r := rawLink(t, l)
 				if err := unix.SetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0); err != nil {
 					t.Fatal(err)
 				}
@@ -220,7 +207,7 @@ func TestALinkWhosePeerTakesNoDescriptorsSaysSoAndGivesThemBack(t *testing.T) {
 					t.Fatal(err)
 				}
 				wait(t, "the link ends", p.Done())
-				err = p.Err()
+				err := p.Err()
 				if !errors.Is(err, os.ErrPermission) || !errors.Is(err, syscall.EPERM) || !strings.Contains(err.Error(), "let the peer receive") {
 					t.Errorf("Err: %v", err)
 				}

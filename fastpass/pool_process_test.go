@@ -80,57 +80,37 @@ func TestWhenEveryWorkerIsKilledDispatchWaitsAndANewOneGetsAllInOrder(t *testing
 
 func TestAStoppedWorkerIsTakenBackFromAndEndsInOrderWhenItWakes(t *testing.T) {
 	numbers := newNumbered(t)
-	for _, l := range framedLinks {
-		for _, dir := range []Direction{Both, RecvOnly} {
-			there := l
-			there.Direction = dir
-			t.Run(there.String(), func(t *testing.T) {
-				noLeaks(t)
-				left := make(chan string, 2)
-				pool := newPool(t, &PoolConfig{
-					StallTimeout: 50 * time.Millisecond,
-					OnLeave:      func(_ *Passer, err error, back int) { left <- fmt.Sprintf("%v, %d taken back", err, back) },
-				})
-				p, stopped := linkTo(t, "log", l.config(), childSpec{Link: there}, false)
-				if _, err := p.SendBatch(numbers.descs(t, 0, 10)); err != nil {
-					t.Fatal(err)
-				}
-				for i := range 10 {
-					stopped.expect("%d", i)
-				}
-				until(t, "all is acknowledged", func() bool { return p.Stats().Queued == 0 })
-				stopped.signal(unix.SIGSTOP)
-				if _, err := unix.Wait4(stopped.cmd.Process.Pid, nil, unix.WUNTRACED, nil); err != nil {
-					t.Fatal(err)
-				}
-				if err := pool.Add(p); err != nil {
-					t.Fatal(err)
-				}
-				dispatch(t, pool, numbers.descs(t, 10, 50))
-				if s, want := <-left, fmt.Sprintf("%v, 40 taken back", ErrStalled); s != want {
-					t.Errorf("the worker left: %s, want %s", s, want)
-				}
-				w, _ := newWorker(t, pool, nil)
-				soon(t, "another gets them", func() {
-					ds, err := recvN(w, 40, 40)
-					if err != nil {
-						t.Error(err)
-					}
-					expectNumbers(t, ds, 10, 50)
-				})
-				stopped.signal(unix.SIGCONT)
-				stopped.expect("end: EOF")
-				stopped.succeed()
-			})
+	bothWaysToRead(t, framedLinks, func(t *testing.T, l, there linkConfig) {
+		left := make(chan string, 2)
+		pool := newPool(t, &PoolConfig{
+			StallTimeout: 50 * time.Millisecond,
+			OnLeave:      func(_ *Passer, err error, back int) { left <- fmt.Sprintf("%v, %d taken back", err, back) },
+		})
+		p, stopped := stoppedReceiver(t, numbers, l, there, false)
+		if err := pool.Add(p); err != nil {
+			t.Fatal(err)
 		}
-	}
+		dispatch(t, pool, numbers.descs(t, 10, 50))
+		if s, want := <-left, fmt.Sprintf("%v, 40 taken back", ErrStalled); s != want {
+			t.Errorf("the worker left: %s, want %s", s, want)
+		}
+		w, _ := newWorker(t, pool, nil)
+		soon(t, "another gets them", func() {
+			ds, err := recvN(w, 40, 40)
+			if err != nil {
+				t.Error(err)
+			}
+			expectNumbers(t, ds, 10, 50)
+		})
+		stopped.signal(unix.SIGCONT)
+		stopped.expect("end: EOF")
+		stopped.succeed()
+	})
 }
 
 func init() {
 	roles["take some and leave"] = func() { // takes about N, says which, and leaves in order
-		var spec childSpec
-		childArg(&spec)
-		p := childLink(spec.Link.config(), "")
+		spec, p := childEnd()
 		ds := make([]Desc, 30)
 		for taken := 0; taken < spec.N; {
 			n, err := p.RecvBatch(ds)
@@ -236,9 +216,7 @@ func TestWorkersThatLeaveInOrderTakeNothingTwice(t *testing.T) {
 func init() {
 	// A server: each client sends a line, and gets it back. Extra is what the answer begins with.
 	roles["answer"] = func() {
-		var spec childSpec
-		childArg(&spec)
-		p := childLink(spec.Link.config(), "")
+		spec, p := childEnd()
 		ln := p.NetListener()
 		say("ready")
 		var served sync.WaitGroup
@@ -311,17 +289,7 @@ func killedUnderClients(t *testing.T, l linkConfig, ln net.Listener, after time.
 		if err != nil {
 			t.Fatal(err)
 		}
-		file, err := conn.(*net.TCPConn).File()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if ds[i].FD, err = dupFD(file); err != nil {
-			t.Fatal(err)
-		}
-		unix.SetNonblock(ds[i].FD, true)
-		ds[i].Tag = uint64(i)
-		file.Close()
-		conn.Close()
+		ds[i] = Desc{FD: connDetach(t, conn), Tag: uint64(i)}
 	}
 	sent := make(chan int, 1)
 	go func() {
@@ -366,67 +334,55 @@ func killedUnderClients(t *testing.T, l linkConfig, ln net.Listener, after time.
 }
 
 func init() {
-	// Peers that do everything but receive in order.
-	roles["flood"] = func() { // sends descriptors, more than it has credit for, and never reads
-		fd := 3
-		unix.SetNonblock(fd, false)
-		unix.Write(fd, helloFrame(nil, nil))
-		say("ready")
+	// Peers that say HELLO on descriptor 3, and then do everything but receive in order.
+	role := func(name string, misbehave func()) {
+		roles[name] = func() {
+			unix.SetNonblock(3, false)
+			unix.Write(3, helloFrame(nil, nil))
+			say("ready")
+			misbehave()
+			hear()
+		}
+	}
+	send := func(b []byte) error { return unix.Sendto(3, b, unix.MSG_NOSIGNAL, nil) }
+	role("flood", func() { // more than it has credit for, and never reads
 		batch := make([]int, 253)
 		for seq := uint64(0); ; seq += 253 {
-			if unix.Sendmsg(fd, dataFrame(seq, 253, nil), unix.UnixRights(batch...), nil, unix.MSG_NOSIGNAL) != nil {
+			if unix.Sendmsg(3, dataFrame(seq, 253, nil), unix.UnixRights(batch...), nil, unix.MSG_NOSIGNAL) != nil {
 				break
 			}
 		}
-		hear()
-	}
-	roles["acknowledge nonsense"] = func() {
-		unix.SetNonblock(3, false)
-		unix.Write(3, helloFrame(nil, nil))
-		say("ready")
+	})
+	role("acknowledge nonsense", func() {
 		b := make([]byte, 1)
 		for i := uint64(0); ; i++ {
 			unix.Read(3, b) // and lose what came
-			if unix.Sendto(3, ackFrame(i*i, int(i%7)), unix.MSG_NOSIGNAL, nil) != nil {
+			if send(ackFrame(i*i, int(i%7))) != nil {
 				break
 			}
 		}
-		hear()
-	}
-	roles["speak garbage"] = func() {
-		unix.SetNonblock(3, false)
-		unix.Write(3, helloFrame(nil, nil))
-		say("ready")
+	})
+	role("speak garbage", func() {
 		b := make([]byte, 1)
 		for unix.Read(3, b); ; {
 			garbage := make([]byte, 1+rand.IntN(100))
 			for i := range garbage {
 				garbage[i] = byte(rand.Int())
 			}
-			if unix.Sendto(3, garbage, unix.MSG_NOSIGNAL, nil) != nil {
+			if send(garbage) != nil {
 				break
 			}
 		}
-		hear()
-	}
-	roles["drip an acknowledgement"] = func() {
-		unix.SetNonblock(3, false)
-		unix.Write(3, helloFrame(nil, nil))
-		say("ready")
+	})
+	role("drip an acknowledgement", func() {
 		for _, b := range ackFrame(1, 100)[:wire.HeaderSize-1] {
-			if unix.Sendto(3, []byte{b}, unix.MSG_NOSIGNAL, nil) != nil {
+			if send([]byte{b}) != nil {
 				break
 			}
 			time.Sleep(5 * time.Millisecond) // that slowly
 		}
-		hear()
-	}
-	roles["never read"] = func() {
-		unix.SetNonblock(3, false)
-		unix.Write(3, helloFrame(nil, nil))
-		say("ready")
-		hear()
-	}
+	})
+	role("never read", func() {})
 }
 
 // A worker that misbehaves loses its link, or what it does not take in time; the good one beside it gets everything.

@@ -316,13 +316,7 @@ func TestWhatServeHasAcceptedWhenThePoolIsShutDownIsUndelivered(t *testing.T) {
 	}
 	defer ln.Close()
 	const clients = 5 // all in one batch, of which the backlog takes one
-	for range clients {
-		c, err := net.Dial("tcp", ln.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-	}
+	tcpClients(t, ln.Addr().String(), clients)
 	served := make(chan error, 1)
 	go func() { served <- pool.Serve(ln) }()
 	until(t, "the backlog is full", func() bool { return pool.Stats().Waiting == 1 })
@@ -351,13 +345,7 @@ func TestShutdownDeliversWhatServeHasAccepted(t *testing.T) {
 	cfg := &Config{Window: 1}
 	worker, _ := newWorker(t, pool, cfg)
 	const clients = 5 // all in one batch: one goes to the worker, one to the backlog
-	for range clients {
-		c, err := net.Dial("tcp", ln.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-	}
+	tcpClients(t, ln.Addr().String(), clients)
 	served := make(chan error, 1)
 	go func() { served <- pool.Serve(ln) }()
 	until(t, "the backlog is full", func() bool { return pool.Stats().Waiting == 1 })

@@ -24,9 +24,7 @@ import (
 
 func init() {
 	roles["take some"] = func() { // takes N, and then nothing until the parent says so
-		var spec childSpec
-		childArg(&spec)
-		p := childLink(spec.Link.config(), spec.Path)
+		spec, p := childEnd()
 		ds, err := recvN(p, spec.N, 100)
 		must(err)
 		for i, d := range ds {
@@ -52,6 +50,15 @@ func expectNumbers(t testing.TB, ds []Desc, from, to int) {
 		}
 	}
 	CloseFDs(fdsOf(ds))
+}
+
+// tag gives ds the tags that they had, from 0 on, where the protocol carries none.
+func (l linkConfig) tag(ds []Desc) {
+	for i := range ds {
+		if l.Protocol == Bare {
+			ds[i].Tag = uint64(i)
+		}
+	}
 }
 
 func TestWhatAKilledReceiverHasNotTakenComesBack(t *testing.T) {
@@ -128,9 +135,7 @@ func TestAnOrderlyEndIsNoFailure(t *testing.T) {
 
 func init() {
 	roles["log"] = func() { // says the number of each descriptor that it was given
-		var spec childSpec
-		childArg(&spec)
-		p := childLink(spec.Link.config(), spec.Path)
+		_, p := childEnd()
 		ds := make([]Desc, 100)
 		for {
 			n, err := p.RecvBatch(ds)
@@ -226,14 +231,9 @@ func killAt(t *testing.T, numbers numbered, l linkConfig, reports int) {
 
 func init() {
 	roles["send and wait"] = func() { // sends N and waits to be killed
-		var spec childSpec
-		childArg(&spec)
-		p := childLink(spec.Link.config(), spec.Path)
+		spec, p := childEnd()
 		for i := range spec.N {
-			fd, err := unix.Open(spec.Extra, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-			must(err)
-			unix.Seek(fd, int64(i), io.SeekStart)
-			must(p.Send(Desc{FD: fd, Tag: uint64(i)}))
+			must(p.Send(Desc{FD: openNumbered(numbered{spec.Extra}, i), Tag: uint64(i)}))
 		}
 		for spec.Link.Protocol == Framed && int(p.Stats().Sent) < spec.N {
 			time.Sleep(time.Millisecond) // until credit has come
@@ -259,11 +259,7 @@ func TestWhatAKilledSenderHadSentStillArrives(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-				for i := range ds {
-					if l.Protocol == Bare {
-						ds[i].Tag = uint64(i)
-					}
-				}
+				l.tag(ds)
 				expectNumbers(t, ds, 0, n)
 				_, err = p.Recv()
 				if want := ErrPeerGone; l.Protocol == Framed && !errors.Is(err, want) {
@@ -282,9 +278,7 @@ func TestWhatAKilledSenderHadSentStillArrives(t *testing.T) {
 
 func init() {
 	roles["send until killed"] = func() { // payloads make frames that a stream socket takes in parts
-		var spec childSpec
-		childArg(&spec)
-		p := childLink(spec.Link.config(), "")
+		spec, p := childEnd()
 		numbers, payload := numbered{spec.Extra}, make([]byte, spec.N)
 		for i := 0; ; i++ {
 			must(p.Send(Desc{FD: openNumbered(numbers, i), Tag: uint64(i), Payload: payload}))
@@ -347,6 +341,25 @@ func TestASenderKilledAtAnyInstantLeavesWhatItHadSent(t *testing.T) {
 	}
 }
 
+// stoppedReceiver is a link to the role "log", which has got the numbers from 0 to 9 and is stopped.
+func stoppedReceiver(t *testing.T, numbers numbered, l, there linkConfig, filesystem bool) (*Passer, *child) {
+	t.Helper()
+	p, c := linkTo(t, "log", l.config(), childSpec{Link: there}, filesystem)
+	// The link is up once something has gone through.
+	if _, err := p.SendBatch(numbers.descs(t, 0, 10)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		c.expect("%d", i)
+	}
+	until(t, "all is acknowledged", func() bool { return p.Stats().Queued == 0 })
+	c.signal(unix.SIGSTOP)
+	if _, err := unix.Wait4(c.cmd.Process.Pid, nil, unix.WUNTRACED, nil); err != nil {
+		t.Fatal(err)
+	}
+	return p, c
+}
+
 // The fence: a sender that closes the link while the receiver is stopped has its descriptors back, and the receiver,
 // when it goes on, delivers none of them.
 func TestAStoppedReceiverDeliversNothingThatWasTakenBack(t *testing.T) {
@@ -356,19 +369,7 @@ func TestAStoppedReceiverDeliversNothingThatWasTakenBack(t *testing.T) {
 			const n = 500
 			there := l
 			there.Direction = dir
-			p, c := linkTo(t, "log", l.config(), childSpec{Link: there}, filesystem)
-			// The link is up once something has gone through.
-			if _, err := p.SendBatch(numbers.descs(t, 0, 10)); err != nil {
-				t.Fatal(err)
-			}
-			for i := range 10 {
-				c.expect("%d", i)
-			}
-			until(t, "all is acknowledged", func() bool { return p.Stats().Queued == 0 })
-			c.signal(unix.SIGSTOP)
-			if _, err := unix.Wait4(c.cmd.Process.Pid, nil, unix.WUNTRACED, nil); err != nil {
-				t.Fatal(err)
-			}
+			p, c := stoppedReceiver(t, numbers, l, there, filesystem)
 			if k, err := p.SendBatch(numbers.descs(t, 10, n)); err != nil || k != n-10 {
 				t.Fatal(k, err)
 			}

@@ -34,18 +34,8 @@ func lingering(t testing.TB, n int) (fds []int, relent func()) {
 			t.Fatal(err)
 		}
 		others = append(others, other)
-		f, err := c.(*net.TCPConn).File()
-		c.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		fd, err := dupFD(f)
-		f.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
+		fd := connDetach(t, c)
 		fds = append(fds, fd)
-		unix.SetNonblock(fd, true)
 		for b := make([]byte, 1<<16); err == nil; { // until both buffers are full
 			_, err = unix.Write(fd, b)
 		}
@@ -212,19 +202,10 @@ func TestDescriptorsThatAreSlowToCloseAreFew(t *testing.T) {
 	}
 }
 
-// knock connects to the socket at path, sends fds and closes them here.
-func knock(t *testing.T, path string, fds []int) {
+// knock connects to ln, sends fds and closes them here.
+func knock(t *testing.T, ln *Listener, fds []int) {
 	t.Helper()
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &raw{t, fd}
-	t.Cleanup(r.close)
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.sendmsg([]byte("x"), unix.UnixRights(fds...)); err != nil {
+	if err := dialRawSocket(t, ln).sendmsg([]byte("x"), unix.UnixRights(fds...)); err != nil {
 		t.Fatal(err)
 	}
 	CloseFDs(fds)
@@ -239,8 +220,8 @@ func TestAListenerDoesNotWaitForWhatStrangersHaveSent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		knock(t, path, slow(1))
-		knock(t, path, slow(1))
+		knock(t, ln, slow(1))
+		knock(t, ln, slow(1))
 		accepted := make(chan struct{})
 		go func() {
 			defer close(accepted)
@@ -261,7 +242,7 @@ func TestAListenerDoesNotWaitForWhatLiesInItsBacklog(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		knock(t, path, slow(1))
+		knock(t, ln, slow(1))
 		soon(t, "Close returns", func() { ln.Close() })
 	})
 }

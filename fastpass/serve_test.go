@@ -68,20 +68,6 @@ func init() {
 	}
 }
 
-// tcpClients makes n connections to addr, one after the other, to be closed after the test.
-func tcpClients(t testing.TB, addr string, n int) (clients []net.Conn) {
-	t.Helper()
-	for range n {
-		c, err := net.DialTimeout("tcp", addr, patience)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		clients = append(clients, c)
-	}
-	return clients
-}
-
 // expectClients wants the child to have accepted the clients in order, once each.
 func expectClients(t testing.TB, c *child, clients []net.Conn) {
 	t.Helper()

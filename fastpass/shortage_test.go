@@ -19,25 +19,8 @@ import (
 
 // What only the kernel itself can do: too much in flight, calls that do a part, errors that come a call late.
 
-// flightSpec is the argument of the roles that run as another user.
-type flightSpec struct {
-	Link linkConfig
-	User int
-	N    int
-	Path string // the file of the numbered descriptors
-}
-
-func (s flightSpec) become() {
-	must(syscall.Setgroups(nil))
-	must(syscall.Setgid(s.User))
-	must(syscall.Setuid(s.User))
-}
-
 func init() {
-	roles["hold descriptors in flight"] = func() {
-		var s flightSpec
-		childArg(&s)
-		s.become()
+	dialRole("hold descriptors in flight", func(s dialSpec) {
 		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 		must(err)
 		batch := make([]int, 100) // descriptor 0 a hundred times
@@ -47,10 +30,10 @@ func init() {
 		say("held")
 		hear()
 		CloseFDs(fds[:])
-	}
+	})
 
-	roles["send with a small limit"] = func() {
-		var s flightSpec
+	roles["send with a small limit"] = func() { // Path is the file of the numbered descriptors
+		var s dialSpec
 		childArg(&s)
 		numbers, ds := numbered{s.Path}, []Desc(nil)
 		for i := range s.N { // while it may still open the file
@@ -89,9 +72,9 @@ func TestTooManyDescriptorsInFlightAreWaitedFor(t *testing.T) {
 					t.Fatal(err)
 				}
 				closeAfter(t, p)
-				sender := startChild(t, "send with a small limit", f, flightSpec{l, user, n, numbers.path})
+				sender := startChild(t, "send with a small limit", f, dialSpec{Link: l, User: user, N: n, Path: numbers.path})
 				sender.expect("ready")
-				holder := startChild(t, "hold descriptors in flight", nil, flightSpec{User: user, N: 100})
+				holder := startChild(t, "hold descriptors in flight", nil, dialSpec{User: user, N: 100})
 				holder.expect("held")
 				got := make(chan []Desc)
 				go func() {
@@ -107,11 +90,7 @@ func TestTooManyDescriptorsInFlightAreWaitedFor(t *testing.T) {
 				holder.succeed()
 				var ds []Desc
 				soon(t, "all arrive", func() { ds = <-got })
-				for i := range ds {
-					if l.Protocol == Bare {
-						ds[i].Tag = uint64(i)
-					}
-				}
+				l.tag(ds)
 				expectNumbers(t, ds, 0, n)
 				soon(t, "the end comes", func() {
 					if _, err := p.Recv(); err != io.EOF {
@@ -184,9 +163,6 @@ func TestASystemCallThatSendsAPartIsGoneOnWith(t *testing.T) {
 							t.Errorf("Recv: %v, want io.EOF", err)
 						}
 						for i := range got {
-							if l.Protocol == Bare {
-								got[i].Tag = uint64(i)
-							}
 							// In Bare a stream socket knows no end of a message: the rest of it may come with the next.
 							want := len(ds[i%n].Payload)
 							if whole := l.Protocol == Framed || l.Network != "unix"; whole && len(got[i].Payload) != want {
@@ -194,6 +170,7 @@ func TestASystemCallThatSendsAPartIsGoneOnWith(t *testing.T) {
 								break
 							}
 						}
+						l.tag(got)
 						expectNumbers(t, got, 0, n)
 						if err := <-sent; err != nil {
 							t.Error(err)

@@ -3,7 +3,6 @@
 package fastpass
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -96,26 +95,12 @@ func passBothWays(t *testing.T, p *Passer, n int) {
 	}
 }
 
-// roleCommand is a command that plays role; its environment is for the caller to complete.
-func roleCommand(t *testing.T, role string, arg any) *exec.Cmd {
-	t.Helper()
-	js, err := json.Marshal(arg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := itself()
-	cmd.Env = append(os.Environ(), "FDPASS_TEST_ROLE="+role, "FDPASS_TEST_ARG="+string(js),
-		"GORACE=atexit_sleep_ms=0") // by default every child of a test under -race sleeps a second before it ends
-	cmd.Stderr = os.Stderr
-	return cmd
-}
-
 func TestSpawnAndInheritPassDescriptorsBothWays(t *testing.T) {
 	for _, l := range everyLink {
 		t.Run(l.String(), func(t *testing.T) {
 			noLeaks(t)
 			const n = 100
-			cmd := roleCommand(t, "spawn-echo", childSpec{Link: l, N: n})
+			cmd := childCommand(t, "spawn-echo", childSpec{Link: l, N: n})
 			p, err := Spawn(cmd, l.config())
 			if err != nil {
 				t.Fatal(err)
@@ -209,7 +194,7 @@ func TestSpawnThatFailsLeavesTheCommandAsItWasAndNothingOpen(t *testing.T) {
 
 func TestSpawnRefusesACommandThatRuns(t *testing.T) {
 	noLeaks(t)
-	cmd := roleCommand(t, "spawn-dies", nil)
+	cmd := childCommand(t, "spawn-dies", nil)
 	p, err := Spawn(cmd, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -228,7 +213,7 @@ func TestSpawnRefusesACommandThatRuns(t *testing.T) {
 
 func TestSpawnedChildThatExitsWithoutAWordEndsTheLink(t *testing.T) {
 	noLeaks(t)
-	cmd := roleCommand(t, "spawn-dies", nil)
+	cmd := childCommand(t, "spawn-dies", nil)
 	p, err := Spawn(cmd, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -21,10 +21,8 @@ import (
 
 func init() {
 	roles["small table"] = func() {
-		var spec childSpec
-		childArg(&spec)
 		must(limitTo(0, 40))
-		p := childLink(spec.Link.config(), "")
+		spec, p := childEnd()
 		ds := make([]Desc, 300)
 		for next := 0; next < spec.N; {
 			n, err := p.RecvBatch(ds)
@@ -38,10 +36,8 @@ func init() {
 
 	// Is told by Recv what to do, and does it.
 	roles["small table, then a larger one"] = func() {
-		var spec childSpec
-		childArg(&spec)
 		must(limitTo(0, 40))
-		p := childLink(spec.Link.config(), "")
+		spec, p := childEnd()
 		ds := make([]Desc, 300)
 		for range 2 { // as often as it is asked
 			n, err := p.RecvBatch(ds)
@@ -64,9 +60,7 @@ func init() {
 
 	// Opens and closes descriptors on other goroutines and threads all the while.
 	roles["restless table"] = func() {
-		var spec childSpec
-		childArg(&spec)
-		p := childLink(spec.Link.config(), "")
+		spec, p := childEnd()
 		var wg sync.WaitGroup
 		var stop atomic.Bool
 		for i := range 4 {
@@ -110,88 +104,67 @@ func init() {
 
 func TestABatchThatNoTableOfTheReceiverHoldsComesInSmallerOnes(t *testing.T) {
 	numbers := newNumbered(t)
-	for _, l := range framedLinks {
-		for _, dir := range []Direction{Both, RecvOnly} {
-			there := l
-			there.Direction = dir
-			t.Run(there.String(), func(t *testing.T) {
-				noLeaks(t)
-				const n = 1000
-				p, c := linkTo(t, "small table", l.config(), childSpec{Link: there, N: n}, false)
-				if _, err := p.SendBatch(numbers.descs(t, 0, n)); err != nil {
-					t.Fatal(err)
-				}
-				c.expect("all")
-				until(t, "all is acknowledged", func() bool { return p.Stats().Queued == 0 })
-				if s := p.Stats(); s.SentBatches[6]+s.SentBatches[7] > 0 {
-					t.Errorf("messages of 64 and more into a table of 40: %v", s.SentBatches)
-				}
-				c.say("end")
-				c.succeed()
-			})
+	bothWaysToRead(t, framedLinks, func(t *testing.T, l, there linkConfig) {
+		const n = 1000
+		p, c := linkTo(t, "small table", l.config(), childSpec{Link: there, N: n}, false)
+		if _, err := p.SendBatch(numbers.descs(t, 0, n)); err != nil {
+			t.Fatal(err)
 		}
-	}
+		c.expect("all")
+		until(t, "all is acknowledged", func() bool { return p.Stats().Queued == 0 })
+		if s := p.Stats(); s.SentBatches[6]+s.SentBatches[7] > 0 {
+			t.Errorf("messages of 64 and more into a table of 40: %v", s.SentBatches)
+		}
+		c.say("end")
+		c.succeed()
+	})
 }
 
 func TestABareMessageThatNoTableHoldsIsAnErrorThatSaysWhatToRaise(t *testing.T) {
 	numbers := newNumbered(t)
-	for _, l := range everyLink[2:] {
-		for _, dir := range []Direction{Both, RecvOnly} {
-			there := l
-			there.Direction = dir
-			t.Run(there.String(), func(t *testing.T) {
-				noLeaks(t)
-				const n = 600
-				p, c := linkTo(t, "small table, then a larger one", l.config(), childSpec{Link: there, N: n}, false)
-				if _, err := p.SendBatch(numbers.descs(t, 0, n)); err != nil {
-					t.Fatal(err)
-				}
-				c.expect("all")
-				c.say("end")
-				c.succeed()
-			})
+	bothWaysToRead(t, everyLink[2:], func(t *testing.T, l, there linkConfig) {
+		const n = 600
+		p, c := linkTo(t, "small table, then a larger one", l.config(), childSpec{Link: there, N: n}, false)
+		if _, err := p.SendBatch(numbers.descs(t, 0, n)); err != nil {
+			t.Fatal(err)
 		}
-	}
+		c.expect("all")
+		c.say("end")
+		c.succeed()
+	})
 }
 
 // Somebody else moves the limit up and down, while this process opens and closes descriptors of its own all the time.
 func TestNothingIsLostInATableThatNeverKeepsStill(t *testing.T) {
 	numbers := newNumbered(t)
-	for _, l := range framedLinks {
-		for _, dir := range []Direction{Both, RecvOnly} {
-			there := l
-			there.Direction = dir
-			t.Run(there.String(), func(t *testing.T) {
-				noLeaks(t)
-				const n = 4000
-				p, c := linkTo(t, "restless table", l.config(), childSpec{Link: there, N: n}, false)
-				c.expect("ready")
-				sent := make(chan error, 1)
-				go func() {
-					var err error
-					for next := 0; next < n && err == nil; next += 100 {
-						_, err = p.SendBatch(numbers.descs(t, next, next+100))
-					}
-					sent <- err
-				}()
-				for range 200 {
-					limit := []int{3, 25, 60, 150, 1000}[rand.IntN(5)]
-					if err := limitTo(c.cmd.Process.Pid, limit); err != nil {
-						t.Fatal(err)
-					}
-					time.Sleep(rand.N(3 * time.Millisecond)) // any time will do
-				}
-				if err := limitTo(c.cmd.Process.Pid, 1000); err != nil {
-					t.Fatal(err)
-				}
-				c.expect("all")
-				if err := <-sent; err != nil {
-					t.Error(err)
-				}
-				t.Logf("%d descriptors were sent again", p.Stats().Resent)
-				c.say("end")
-				c.succeed()
-			})
+	bothWaysToRead(t, framedLinks, func(t *testing.T, l, there linkConfig) {
+		const n = 4000
+		p, c := linkTo(t, "restless table", l.config(), childSpec{Link: there, N: n}, false)
+		c.expect("ready")
+		sent := make(chan error, 1)
+		go func() {
+			var err error
+			for next := 0; next < n && err == nil; next += 100 {
+				_, err = p.SendBatch(numbers.descs(t, next, next+100))
+			}
+			sent <- err
+		}()
+		for range 200 {
+			limit := []int{3, 25, 60, 150, 1000}[rand.IntN(5)]
+			if err := limitTo(c.cmd.Process.Pid, limit); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(rand.N(3 * time.Millisecond)) // any time will do
 		}
-	}
+		if err := limitTo(c.cmd.Process.Pid, 1000); err != nil {
+			t.Fatal(err)
+		}
+		c.expect("all")
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+		t.Logf("%d descriptors were sent again", p.Stats().Resent)
+		c.say("end")
+		c.succeed()
+	})
 }

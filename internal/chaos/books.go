@@ -278,13 +278,6 @@ func (b *books) counts() (n [leaked + 1]uint64, open int) {
 	return b.count, len(b.open)
 }
 
-// unfinished returns how many connections have no verdict.
-func (b *books) unfinished() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.open)
-}
-
 // workers returns those that play a part.
 func (s *story) workers() (ids []int) {
 	seen := map[int]bool{}

@@ -96,7 +96,7 @@ func (c *controller) startFront() {
 		Dir: c.dir, Stall: c.stall, Policy: []string{"round-robin", "least-loaded", "hash"}[r.IntN(3)], Hasty: r.IntN(2) == 0,
 		Backlog: []int{0, 8, 100}[r.IntN(3)],
 	}
-	cmd := c.command("front", spec)
+	cmd := roleCommand(c.program, "front", spec)
 	cmd.ExtraFiles = []*os.File{c.socket}
 	if err := cmd.Start(); err != nil {
 		c.fail("no front: %v", err)
@@ -107,9 +107,10 @@ func (c *controller) startFront() {
 	c.log(c.front, "starts: %s, hasty %v, backlog %d", spec.Policy, spec.Hasty, spec.Backlog)
 }
 
-func (c *controller) command(role string, spec any) *exec.Cmd {
+// roleCommand is program as a front or a worker, which ends with the thread that started it.
+func roleCommand(program, role string, spec any) *exec.Cmd {
 	arg, _ := json.Marshal(spec)
-	cmd := exec.Command(c.program, string(arg))
+	cmd := exec.Command(program, string(arg))
 	cmd.Env = append(os.Environ(), roleEnv+"="+role)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -158,7 +159,7 @@ func (c *controller) hire() {
 		c.front.order(order{Do: orderSpawn, Worker: &w.workerSpec})
 		return
 	}
-	cmd := c.command("worker", w.workerSpec)
+	cmd := roleCommand(c.program, "worker", w.workerSpec)
 	c.processes.mu.Lock()
 	defer c.processes.mu.Unlock()
 	if err := cmd.Start(); err != nil {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"os/signal"
 	"sync"
 	"syscall"
@@ -156,11 +155,7 @@ func (f *front) open() (err error) {
 
 // spawn starts a worker. It is called on the main thread only: see init.
 func (f *front) spawn(s *workerSpec) {
-	arg, _ := json.Marshal(s)
-	cmd := exec.Command(f.program, string(arg))
-	cmd.Env = append(os.Environ(), roleEnv+"=worker")
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd := roleCommand(f.program, "worker", s)
 	cfg := s.config(true)
 	cfg.OnSent = f.ledger.sent
 	link, err := fastpass.Spawn(cmd, cfg)

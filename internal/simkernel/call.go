@@ -200,21 +200,20 @@ func (p *Process) deliver(control []byte, files []*File) (used, flags int) {
 	if len(files) == 0 {
 		return 0, 0
 	}
-	var b cmsgpool.Buffer
-	rights := b.Rights(len(files))
-	n := 0
-	for room := (len(control) - unix.SizeofCmsghdr) / 4; n < len(files) && n < room; n++ {
+	var fds []int32
+	for room := (len(control) - unix.SizeofCmsghdr) / 4; len(fds) < len(files) && len(fds) < room; {
 		fd := p.lowest()
 		if fd < 0 {
 			break
 		}
-		p.install(fd, files[n])
-		rights[n] = int32(fd)
+		p.install(fd, files[len(fds)])
+		fds = append(fds, int32(fd))
 	}
+	n := len(fds)
 	if n > 0 {
-		var h cmsgpool.Buffer
-		copy(h.Rights(n), rights)
-		used = copy(control, h.Raw()[:cmsgpool.Space(n)])
+		var b cmsgpool.Buffer
+		copy(b.Rights(n), fds)
+		used = copy(control, b.Raw()[:cmsgpool.Space(n)])
 	}
 	for _, f := range files {
 		p.k.unref(f) // the reference of the message; the table has its own
