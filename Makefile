@@ -155,10 +155,7 @@ chaos: ## real processes killed, stopped and starved at random for DURATION, fro
 
 .PHONY: inject
 inject: ## each error at each of the first CALLS calls of every system call on the path, by strace (about 20 minutes)
-	@command -v strace >/dev/null || { \
-		echo 'inject: installing strace with apt-get'; \
-		apt-get install -y strace >/dev/null || { echo 'inject: strace is missing, and apt-get cannot install it here' >&2; exit 1; }; \
-	}
+	@internal/packages/need strace strace
 	go test -timeout 2h -run '^TestAnErrorOfASystemCallLosesNothing$$' $(ARGS) ./fastpass -inject $(CALLS)
 
 # Built, not `go test`: that would keep what the run tells of its progress to itself.

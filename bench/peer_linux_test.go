@@ -26,7 +26,8 @@ type setup struct {
 	Batch     int // descriptors per message
 	Messages  int // messages per system call
 	Window    int
-	Direction fastpass.Direction // of the other process
+	Direction fastpass.Direction // of the other process, where there is one link
+	TwoLinks  bool               // one for each direction: the other process receives over the first, and sends over the second
 	Spin      time.Duration
 	Profile   string // each end writes a CPU profile of what it did last to a file whose name begins so; empty: none
 }

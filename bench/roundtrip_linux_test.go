@@ -25,8 +25,8 @@ func BenchmarkRoundTrip(b *testing.B) {
 			for _, spin := range []time.Duration{0, 50 * time.Microsecond} {
 				b.Run(fmt.Sprintf("proto=%v/links=%s/spin=%v", protocol, links, spin), func(b *testing.B) {
 					b.ReportAllocs()
-					s := setup{Protocol: protocol, Window: *window, Spin: spin}
-					there, back, other := newEcho(b, s, links == "two")
+					s := setup{Protocol: protocol, Window: *window, Spin: spin, TwoLinks: links == "two"}
+					there, back, other := newEcho(b, s)
 					fd := aDescriptor(b)
 					took := make([]time.Duration, b.N)
 					trip := func(i int) error {
@@ -63,7 +63,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 func TestWhatIsSentToTheEchoComesBack(t *testing.T) {
 	for _, protocol := range protocols {
 		for _, two := range []bool{false, true} {
-			there, back, stop := newEcho(t, setup{Protocol: protocol}, two)
+			there, back, stop := newEcho(t, setup{Protocol: protocol, TwoLinks: two})
 			fd := aDescriptor(t)
 			for range 10 {
 				if err := there.Send(fastpass.Desc{FD: fd}); err != nil {
@@ -97,9 +97,9 @@ func aDescriptor(tb testing.TB) int {
 }
 
 // newEcho starts a process that sends back what it gets; stop ends it.
-func newEcho(tb testing.TB, s setup, twoLinks bool) (there, back *fastpass.Passer, stop func()) {
+func newEcho(tb testing.TB, s setup) (there, back *fastpass.Passer, stop func()) {
 	ways := []fastpass.Direction{fastpass.Both}
-	if twoLinks {
+	if s.TwoLinks {
 		ways = []fastpass.Direction{fastpass.SendOnly, fastpass.RecvOnly}
 	}
 	var ends []*fastpass.Passer
@@ -135,9 +135,8 @@ func beEcho() error {
 		return err
 	}
 	const first = 3
-	_, err = unix.FcntlInt(first+1, unix.F_GETFD, 0)
 	in, out := fastpass.Both, fastpass.Both
-	if twoLinks := err == nil && isSocket(first+1); twoLinks {
+	if s.TwoLinks {
 		in, out = fastpass.RecvOnly, fastpass.SendOnly
 	}
 	from, err := inherited(first, s.config(in))
@@ -146,7 +145,7 @@ func beEcho() error {
 	}
 	defer from.Close()
 	to := from
-	if out != fastpass.Both {
+	if s.TwoLinks {
 		if to, err = inherited(first+1, s.config(out)); err != nil {
 			return err
 		}
@@ -163,9 +162,4 @@ func beEcho() error {
 			return err
 		}
 	}
-}
-
-func isSocket(fd int) bool {
-	var st unix.Stat_t
-	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK
 }

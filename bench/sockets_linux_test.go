@@ -2,11 +2,11 @@ package bench
 
 import (
 	"fmt"
-	"net"
 	"sync"
 	"testing"
 
 	"example.com/fdpass/fastpass"
+	"example.com/fdpass/internal/loopback"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,48 +35,18 @@ func (s *sockets) get(tb testing.TB) *sockets {
 }
 
 func (s *sockets) make() error {
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	defer ln.Close()
-	file, err := ln.(*net.TCPListener).File()
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	to := &unix.SockaddrInet4{Port: ln.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
-	listening := int(file.Fd()) // blocking from here on
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
 		return err
 	}
 	above := int(min(r.Cur, 1<<20)) - pooled - 64 // out of the way of a window full of copies
-	for range pooled {
-		if err := s.connect(listening, to, above); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *sockets) connect(listening int, to unix.Sockaddr, above int) error {
-	c, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
+	return loopback.Connections(pooled, unix.SOCK_NONBLOCK, func(client, accepted int) error {
+		defer unix.Close(client)
+		s.fds = append(s.fds, accepted)
+		high, err := unix.FcntlInt(uintptr(client), unix.F_DUPFD_CLOEXEC, above)
+		s.clients = append(s.clients, high)
 		return err
-	}
-	defer unix.Close(c)
-	if err := unix.Connect(c, to); err != nil {
-		return err
-	}
-	a, _, err := unix.Accept4(listening, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-	if err != nil {
-		return err
-	}
-	s.fds = append(s.fds, a)
-	high, err := unix.FcntlInt(uintptr(c), unix.F_DUPFD_CLOEXEC, above)
-	s.clients = append(s.clients, high)
-	return err
+	})
 }
 
 func (s *sockets) close() {

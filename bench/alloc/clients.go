@@ -3,10 +3,8 @@
 package main
 
 import (
-	"context"
 	"net"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -65,11 +63,4 @@ func tcpConnection() (*os.File, error) {
 	}
 	defer c.Close()
 	return c.(*net.TCPConn).File()
-}
-
-// soon bounds how long it may take to shut down.
-func soon() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	context.AfterFunc(ctx, cancel)
-	return ctx
 }

@@ -16,7 +16,6 @@ import (
 
 func TestMain(m *testing.M) {
 	runtime.MemProfileRate = 1
-	raiseLimit()
 	os.Exit(leak.Run(m))
 }
 

@@ -36,6 +36,20 @@ func (l *lane) sends(send func(n int) error) {
 	}
 }
 
+// sendsFrom makes a lane of send, which is given ds over and over, and at the end as many of them as are left to pass.
+func (l *lane) sendsFrom(ds []fastpass.Desc, send func(ds []fastpass.Desc) (int, error)) {
+	l.sends(func(n int) error {
+		for n > 0 {
+			some := ds[:min(n, len(ds))]
+			if _, err := send(some); err != nil {
+				return err
+			}
+			n -= len(some)
+		}
+		return nil
+	})
+}
+
 // arrived waits until as many have come as the countdown was started with.
 func (l *lane) arrived() error {
 	select {

@@ -16,8 +16,6 @@ import (
 	"time"
 
 	"example.com/fdpass/internal/profiles"
-
-	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -31,7 +29,6 @@ func main() {
 		fmt.Fprintln(os.Stderr, "alloc:", err)
 		os.Exit(2)
 	}
-	raiseLimit()
 	var chosen []path
 	for _, p := range paths() {
 		if *most > 0 {
@@ -81,13 +78,4 @@ func gate(paths []path, out io.Writer, sites bool) (ok bool) {
 	}
 	fmt.Fprintln(out, "\nalloc: nothing in this module allocates while descriptors pass")
 	return true
-}
-
-// raiseLimit makes room for the default window, as the benchmarks do.
-func raiseLimit() {
-	var r unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) == nil {
-		r.Cur = r.Max
-		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &r)
-	}
 }

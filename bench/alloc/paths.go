@@ -3,8 +3,11 @@
 package main
 
 import (
+	"context"
 	"net"
 	"os"
+	"slices"
+	"time"
 
 	"example.com/fdpass/fastpass"
 
@@ -87,23 +90,21 @@ func batches(connect func(s, r fastpass.Config) (p, q *fastpass.Passer, err erro
 				ds[i].Payload = []byte("bytes that were read already")
 			}
 		}
-		l.sends(func(n int) error {
-			for n > 0 {
-				some := ds[:min(n, len(ds))]
-				if what == given {
-					if err := copies(some, int(null.Fd())); err != nil {
-						return err
-					}
+		l.sendsFrom(ds, func(ds []fastpass.Desc) (int, error) {
+			if what == given {
+				if err := copies(ds, int(null.Fd())); err != nil {
+					return 0, err
 				}
-				if _, err := p.SendBatch(some); err != nil {
-					return err
-				}
-				n -= len(some)
 			}
-			return nil
+			return p.SendBatch(ds)
 		})
 		return l, nil
 	}
+}
+
+// lent names fd so many times, for the sender to keep.
+func lent(n, fd int) []fastpass.Desc {
+	return slices.Repeat([]fastpass.Desc{{FD: fd, Keep: true}}, n)
 }
 
 // copies makes a copy of fd for each of ds.
@@ -149,7 +150,11 @@ func crew(l *lane, cfg *fastpass.PoolConfig) (*fastpass.Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.stop = append(l.stop, func() error { return p.Shutdown(soon()) })
+	l.stop = append(l.stop, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		return p.Shutdown(ctx)
+	})
 	for range 3 {
 		ends := oneWay(fastpass.Config{Window: 512}) // slots are made on first use: warming up reaches all of a small window
 		w, q, err := pair(ends[0], ends[1])
@@ -178,20 +183,7 @@ func pool(policy fastpass.Policy, size int) func() (*lane, error) {
 			return nil, err
 		}
 		l.stop = append(l.stop, null.Close)
-		ds := make([]fastpass.Desc, size)
-		for i := range ds {
-			ds[i] = fastpass.Desc{FD: int(null.Fd()), Keep: true}
-		}
-		l.sends(func(n int) error {
-			for n > 0 {
-				some := ds[:min(n, len(ds))]
-				if _, err := p.Dispatch(some); err != nil {
-					return err
-				}
-				n -= len(some)
-			}
-			return nil
-		})
+		l.sendsFrom(lent(size, int(null.Fd())), p.Dispatch)
 		return l, nil
 	}
 }
@@ -236,19 +228,6 @@ func netListener() (*lane, error) {
 		}
 		return 1, conn.Close()
 	})
-	ds := make([]fastpass.Desc, 64)
-	for i := range ds {
-		ds[i] = fastpass.Desc{FD: int(c.Fd()), Keep: true}
-	}
-	l.sends(func(n int) error {
-		for n > 0 {
-			some := ds[:min(n, len(ds))]
-			if _, err := p.SendBatch(some); err != nil {
-				return err
-			}
-			n -= len(some)
-		}
-		return nil
-	})
+	l.sendsFrom(lent(64, int(c.Fd())), p.SendBatch)
 	return l, nil
 }

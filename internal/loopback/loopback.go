@@ -1,7 +1,7 @@
 //go:build unix
 
-// Package loopback gives the TCP clients of a load addresses of their own, and finds the client at the other end of a
-// connection. No address is used twice in a run: that makes it the name of a connection, and the load independent
+// Package loopback makes TCP connections to pass round, gives the TCP clients of a load addresses of their own, and finds the
+// client at the other end of a connection. No address is used twice in a run: that makes it the name of a connection, and the load independent
 // of the range of ephemeral ports, which short connections would use up in seconds.
 package loopback
 

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/fdpass/bench/compare/role"
 	"example.com/fdpass/fastpass"
 
 	"golang.org/x/sys/unix"
@@ -41,7 +42,7 @@ func (a accepted) since(b accepted) accepted {
 
 // obey serves orders until they end.
 func obey(replace func(slot int, link *net.UnixConn) error, report func() accepted) error {
-	orders, err := unixConn(os.NewFile(3, "orders"))
+	orders, err := role.UnixConn(os.NewFile(3, "orders"))
 	if err != nil {
 		return err
 	}
@@ -57,7 +58,7 @@ func obey(replace func(slot int, link *net.UnixConn) error, report func() accept
 		}
 		if oobn == 0 {
 			a := report()
-			a.CPU = cpuTime()
+			a.CPU = role.CPUTime()
 			text, _ := json.Marshal(a)
 			if _, err := orders.Write(text); err != nil {
 				return err
@@ -84,7 +85,7 @@ func linkIn(control []byte) (*net.UnixConn, error) {
 		return nil, fmt.Errorf("%d links with an order: %w", len(fds), err)
 	}
 	unix.CloseOnExec(fds[0])
-	return unixConn(os.NewFile(uintptr(fds[0]), "link"))
+	return role.UnixConn(os.NewFile(uintptr(fds[0]), "link"))
 }
 
 // listener is descriptor 4.

@@ -127,7 +127,7 @@ func (t *team) countCalls(do func() error) (suite.Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command("strace", "-f", "-c", "-e", "trace=!nanosleep", "-o", log.Name(), "-p", strconv.Itoa(t.acceptor.cmd.Process.Pid))
+	cmd := exec.Command("strace", append(strace.Options(log.Name()), "-p", strconv.Itoa(t.acceptor.cmd.Process.Pid))...)
 	says, err := cmd.StderrPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -139,13 +139,9 @@ func (t *team) countCalls(do func() error) (suite.Sample, error) {
 	err = errors.Join(err, do(), cmd.Process.Signal(syscall.SIGINT))
 	_ = cmd.Wait() // it ends by the signal
 	after, reported := t.accepted()
-	text, read := os.ReadFile(log.Name())
+	calls, read := strace.Read(log.Name())
 	if err := errors.Join(err, reported, read); err != nil {
 		return nil, err
-	}
-	calls := strace.Calls(string(text))
-	if calls == 0 {
-		return nil, errors.New("strace counted nothing")
 	}
 	return suite.Sample{"calls": float64(calls) / float64(max(1, after.since(before).Passed))}, nil
 }
@@ -159,7 +155,7 @@ func acceptorVerdicts(r *result.Suite) (all []string) {
 			if of.Role == result.Own && ok1 && ok2 {
 				all = append(all, fmt.Sprintf("%s, %s: %.2f (%.2f to %.2f) of the C front's CPU per connection; the target, 1.15, is %s; "+
 					"%.2f (%.2f to %.2f) of that of WriteMsgUnix; the target, 0.5, is %s.", c.Name, of.Name,
-					limit.Median, limit.Q1, limit.Q3, met(limit.Median <= 1.15), peer.Median, peer.Q1, peer.Q3, met(peer.Median <= 0.5)))
+					limit.Median, limit.Q1, limit.Q3, result.Met(limit.Median <= 1.15), peer.Median, peer.Q1, peer.Q3, result.Met(peer.Median <= 0.5)))
 			}
 		}
 	}

@@ -7,30 +7,17 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"time"
 
 	"example.com/fdpass/bench/compare/role"
-
-	"golang.org/x/sys/unix"
 )
 
-// The processes that this package starts are this program again, in a role. A role's only argument is its task, as JSON.
+// The processes that this package starts are this program again, in a role.
 func init() {
-	role.Register("front: accept with a pool", withTask(acceptWithPool))
-	role.Register("front: accept with package net", withTask(acceptWithNet))
-	role.Register("front: work", withTask(work))
-	role.Register("front: greet", withTask(greet))
-	role.Register("front: load", withTask(loadUntilTold))
-}
-
-func withTask[T any](run func(T) error) func([]string) error {
-	return func(args []string) error {
-		var task T
-		if err := json.Unmarshal([]byte(args[0]), &task); err != nil {
-			return err
-		}
-		return run(task)
-	}
+	role.RegisterTask("front: accept with a pool", acceptWithPool)
+	role.RegisterTask("front: accept with package net", acceptWithNet)
+	role.RegisterTask("front: work", work)
+	role.RegisterTask("front: greet", greet)
+	role.RegisterTask("front: load", loadUntilTold)
 }
 
 // process is one that this package has started. It ends when its standard input does.
@@ -59,11 +46,11 @@ func start(cmd *exec.Cmd, files ...*os.File) (*process, error) {
 
 // startRole starts this program again.
 func startRole(ctx context.Context, name string, task any, files ...*os.File) (*process, error) {
-	text, err := json.Marshal(task)
+	cmd, err := role.TaskCommand(ctx, name, task)
 	if err != nil {
 		return nil, err
 	}
-	return start(role.Command(ctx, name, string(text)), files...)
+	return start(cmd, files...)
 }
 
 // order sends the process a line.
@@ -92,11 +79,4 @@ func (p *process) wait() error {
 		return fmt.Errorf("process %d: %w", p.cmd.Process.Pid, err)
 	}
 	return nil
-}
-
-// cpuTime is what this process has used so far.
-func cpuTime() time.Duration {
-	var u unix.Rusage
-	_ = unix.Getrusage(unix.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -182,13 +182,13 @@ func verdicts(r *result.Suite) (all []string) {
 		}
 		if of, ok := r.Ratio(lightCase, perSecond, c.Name, reuseport.name); ok {
 			all = append(all, fmt.Sprintf("%s: %.2f (%.2f to %.2f) of the connections/s of %s; the target, 0.95, is %s.",
-				c.Name, of.Median, of.Q1, of.Q3, reuseport.name, met(of.Median >= 0.95)))
+				c.Name, of.Median, of.Q1, of.Q3, reuseport.name, result.Met(of.Median >= 0.95)))
 		}
 		mine, ok1 := r.Figure(mixedCase, c.Name, imbalance.Key)
 		its, ok2 := r.Figure(mixedCase, reuseport.name, imbalance.Key)
 		if ok1 && ok2 {
 			all = append(all, fmt.Sprintf("%s: imbalance %.2f with mixed requests, that of %s is %.2f; the target, less than it, is %s.",
-				c.Name, mine.Median, reuseport.name, its.Median, met(mine.Median < its.Median)))
+				c.Name, mine.Median, reuseport.name, its.Median, result.Met(mine.Median < its.Median)))
 		}
 		if lost, ok := r.Figure(restartCase, c.Name, failures.Key); ok {
 			most := 0.0
@@ -196,15 +196,8 @@ func verdicts(r *result.Suite) (all []string) {
 				most = max(most, n)
 			}
 			all = append(all, fmt.Sprintf("%s: at most %.1f requests failed in a rolling restart; the target, none in any round, is %s.",
-				c.Name, most, met(most == 0)))
+				c.Name, most, result.Met(most == 0)))
 		}
 	}
 	return all
-}
-
-func met(ok bool) string {
-	if ok {
-		return "met"
-	}
-	return "**not met**"
 }

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"strconv"
 
+	"example.com/fdpass/bench/compare/role"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -82,7 +84,7 @@ func (t *team) startAcceptor(workers int) error {
 		return err
 	}
 	defer there.Close()
-	if t.orders, err = unixConn(here); err != nil {
+	if t.orders, err = role.UnixConn(here); err != nil {
 		return err
 	}
 	if t.kind.acceptor == inC {

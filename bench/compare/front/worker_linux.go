@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -18,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"example.com/fdpass/bench/compare/role"
 	"example.com/fdpass/fastpass"
 
 	"golang.org/x/sys/unix"
@@ -97,7 +97,7 @@ func (t workerTask) listen() (net.Listener, error) {
 
 // takeLink makes the receiving end of descriptor 3.
 func takeLink(s source) (*fastpass.Passer, error) {
-	c, err := unixConn(os.NewFile(3, "link"))
+	c, err := role.UnixConn(os.NewFile(3, "link"))
 	if err != nil {
 		return nil, err
 	}
@@ -108,28 +108,13 @@ func takeLink(s source) (*fastpass.Passer, error) {
 	return fastpass.New(c, &cfg)
 }
 
-// unixConn makes a connection of f, and closes f.
-func unixConn(f *os.File) (*net.UnixConn, error) {
-	defer f.Close()
-	c, err := net.FileConn(f)
-	if err != nil {
-		return nil, err
-	}
-	u, ok := c.(*net.UnixConn)
-	if !ok {
-		c.Close()
-		return nil, fmt.Errorf("descriptor %d is a %T, not a Unix socket", f.Fd(), c)
-	}
-	return u, nil
-}
-
 // worker counts what it does.
 type worker struct {
 	connections, units atomic.Uint64
 	open               sync.WaitGroup // connections
 }
 
-func (w *worker) done() done { return done{w.connections.Load(), w.units.Load(), cpuTime()} }
+func (w *worker) done() done { return done{w.connections.Load(), w.units.Load(), role.CPUTime()} }
 
 // serve answers until ln ends, and then what is open. It does not call http.Server.Shutdown, which drops a request that is
 // being read meanwhile (net/http since go.dev/issue/65802): Serve has returned, so all that was accepted is counted

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"sync"
@@ -15,33 +14,25 @@ import (
 
 	"example.com/fdpass/bench/compare/role"
 	"example.com/fdpass/fastpass"
+	"example.com/fdpass/internal/loopback"
 
 	"golang.org/x/sys/unix"
 )
 
 func init() {
-	role.Register("growth: pass", withTask(passOn))
-	role.Register("growth: take", withTask(take))
+	role.RegisterTask("growth: pass", printed(passOn))
+	role.RegisterTask("growth: take", printed(take))
 }
 
-// withTask makes a role of what prints an outcome for a task.
-func withTask(do func(*task) (outcome, error)) func([]string) error {
-	return func(args []string) error {
-		t := new(task)
-		if err := json.Unmarshal([]byte(args[0]), t); err != nil {
-			return err
-		}
+// printed makes what does a task print the outcome.
+func printed(do func(*task) (outcome, error)) func(*task) error {
+	return func(t *task) error {
 		o, err := do(t)
 		if err != nil {
 			return err
 		}
 		return json.NewEncoder(os.Stdout).Encode(o)
 	}
-}
-
-func roleOf(ctx context.Context, name string, t *task) (*exec.Cmd, error) {
-	text, err := json.Marshal(t)
-	return role.Command(ctx, name, string(text)), err
 }
 
 // passOn passes descriptors for a while, and returns how many arrived.
@@ -64,9 +55,9 @@ func passOn(t *task) (o outcome, err error) {
 	if err := team.pass(t, ds, warmUp); err != nil {
 		return o, errors.Join(err, team.end())
 	}
-	start, cpu, sent := time.Now(), cpuTime(), team.sent.Load()
+	start, cpu, sent := time.Now(), role.CPUTime(), team.sent.Load()
 	err = errors.Join(team.pass(t, ds, t.For), team.end())
-	o.Elapsed, o.CPU, o.N = time.Since(start), cpuTime()-cpu, int(team.sent.Load()-sent)
+	o.Elapsed, o.CPU, o.N = time.Since(start), role.CPUTime()-cpu, int(team.sent.Load()-sent)
 	if err == nil && team.taken.N != int(team.sent.Load()) {
 		err = fmt.Errorf("sent %d descriptors, %d arrived", team.sent.Load(), team.taken.N)
 	}
@@ -113,7 +104,7 @@ func newTeam(t *task) (_ *team, err error) {
 }
 
 func (team *team) hire(t *task) error {
-	cmd, err := roleOf(context.Background(), "growth: take", t)
+	cmd, err := role.TaskCommand(context.Background(), "growth: take", t)
 	if err != nil {
 		return err
 	}
@@ -203,12 +194,11 @@ func passTurnAbout(t *task) (o outcome, err error) {
 		return o, err
 	}
 	defer here.Close()
-	c, err := net.FileConn(f)
-	f.Close()
+	c, err := role.UnixConn(f)
 	if err != nil {
 		return o, err
 	}
-	there, err := fastpass.New(c.(*net.UnixConn), t.config(fastpass.RecvOnly))
+	there, err := fastpass.New(c, t.config(fastpass.RecvOnly))
 	if err != nil {
 		return o, err
 	}
@@ -236,7 +226,7 @@ type turns struct {
 }
 
 func (t *turns) take(d time.Duration) (o outcome, err error) {
-	start, cpu := time.Now(), cpuTime()
+	start, cpu := time.Now(), role.CPUTime()
 	for o.N == 0 || time.Since(start) < d {
 		if _, err := t.here.SendBatch(t.all); err != nil {
 			return o, err
@@ -250,7 +240,7 @@ func (t *turns) take(d time.Duration) (o outcome, err error) {
 		}
 		o.N += len(t.all)
 	}
-	o.Elapsed, o.CPU = time.Since(start), cpuTime()-cpu
+	o.Elapsed, o.CPU = time.Since(start), role.CPUTime()-cpu
 	return o, nil
 }
 
@@ -267,13 +257,13 @@ func take(t *task) (o outcome, err error) {
 	if err := json.NewEncoder(os.Stdout).Encode(o); err != nil { // ready
 		return o, err
 	}
-	cpu := cpuTime()
+	cpu := role.CPUTime()
 	var r receiver
 	for {
 		n, err := r.take(link)
 		o.N += n
 		if err == io.EOF {
-			o.CPU = cpuTime() - cpu
+			o.CPU = role.CPUTime() - cpu
 			return o, nil
 		}
 		if err != nil {
@@ -311,30 +301,11 @@ func descs(conns []int, payload int) (ds []fastpass.Desc) {
 }
 
 // connections are accepted over loopback; their other ends stay open until the process ends.
-func connections() ([]int, error) {
-	ln, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err == nil {
-		err = unix.Bind(ln, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
-	}
-	if err == nil {
-		err = unix.Listen(ln, 16)
-	}
-	if err != nil {
-		return nil, os.NewSyscallError("listen", err)
-	}
-	defer unix.Close(ln)
-	at, err := unix.Getsockname(ln)
-	var conns []int
-	for err == nil && len(conns) < lent {
-		var client, conn int
-		if client, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
-			break
-		}
-		if err = unix.Connect(client, at); err == nil {
-			conn, _, err = unix.Accept4(ln, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-			conns = append(conns, conn)
-		}
-	}
+func connections() (conns []int, err error) {
+	err = loopback.Connections(lent, unix.SOCK_NONBLOCK, func(_, accepted int) error {
+		conns = append(conns, accepted)
+		return nil
+	})
 	return conns, err
 }
 
@@ -346,11 +317,4 @@ func fillTable(n int) error {
 		}
 	}
 	return nil
-}
-
-// cpuTime is what this process has used so far.
-func cpuTime() time.Duration {
-	var u unix.Rusage
-	_ = unix.Getrusage(unix.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

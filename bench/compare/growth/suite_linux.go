@@ -12,6 +12,7 @@ import (
 
 	"example.com/fdpass/bench/compare/peer"
 	"example.com/fdpass/bench/compare/result"
+	"example.com/fdpass/bench/compare/role"
 	"example.com/fdpass/bench/compare/suite"
 	"example.com/fdpass/bench/limit"
 	"example.com/fdpass/fastpass"
@@ -118,7 +119,7 @@ func own(name string, t task) suite.Contender {
 
 // measure has another process do the work.
 func measure(ctx context.Context, t *task) (suite.Sample, error) {
-	cmd, err := roleOf(ctx, "growth: pass", t)
+	cmd, err := role.TaskCommand(ctx, "growth: pass", t)
 	if err != nil {
 		return nil, err
 	}

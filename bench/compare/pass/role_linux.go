@@ -172,12 +172,12 @@ type moment struct {
 func now() moment {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return moment{clock(), cpu(), m.Mallocs}
+	return moment{clock(), role.CPUTime().Nanoseconds(), m.Mallocs}
 }
 
 // until completes the outcome of what began at m. Reading the statistics stops the world, so the clocks come first.
 func (m moment) until(o *outcome) {
-	o.Start, o.End, o.CPU = m.time, clock(), cpu()-m.cpu
+	o.Start, o.End, o.CPU = m.time, clock(), role.CPUTime().Nanoseconds()-m.cpu
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	mallocs := stats.Mallocs - m.mallocs
@@ -188,12 +188,6 @@ func clock() int64 {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t)
 	return t.Nano()
-}
-
-func cpu() int64 {
-	var u unix.Rusage
-	_ = unix.Getrusage(unix.RUSAGE_SELF, &u)
-	return u.Utime.Nano() + u.Stime.Nano()
 }
 
 // copies fills to with copies of the descriptors. It is the benchmark that needs them and not the contender, so it is the bare call.

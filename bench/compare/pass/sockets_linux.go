@@ -2,8 +2,9 @@ package pass
 
 import (
 	"fmt"
-	"net"
 	"os"
+
+	"example.com/fdpass/internal/loopback"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,44 +37,14 @@ func (c *connections) make() error {
 	if err := raiseLimit(); err != nil {
 		return err
 	}
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
+	return loopback.Connections(pooled, 0, func(client, accepted int) error {
+		c.clients = append(c.clients, client)
+		c.accepted = append(c.accepted, os.NewFile(uintptr(accepted), "connection"))
+		var st unix.Stat_t
+		err := unix.Fstat(accepted, &st)
+		c.inodes = append(c.inodes, st.Ino)
 		return err
-	}
-	defer ln.Close()
-	file, err := ln.(*net.TCPListener).File()
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	to := &unix.SockaddrInet4{Port: ln.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
-	listening := int(file.Fd()) // blocking from here on
-	for range pooled {
-		if err := c.connect(listening, to); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *connections) connect(listening int, to unix.Sockaddr) error {
-	client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	c.clients = append(c.clients, client)
-	if err := unix.Connect(client, to); err != nil {
-		return err
-	}
-	fd, _, err := unix.Accept4(listening, unix.SOCK_CLOEXEC)
-	if err != nil {
-		return err
-	}
-	c.accepted = append(c.accepted, os.NewFile(uintptr(fd), "connection"))
-	var st unix.Stat_t
-	err = unix.Fstat(fd, &st)
-	c.inodes = append(c.inodes, st.Ino)
-	return err
+	})
 }
 
 func (c *connections) close() {

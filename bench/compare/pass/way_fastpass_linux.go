@@ -2,9 +2,9 @@ package pass
 
 import (
 	"context"
-	"net"
 	"os"
 
+	"example.com/fdpass/bench/compare/role"
 	"example.com/fdpass/fastpass"
 )
 
@@ -44,13 +44,11 @@ var (
 
 // inherited makes a Passer of the link.
 func inherited(cfg *fastpass.Config) (*fastpass.Passer, error) {
-	f := os.NewFile(link, "link")
-	c, err := net.FileConn(f)
-	f.Close()
+	c, err := role.UnixConn(os.NewFile(link, "link"))
 	if err != nil {
 		return nil, err
 	}
-	return fastpass.New(c.(*net.UnixConn), cfg)
+	return fastpass.New(c, cfg)
 }
 
 type fastpassSender struct {

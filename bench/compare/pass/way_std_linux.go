@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 
+	"example.com/fdpass/bench/compare/role"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -48,7 +50,7 @@ func rights(control []byte, flags int) ([]int, error) {
 var viaNet = way{
 	name: "net",
 	sender: func(_ work, connections []int) (sender, error) {
-		c, err := unixConn()
+		c, err := role.UnixConn(os.NewFile(link, "link"))
 		if err != nil {
 			return nil, err
 		}
@@ -67,7 +69,7 @@ var viaNet = way{
 		return s, nil
 	},
 	receiver: func(w work) (receiver, error) {
-		c, err := unixConn()
+		c, err := role.UnixConn(os.NewFile(link, "link"))
 		if err != nil {
 			return nil, err
 		}
@@ -80,16 +82,6 @@ var viaNet = way{
 			return rights(control[:m], flags)
 		}), nil
 	},
-}
-
-func unixConn() (*net.UnixConn, error) {
-	f := os.NewFile(link, "link")
-	c, err := net.FileConn(f)
-	f.Close()
-	if err != nil {
-		return nil, err
-	}
-	return c.(*net.UnixConn), nil
 }
 
 type netSender struct {

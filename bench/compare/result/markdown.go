@@ -81,12 +81,36 @@ func (s *Suite) ratio(caseName string, m Metric, a, b string) string {
 
 // Matrix writes a table of one metric over a group of cases, with a row for each contender but those of some roles.
 func (s *Suite) Matrix(w io.Writer, group string, m Metric, without ...Role) {
-	cases := s.InGroup(group)
+	var columns []column
+	for _, c := range s.InGroup(group) {
+		columns = append(columns, column{c.Label, c, m})
+	}
+	s.table(w, columns, without...)
+}
+
+// details writes a table of all metrics at one case, with a row for each contender.
+func (s *Suite) details(w io.Writer, c Case) {
+	var columns []column
+	for _, m := range s.Metrics {
+		columns = append(columns, column{m.Name, c, m})
+	}
+	s.table(w, columns)
+}
+
+// column is one metric at one case.
+type column struct {
+	head   string
+	at     Case
+	metric Metric
+}
+
+// table writes a row for each contender but those of some roles, the best one of each column in bold.
+func (s *Suite) table(w io.Writer, columns []column, without ...Role) {
 	head := []string{""}
-	best := map[string]string{}
-	for _, c := range cases {
-		head = append(head, c.Label)
-		best[c.Name], _, _ = s.Best(c.Name, m, Limit, Own, Peer)
+	var best []string
+	for _, c := range columns {
+		name, _, _ := s.Best(c.at.Name, c.metric, Limit, Own, Peer)
+		head, best = append(head, c.head), append(best, name)
 	}
 	row(w, head...)
 	rule(w, len(head))
@@ -95,32 +119,9 @@ func (s *Suite) Matrix(w io.Writer, group string, m Metric, without ...Role) {
 			continue
 		}
 		cells := []string{of.Name}
-		for _, c := range cases {
-			text := s.text(c, of, m)
-			if best[c.Name] == of.Name {
-				text = "**" + text + "**"
-			}
-			cells = append(cells, text)
-		}
-		row(w, cells...)
-	}
-}
-
-// details writes a table of all metrics at one case, with a row for each contender.
-func (s *Suite) details(w io.Writer, c Case) {
-	head := []string{""}
-	best := map[string]string{}
-	for _, m := range s.Metrics {
-		head = append(head, m.Name)
-		best[m.Key], _, _ = s.Best(c.Name, m, Limit, Own, Peer)
-	}
-	row(w, head...)
-	rule(w, len(head))
-	for _, of := range s.Contenders {
-		cells := []string{of.Name}
-		for _, m := range s.Metrics {
-			text := s.text(c, of, m)
-			if best[m.Key] == of.Name {
+		for i, c := range columns {
+			text := s.text(c.at, of, c.metric)
+			if best[i] == of.Name {
 				text = "**" + text + "**"
 			}
 			cells = append(cells, text)

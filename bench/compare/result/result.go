@@ -95,6 +95,14 @@ type Cell struct {
 	Note      string            `json:"note,omitempty"`    // what went wrong beside the measuring
 }
 
+// Met says in a verdict whether a target is.
+func Met(ok bool) string {
+	if ok {
+		return "met"
+	}
+	return "**not met**"
+}
+
 // Cell returns the cell of a contender at a case, or nil.
 func (s *Suite) Cell(caseName, contender string) *Cell {
 	for i := range s.Cells {

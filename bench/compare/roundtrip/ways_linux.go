@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"example.com/fdpass/bench/compare/role"
 	"example.com/fdpass/fastpass"
 
 	"golang.org/x/sys/unix"
@@ -36,7 +37,7 @@ func viaOneLink(name string, protocol fastpass.Protocol, spin time.Duration) way
 // viaTwoLinks is this library, a link for each direction.
 func viaTwoLinks(name string, protocol fastpass.Protocol, spin time.Duration) way {
 	return way{name, func(pings bool) (end, error) {
-		out, in := link, second
+		out, in := uintptr(link), uintptr(second)
 		if !pings {
 			out, in = second, link
 		}
@@ -49,8 +50,8 @@ func viaTwoLinks(name string, protocol fastpass.Protocol, spin time.Duration) wa
 	}}
 }
 
-func passer(fd int, cfg *fastpass.Config) (*fastpass.Passer, error) {
-	c, err := unixConn(fd)
+func passer(fd uintptr, cfg *fastpass.Config) (*fastpass.Passer, error) {
+	c, err := role.UnixConn(os.NewFile(fd, "link"))
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +76,7 @@ func (e fdchannelEnd) take() (int, error) { return e.e.RecvFD() }
 
 // viaNet is what the standard library offers.
 var viaNet = way{"net", func(bool) (end, error) {
-	c, err := unixConn(link)
+	c, err := role.UnixConn(os.NewFile(link, "link"))
 	return &netEnd{c: c, control: make([]byte, unix.CmsgSpace(4))}, err
 }}
 
@@ -104,15 +105,4 @@ func (e *netEnd) take() (int, error) {
 		return -1, err
 	}
 	return fds[0], nil
-}
-
-// unixConn returns a link as the standard library has it.
-func unixConn(fd int) (*net.UnixConn, error) {
-	f := os.NewFile(uintptr(fd), "link")
-	c, err := net.FileConn(f)
-	f.Close()
-	if err != nil {
-		return nil, err
-	}
-	return c.(*net.UnixConn), nil
 }

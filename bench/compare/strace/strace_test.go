@@ -1,6 +1,11 @@
 package strace
 
-import "testing"
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
 
 func TestCallsAreAddedUpWithoutTheTotal(t *testing.T) {
 	const summary = `% time     seconds  usecs/call     calls    errors syscall
@@ -10,7 +15,24 @@ func TestCallsAreAddedUpWithoutTheTotal(t *testing.T) {
 ------ ----------- ----------- --------- --------- ----------------
 100.00    0.376967          14     26047       424 total
 `
-	if got := Calls(summary); got != 790+25257 {
-		t.Errorf("counted %d calls, want %d", got, 790+25257)
+	log := filepath.Join(t.TempDir(), "log")
+	if err := os.WriteFile(log, []byte(summary), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Read(log); err != nil || got != 790+25257 {
+		t.Errorf("counted %d calls (%v), want %d", got, err, 790+25257)
+	}
+}
+
+func TestASummaryWithoutCallsIsAnError(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	if _, err := Read(log); err == nil {
+		t.Error("no error for a file that is not there")
+	}
+	if err := os.WriteFile(log, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Read(log); err == nil || !strings.Contains(err.Error(), "counted nothing") {
+		t.Errorf("%d calls, %v", got, err)
 	}
 }

@@ -1,0 +1,48 @@
+package loopback
+
+import (
+	"errors"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestEachAcceptedEndBelongsToItsClient(t *testing.T) {
+	for _, flags := range []int{0, unix.SOCK_NONBLOCK} {
+		made := 0
+		err := Connections(3, flags, func(client, accepted int) error {
+			defer unix.Close(client)
+			defer unix.Close(accepted)
+			made++
+			name, err := unix.Getsockname(client)
+			if err != nil {
+				return err
+			}
+			a := name.(*unix.SockaddrInet4)
+			if got, want := PeerLabel(accepted), label(a.Addr, uint16(a.Port)); got != want {
+				t.Errorf("the peer is %v, the client %v", Address(got), Address(want))
+			}
+			status, err := unix.FcntlInt(uintptr(accepted), unix.F_GETFL, 0)
+			if nonblocking := status&unix.O_NONBLOCK != 0; nonblocking != (flags != 0) {
+				t.Errorf("flags %#x: nonblocking is %v", flags, nonblocking)
+			}
+			return err
+		})
+		if err != nil || made != 3 {
+			t.Errorf("%d connections, %v", made, err)
+		}
+	}
+}
+
+func TestNoMoreConnectionsAreMadeThanAreKept(t *testing.T) {
+	full, made := errors.New("full"), 0
+	err := Connections(3, 0, func(client, accepted int) error {
+		unix.Close(client)
+		unix.Close(accepted)
+		made++
+		return full
+	})
+	if err != full || made != 1 {
+		t.Errorf("%d connections, %v", made, err)
+	}
+}
