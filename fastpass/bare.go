@@ -42,6 +42,7 @@ func (in *inbox) takeMessage(data []byte) {
 	if len(data) == 1 && data[0] == 0 && len(in.fds) > 0 {
 		data = data[:0]
 	}
+	in.countBatch()
 	switch {
 	case len(data) == 0 && len(in.fds) == 0:
 		in.nothing()

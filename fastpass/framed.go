@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hello returns the frame that opens the link from this end.
-func (in *inbox) hello() []byte {
+// hello returns the frame that opens the link from this end. A page may be attached to it.
+func (in *inbox) hello(page bool) []byte {
 	c := &in.p.cfg
-	h := wire.Hello{Sends: c.sends(), Receives: c.receives(), MaxPayload: c.MaxPayload, MaxBody: c.maxBody()}
+	h := wire.Hello{Sends: c.sends(), Receives: c.receives(), MaxPayload: c.MaxPayload, MaxBody: c.maxBody(), Page: page}
 	if h.Receives {
 		h.Credit = in.credit()
 	}
@@ -52,7 +52,7 @@ func (in *inbox) frame(b []byte, truncated bool) error {
 		return fmt.Errorf("%v announces a body of %d bytes and has one of %d", h.Type, h.Length, len(body))
 	case in.heard == (h.Type == wire.TypeHello):
 		return fmt.Errorf("%v where HELLO must come first, and once", h.Type)
-	case h.Type != wire.TypeData && len(in.fds) > 0:
+	case h.Type != wire.TypeData && h.Type != wire.TypeHello && len(in.fds) > 0:
 		return fmt.Errorf("%d descriptors with %v, which carries none", len(in.fds), h.Type)
 	}
 	switch h.Type {
@@ -74,6 +74,9 @@ func (in *inbox) takeHello(h *wire.Header, body []byte) error {
 	if err := peer.Parse(body); err != nil {
 		return err
 	}
+	if n := len(in.fds); n > 1 || n > 0 && !peer.Page {
+		return fmt.Errorf("%d descriptors with HELLO", n)
+	}
 	c := &in.p.cfg
 	sends, receives := c.sends() && peer.Receives, c.receives() && peer.Sends
 	switch {
@@ -85,6 +88,7 @@ func (in *inbox) takeHello(h *wire.Header, body []byte) error {
 		return fmt.Errorf("the peer may send payloads of %d bytes, this end takes %d (Config.MaxPayload)", peer.MaxPayload, c.MaxPayload)
 	}
 	in.heard, in.expects = true, receives
+	in.takePage()
 	in.watchCredit()
 	if !sends {
 		in.p.deaf.Store(true) // before the flusher, seeing the HELLO, wakes those who wait for room
@@ -118,6 +122,7 @@ func (in *inbox) takeData(h *wire.Header, body []byte, truncated bool) error {
 	if err := wire.CheckRecords(body, h.Count, in.p.cfg.MaxPayload); err != nil {
 		return err
 	}
+	in.countBatch()
 	got := len(in.fds)
 	truncated = truncated || got < h.Count && !sys.ReportsTruncation()
 	n, err := in.flow.Data(h.Seq, h.Count, got, truncated)
@@ -144,7 +149,11 @@ func (in *inbox) takeData(h *wire.Header, body []byte, truncated bool) error {
 // application gets them. They may be handed over only if it returns nil.
 func (in *inbox) acknowledge(n int) error {
 	switch {
-	case in.p.cfg.Protocol == Bare || in.orphan:
+	case in.p.cfg.Protocol == Bare:
+		return nil
+	case in.page != nil:
+		return in.takeOnPage(n)
+	case in.orphan:
 		return nil
 	case in.pledged > 0:
 		return in.redeem(n)
@@ -213,7 +222,7 @@ func (in *inbox) watchCredit() {
 }
 
 // awaited reports whether the peer waits for word from this end: credit, or what was lost.
-func (in *inbox) awaited() bool { return in.flow.Credit() <= 0 || in.flow.Lost() }
+func (in *inbox) awaited() bool { return in.flow.Credit() <= 0 || in.flow.Lost() || in.owed }
 
 // offer gives the peer credit if it has none and there is room, and tells it of what was lost.
 func (in *inbox) offer() {
@@ -225,7 +234,11 @@ func (in *inbox) offer() {
 	}
 	if in.expects && in.awaited() {
 		a := in.flow.Ack(0, in.credit())
-		if a.Credit > in.flow.Held() || a.Resend {
+		switch {
+		case a.Credit <= in.flow.Held() && !a.Resend && !in.owed:
+		case in.page != nil:
+			in.grant(a, true)
+		default:
 			if _, errno := in.ack.write(a); errno == 0 {
 				in.flow.Sent(a)
 			}

@@ -15,6 +15,7 @@ import (
 
 	"example.com/fdpass/cmsgpool"
 	"example.com/fdpass/internal/flow"
+	"example.com/fdpass/internal/page"
 	"example.com/fdpass/ring"
 
 	"golang.org/x/sys/unix"
@@ -39,6 +40,8 @@ type inbox struct {
 	mu      sync.Mutex // held by who reads the socket or takes from the queue
 	one     [1]Desc    // what Recv receives into: a slice of its own would be allocated
 	queue   *queue     // taken in, not acknowledged
+	page    *page.Page // where to acknowledge; nil: by ACK frames
+	owed    bool       // then: the peer has asked for an ACK frame that the socket would not take
 	pledged int        // of them, the first: acknowledged by an ACK of which the socket has taken only a part
 	target  []Desc     // where to store what comes while the queue is empty: a caller's own slice
 	got     int        // how many of target are filled
@@ -483,8 +486,12 @@ func (in *inbox) gather(control []byte) {
 			}
 		}
 	}
-	in.stats.batches.add(min(len(in.fds), cmsgpool.MaxFDs))
 	in.room.used += len(in.fds)
+}
+
+// countBatch notes that fds is a batch that came.
+func (in *inbox) countBatch() {
+	in.stats.batches.add(min(len(in.fds), cmsgpool.MaxFDs))
 	if len(in.fds) > 0 {
 		in.last = len(in.fds)
 	}

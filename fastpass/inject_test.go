@@ -20,6 +20,8 @@ import (
 
 	"example.com/fdpass/internal/leak"
 	"example.com/fdpass/internal/sys"
+
+	"golang.org/x/sys/unix"
 )
 
 // Errors of system calls, put into a real process by strace: the call does not happen, and returns the error. The process at
@@ -82,7 +84,7 @@ func (i injection) exists() bool {
 	case i.Call == sendCall && dir == SendOnly:
 		return true
 	case i.Call == writeCall && dir == SendOnly:
-		return framed && (i.When == 1 || i.last())
+		return framed && (i.When <= i.hellos() || i.last())
 	case i.Call == sendCall && dir == Both || i.Call == writeCall:
 		return framed
 	}
@@ -91,13 +93,30 @@ func (i injection) exists() bool {
 
 // last reports whether it is the last call of all that is to fail, BYE. No open socket is a bad descriptor.
 func (i injection) last() bool {
-	return i.Call == writeCall && i.Link.Direction == SendOnly && i.When == 2 && i.Errno != "EBADF"
+	return i.Call == writeCall && i.Link.Direction == SendOnly && i.When == i.hellos()+1 && i.Errno != "EBADF"
 }
+
+// hellos is how many HELLOs are sent by writeCall: that of an end that sends carries a page where there are any.
+func (i injection) hellos() int {
+	if pagesExist() && i.sends() && i.Link.Network != "unix" {
+		return 0
+	}
+	return 1
+}
+
+// pagesExist reports whether ends acknowledge on a shared page here.
+var pagesExist = sync.OnceValue(func() bool {
+	p, fd := sys.System.NewPage()
+	if p != nil {
+		unix.Close(fd)
+	}
+	return p != nil
+})
 
 // fatal reports whether the link may end because of the error: if its HELLO cannot be sent, if the call can never succeed, and
 // if nobody else will tell a Bare sender that the peer is gone.
 func (i injection) fatal() bool {
-	return i.Call == writeCall && i.When == 1 ||
+	return i.Call == writeCall && i.When <= i.hellos() ||
 		i.Errno == "EBADF" && (i.Call == recvCall || i.Call == writeCall) ||
 		i.Errno == "ECONNRESET" && i.Call == sendCall && i.Link.Protocol == Bare
 }

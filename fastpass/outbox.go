@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/fdpass/internal/flow"
+	"example.com/fdpass/internal/page"
 	"example.com/fdpass/internal/sys"
 	"example.com/fdpass/internal/wire"
 	"example.com/fdpass/ring"
@@ -58,6 +59,16 @@ type outbox struct {
 	pause           backoff // while the kernel is short of something
 	retry           *time.Timer
 	ended           bool
+
+	// Acknowledgements in shared memory: see page.go.
+	page     *page.Page // nil: there is none
+	paged    bool       // the peer uses it
+	acked    atomic.Uint64
+	limit    uint64
+	look     *time.Timer
+	looking  bool        // it runs
+	looked   atomic.Bool // it has run out
+	progress uint64      // when it last did
 
 	// What sendVector works on, which runs inside RawConn.Control.
 	vector   *vector
@@ -115,11 +126,16 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 			}
 			continue
 		}
+		if wait {
+			o.waiters.Add(1) // first: the flusher then sees to it that room is noticed
+		}
 		o.flush() // what Push has queued is sent by nobody else
 		if !wait {
+			if o.window.Len() < o.window.Cap() {
+				continue // the flusher has found acknowledgements
+			}
 			return n, ErrFull
 		}
-		o.waiters.Add(1)
 		if o.window.Len() < o.window.Cap() {
 			o.settle() // whoever made that room may have seen nobody wait for it
 		}
@@ -137,7 +153,10 @@ func (o *outbox) hasRoom() bool {
 
 // hasMuchRoom reports whether an eighth of the window is free. Who found it full waits for that much, or for a while: woken
 // for each slot, a sender would fill it and park again, which costs as much as sending.
-func (o *outbox) hasMuchRoom() bool { return o.window.Len() <= o.window.Cap()-max(1, o.window.Cap()/8) }
+func (o *outbox) hasMuchRoom() bool { return o.window.Len() <= o.muchRoom() }
+
+// muchRoom is how many entries the window has when much of it is free.
+func (o *outbox) muchRoom() int { return o.window.Cap() - max(1, o.window.Cap()/8) }
 
 // good returns how many of the first of ds can be queued, and what is wrong with the next one. A number that is none is
 // queued with the others and refused like one that is not open.
@@ -233,17 +252,18 @@ func (o *outbox) answer() {
 // turn is one round of the flusher.
 func (o *outbox) turn() {
 	over := o.p.over.Load() && !o.p.unsaid.Load() // before the mail: what is over has put its last mail there
-	o.readMail()
-	if o.ended {
-		return
+	if over && o.page != nil {
+		o.page.Fence()
 	}
-	if over {
-		o.finish()
-		return
-	}
-	// Once the link ends nothing is sent: it would be of no use, and might leave no room for BYE.
-	for o.p.ending.Load() == nil && !o.blocked.Load() && o.sendSome() {
+	for again := true; again && !o.ended; again = !over && o.await() {
 		o.readMail()
+		// Once the link ends nothing is sent: it would be of no use, and might leave no room for BYE.
+		for o.p.ending.Load() == nil && !o.blocked.Load() && o.sendSome() {
+			o.readMail()
+		}
+	}
+	if over && !o.ended {
+		o.finish()
 	}
 }
 
@@ -500,24 +520,16 @@ func (m *mail) postAck(a flow.Ack) {
 }
 
 func (o *outbox) readMail() {
-	if !o.mail.waiting.Load() {
-		return
+	var ack flow.Ack
+	acked := false
+	if o.mail.waiting.Load() {
+		ack, acked = o.openMail()
 	}
-	o.mail.mu.Lock()
-	hello, batch, ack, acked := o.mail.hello, o.mail.batch, o.mail.ack, o.mail.acked
-	o.mail.hello, o.mail.acked = nil, false
-	o.mail.waiting.Store(false)
-	o.mail.mu.Unlock()
 	if o.ended {
 		return
 	}
-	if hello != nil {
-		o.body = min(o.body, hello.MaxBody)
-		o.batch = min(o.batch, batch, o.body/wire.RecordSize) // so that records alone always fit: see measure
-		o.flow.Open(hello.Credit)
-		o.open.Store(true)
-		o.room.Notify() // also if the peer turns out to take nothing
-		o.notify()
+	if o.page != nil {
+		acked = o.readPage(&ack) || acked && !o.paged
 	}
 	if !acked {
 		return
@@ -537,12 +549,32 @@ func (o *outbox) readMail() {
 	}
 }
 
+// openMail takes in HELLO, and returns an acknowledgement if there is one.
+func (o *outbox) openMail() (ack flow.Ack, acked bool) {
+	o.mail.mu.Lock()
+	hello, batch, ack, acked := o.mail.hello, o.mail.batch, o.mail.ack, o.mail.acked
+	o.mail.hello, o.mail.acked = nil, false
+	o.mail.waiting.Store(false)
+	o.mail.mu.Unlock()
+	if hello != nil && !o.ended {
+		o.body = min(o.body, hello.MaxBody)
+		o.batch = min(o.batch, batch, o.body/wire.RecordSize) // so that records alone always fit: see measure
+		o.flow.Open(hello.Credit)
+		o.open.Store(true)
+		o.room.Notify() // also if the peer turns out to take nothing
+		o.notify()
+	}
+	return ack, acked
+}
+
 // finish is the flusher's last act, once nothing more can be acknowledged: it shuts the window for good, and hands
 // everything that is in it back.
 func (o *outbox) finish() {
 	o.ended = true
-	if o.retry != nil {
-		o.retry.Stop()
+	for _, t := range []*time.Timer{o.retry, o.look} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 	// Whoever claims the last free slot has shut the window: what is never published is never released. What other
 	// goroutines have claimed lies below, and they are about to publish it.

@@ -138,7 +138,7 @@ func assemble(k sys.Kernel, c conn, raw syscall.RawConn, socket int, stream bool
 // start says HELLO.
 func (p *Passer) start() error {
 	if p.cfg.Protocol == Framed {
-		if _, errno := p.writeFrame(p.in.hello()); errno != 0 && errno != syscall.EPIPE && errno != syscall.ECONNRESET {
+		if errno := p.sayHello(); errno != 0 && errno != syscall.EPIPE && errno != syscall.ECONNRESET {
 			return fmt.Errorf("fastpass: HELLO: %w", os.NewSyscallError("sendmsg", errno))
 		}
 		p.in.watchCredit()

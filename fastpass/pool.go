@@ -236,7 +236,7 @@ func (p *Pool) gather() {
 		o := &m.p.out
 		n := o.window.Len()
 		if o.open.Load() && n < o.window.Cap() && o.refusal() == nil {
-			p.choice = append(p.choice, Worker{ID: m.id, InFlight: n, Passed: m.passed, Passer: m.p})
+			p.choice = append(p.choice, Worker{ID: m.id, InFlight: max(0, n-o.unread()), Passed: m.passed, Passer: m.p})
 			p.chosen = append(p.chosen, m)
 		}
 	}

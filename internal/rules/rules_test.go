@@ -68,10 +68,11 @@ func TestImportsGoOneWay(t *testing.T) {
 		"cmsgpool":           {},
 		"internal/wire":      {},
 		"internal/flow":      {},
+		"internal/page":      {},
 		"internal/rules":     {},
 		"internal/leak":      {},
-		"internal/sys":       {"cmsgpool"},
-		"internal/simkernel": {"cmsgpool", "internal/sys"},
+		"internal/sys":       {"cmsgpool", "internal/page"},
+		"internal/simkernel": {"cmsgpool", "internal/page", "internal/sys"},
 		"fastpass":           {"ring", "cmsgpool", "internal/"},
 	}
 	goFiles(t, func(path string, imports []string) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"syscall"
+
+	"example.com/fdpass/internal/page"
 )
 
 // DefaultSendBuffer is net.core.wmem_default, and net.core.wmem_max.
@@ -90,6 +92,7 @@ type File struct {
 	ID     int // no other file of the Kernel ever had it
 	refs   int
 	socket *socket
+	page   *page.Words
 }
 
 // Files is how many files are open, in whatever tables and queues.

@@ -4,13 +4,13 @@ package simkernel
 
 // Sizes of what the allocator gives (x86-64).
 const (
-	page     = 4096
-	skb      = 256              // an sk_buff
-	shared   = 320              // its skb_shared_info, behind the data
-	maxAlloc = 4*page - shared  // SKB_MAX_ALLOC
-	maxHead  = page - shared    // SKB_MAX_HEAD(0)
-	maxPiece = maxHead + 8*page // of a stream, in one sk_buff
-	maxPages = 17 * page        // in one sk_buff: MAX_SKB_FRAGS
+	pageSize = 4096
+	skb      = 256                  // an sk_buff
+	shared   = 320                  // its skb_shared_info, behind the data
+	maxAlloc = 4*pageSize - shared  // SKB_MAX_ALLOC
+	maxHead  = pageSize - shared    // SKB_MAX_HEAD(0)
+	maxPiece = maxHead + 8*pageSize // of a stream, in one sk_buff
+	maxPages = 17 * pageSize        // in one sk_buff: MAX_SKB_FRAGS
 )
 
 // slab is what kmalloc gives for the linear part of a message with n bytes in it.
@@ -27,12 +27,12 @@ func packetSize(n int) int {
 	if n <= maxAlloc {
 		return slab(n)
 	}
-	pages := (min(n-maxAlloc, maxPages) + page - 1) &^ (page - 1)
+	pages := (min(n-maxAlloc, maxPages) + pageSize - 1) &^ (pageSize - 1)
 	return slab(n-pages) + pages
 }
 
 // pieceSize is the truesize of n bytes on STREAM: unix_stream_sendmsg.
 func pieceSize(n int) int {
-	pages := (max(0, n-maxHead) + page - 1) &^ (page - 1)
+	pages := (max(0, n-maxHead) + pageSize - 1) &^ (pageSize - 1)
 	return slab(n-min(n, pages)) + pages
 }

@@ -2,7 +2,11 @@
 
 package sys
 
-import "syscall"
+import (
+	"syscall"
+
+	"example.com/fdpass/internal/page"
+)
 
 // Kernel is what a link asks of the operating system, all of it but CloseRange without blocking. System is the real one; tests put a
 // simulated one in its place, to see what faults do.
@@ -41,6 +45,12 @@ type Kernel interface {
 
 	// Dup returns a duplicate of fd, close-on-exec, or -1 if there is no room for one.
 	Dup(fd int) int
+
+	// NewPage makes memory that can be shared, and a descriptor to pass it with. It returns nil where there is none.
+	NewPage() (*page.Page, int)
+
+	// MapPage maps the memory that came as fd, which can be closed then; nil if it is none that can be trusted.
+	MapPage(fd int) *page.Page
 
 	// Go runs f, which may block, beside the caller.
 	Go(f func())

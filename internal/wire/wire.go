@@ -180,15 +180,18 @@ func CheckRecords(body []byte, count, maxPayload int) error {
 // Hello is what one end says of itself.
 type Hello struct {
 	Sends, Receives bool
-	MaxPayload      int // bytes: receivers take, senders send, at most this much with one descriptor
-	MaxBody         int // bytes: the largest body this end takes
-	Credit          int // descriptors that may be in flight to this end from the start
+	MaxPayload      int  // bytes: receivers take, senders send, at most this much with one descriptor
+	MaxBody         int  // bytes: the largest body this end takes
+	Credit          int  // descriptors that may be in flight to this end from the start
+	Page            bool // a descriptor is attached: memory for the acknowledgements of what this end sends
 }
 
 const (
 	roleSends    = 1
 	roleReceives = 2
 )
+
+const featurePage = 1
 
 // Put writes h to the first HelloSize bytes of b.
 func (h *Hello) Put(b []byte) {
@@ -204,7 +207,11 @@ func (h *Hello) Put(b []byte) {
 	binary.LittleEndian.PutUint32(b[4:], uint32(h.MaxPayload))
 	binary.LittleEndian.PutUint32(b[8:], uint32(h.MaxBody))
 	binary.LittleEndian.PutUint32(b[12:], uint32(h.Credit))
-	binary.LittleEndian.PutUint64(b[16:], 0) // features: none yet
+	features := uint64(0)
+	if h.Page {
+		features |= featurePage
+	}
+	binary.LittleEndian.PutUint64(b[16:], features)
 }
 
 // Parse reads and checks a HELLO body. Features that this end does not know are none of its business.
@@ -222,6 +229,7 @@ func (h *Hello) Parse(b []byte) error {
 	*h = Hello{
 		Sends: role&roleSends != 0, Receives: role&roleReceives != 0,
 		MaxPayload: int(payload), MaxBody: int(body), Credit: int(credit),
+		Page: binary.LittleEndian.Uint64(b[16:])&featurePage != 0,
 	}
 	return nil
 }

@@ -1,0 +1,174 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"math"
+	"syscall"
+	"time"
+
+	"example.com/fdpass/cmsgpool"
+	"example.com/fdpass/internal/flow"
+	"example.com/fdpass/internal/page"
+	"example.com/fdpass/internal/wire"
+)
+
+// The two ends of a Framed link share a page of memory for the acknowledgements of each direction, where the
+// system can: a memfd that the sender has made, sealed, and handed over with HELLO. A receiver that gets none, or none that
+// it can trust, acknowledges with ACK frames. It still sends one where the sender asks for it, because somebody waits, and
+// to have lost descriptors sent again; what counts is the page.
+
+// lookAfter is how soon acknowledgements are read that nobody waits for, to close the copies of what the peer has, if
+// nothing is sent meanwhile. Twice that after the last was sent the sender stops looking, and asks for a frame.
+const lookAfter = time.Millisecond
+
+// sayHello opens the link from this end.
+func (p *Passer) sayHello() syscall.Errno {
+	if p.cfg.sends() && !p.stream {
+		if pg, fd := p.kernel.NewPage(); pg != nil {
+			errno := p.sendHello(fd)
+			p.kernel.CloseRange(fd, fd)
+			if errno == 0 {
+				p.out.page = pg
+				return 0
+			}
+			// The peer's socket takes no descriptors, or too many are in flight.
+		}
+	}
+	_, errno := p.writeFrame(p.in.hello(false))
+	return errno
+}
+
+// sendHello sends HELLO with the page.
+func (p *Passer) sendHello(fd int) (errno syscall.Errno) {
+	v := p.out.vectors.get()
+	defer v.put()
+	n := copy(v.data[0], p.in.hello(true))
+	v.control[0].Rights(1)[0] = int32(fd)
+	v.Set(0, v.data[0][:n], v.control[0].Raw()[:cmsgpool.Space(1)])
+	if p.raw.Control(func(s uintptr) { _, errno = p.kernel.Send(int(s), v.Vector, 1) }) != nil {
+		return syscall.EPIPE
+	}
+	return errno
+}
+
+// takePage takes in the page that may have come with HELLO.
+func (in *inbox) takePage() {
+	if len(in.fds) > 0 && in.expects {
+		in.page = in.p.kernel.MapPage(int(in.fds[0]))
+	}
+	in.closeFrom(0)
+	if in.page != nil {
+		in.page.Grant(uint64(in.flow.Credit()))
+	}
+}
+
+// takeOnPage is acknowledge where there is a page. The peer may be dead: if it has taken nothing back before, it never will.
+func (in *inbox) takeOnPage(n int) error {
+	a := in.flow.Ack(n, in.credit())
+	switch in.page.Take(a.Seq-uint64(n), a.Seq) {
+	case page.Broken:
+		in.p.fail(protocolError("it has written into what this end has acknowledged"))
+		fallthrough
+	case page.Fenced:
+		in.orphan = false
+		return errCut
+	}
+	in.grant(a, false)
+	return nil
+}
+
+// grant lets the peer send as a says, with a frame if need be.
+func (in *inbox) grant(a flow.Ack, need bool) {
+	in.page.Grant(a.Seq + uint64(a.Credit))
+	if in.page.Asked(a.Seq) || a.Resend || in.owed || need {
+		_, errno := in.ack.write(a)
+		in.owed = errno == syscall.EAGAIN || errno == syscall.ENOBUFS || errno == syscall.ENOMEM
+		a.Resend = a.Resend && !in.owed
+	}
+	in.flow.Sent(a)
+	in.watchCredit()
+}
+
+// readPage replaces what a frame says by what the page does. It reports whether that is news.
+func (o *outbox) readPage(a *flow.Ack) bool {
+	acked, limit, used := o.page.Read()
+	if !used && !o.paged || !o.open.Load() {
+		return false
+	}
+	if o.paged && acked == o.acked.Load() && limit == o.limit && !a.Resend {
+		return false
+	}
+	o.paged, o.limit = true, limit
+	o.acked.Store(acked)
+	a.Seq, a.Credit = acked, 0
+	if limit > acked {
+		a.Credit = int(min(limit-acked, wire.MaxCredit))
+	}
+	return true
+}
+
+// unread is how many acknowledgements the flusher has not seen yet. Any goroutine.
+func (o *outbox) unread() int {
+	if o.page == nil {
+		return 0
+	}
+	n := o.page.Acked() - o.acked.Load()
+	if n > uint64(o.window.Len()) { // between the two it has looked, or the peer writes what it likes
+		return 0
+	}
+	return int(n)
+}
+
+// await sees to it that acknowledgements to come are read: when there are enough, if somebody waits for them, and otherwise
+// soon. It reports whether there are some by now.
+func (o *outbox) await() bool {
+	if o.page == nil || !o.open.Load() {
+		return false
+	}
+	target, urgent := o.waitsFor()
+	if !urgent && o.flow.InFlight() == 0 {
+		return false
+	}
+	progress, idle := o.flow.Seq()+o.acked.Load(), false
+	if o.looked.Swap(false) {
+		o.looking = false
+		idle, o.progress = progress == o.progress, progress
+	}
+	switch {
+	case idle:
+		target = min(target, o.acked.Load()+1)
+	case !o.looking:
+		o.looking = true
+		if o.look == nil {
+			o.look = time.AfterFunc(lookAfter, func() {
+				o.looked.Store(true)
+				o.flush()
+			})
+		} else {
+			o.look.Reset(lookAfter)
+		}
+	}
+	if !urgent && !idle {
+		return false
+	}
+	o.page.Ask(target)
+	acked, limit, _ := o.page.Read()
+	return acked != o.acked.Load() || limit != o.limit
+}
+
+// waitsFor is up to which number somebody waits for acknowledgements now, or math.MaxUint64 and false. Who waits for credit waits
+// for whatever the peer says next.
+func (o *outbox) waitsFor() (target uint64, urgent bool) {
+	acked := o.acked.Load()
+	switch {
+	case o.sent != o.end && o.flow.Allowance() == 0:
+		return acked, true
+	case o.flow.InFlight() == 0:
+	case o.closing.Load():
+		return o.flow.Seq(), true
+	case !o.hasMuchRoom() && (o.waiters.Load() > 0 || o.roomy.Load() != nil):
+		return min(acked+uint64(o.window.Len()-o.muchRoom()), o.flow.Seq()), true
+	}
+	return math.MaxUint64, false
+}
