@@ -43,6 +43,23 @@ func BenchmarkChannel(b *testing.B) {
 	b.Run("batch=1", func(b *testing.B) { benchChannel(b, 1) })
 }
 
+// BenchmarkAlone has one goroutine fill the queue and drain it: what the calls cost when no cache line travels and
+// nobody waits, which other work on the machine does not blur.
+func BenchmarkAlone(b *testing.B) {
+	for _, batch := range benchBatches {
+		for _, k := range kinds[uint64]() {
+			b.Run(fmt.Sprintf("queue=%s/batch=%d", k.name, batch), func(b *testing.B) {
+				q := k.make(benchCapacity)
+				b.ReportAllocs()
+				for n := b.N; n > 0; n -= benchCapacity {
+					pushAll(q, min(n, benchCapacity), batch)
+					popAll(q, min(n, benchCapacity), batch)
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkContended has four producers on however few cores there are.
 func BenchmarkContended(b *testing.B) {
 	for _, batch := range []int{1, 64} {

@@ -22,8 +22,6 @@
 //   - When values come one at a time and a consumer that polls takes each as it comes. Then every value costs the
 //     journey of its cache lines from core to core, some 100 ns, and a channel, which parks the consumer until there is
 //     more, is as fast or faster. Batches pay that once for many; so does a consumer that has something else to do.
-//   - MPMC in particular, for large batches of small values while no one is preempted: it stores once per value, and a
-//     slice under a mutex can be faster. It is for when nobody may wait for a goroutine that holds a lock.
 //   - When the number of queued values has no bound known beforehand, or their order is by priority.
 //   - When a producer can stop for ever between claiming and publishing. In MPSC, MPMC and Window the values behind
 //     its slots then wait for ever too. Calls never wait for each other, every one of them returns, but the queue as a
@@ -35,11 +33,11 @@
 //
 //   - SPSC is Lamport's ring ("Proving the Correctness of Multiprocess Programs", 1977) with each side remembering the
 //     other side's index, as MCRingBuffer (Lee et al., 2009) and Rigtorp's SPSCQueue do.
-//   - MPMC is Vyukov's bounded MPMC queue (1024cores.net), with the slots numbered by turns as in Rigtorp's
-//     MPMCQueue: Vyukov's own numbering cannot tell full from empty when the capacity is 1.
+//   - MPMC is Vyukov's bounded MPMC queue (1024cores.net) with a mark per run in place of a sequence number per slot, so
+//     that a batch costs two atomic writes and not two per value, and with one array of marks for each direction.
 //   - Claiming a run of slots with one compare-and-swap is what the LMAX Disruptor (Thompson et al., 2011) and DPDK's
-//     rte_ring do. Unlike rte_ring, where a producer waits for the ones before it to move a shared tail, Window marks
-//     every run by itself, so that producers finish in any order.
+//     rte_ring do. Unlike rte_ring, where a producer waits for the ones before it to move a shared tail, Window and
+//     MPMC mark every run by itself, so that those who fill or empty them finish in any order.
 //   - Event is an eventcount with the store-load handshake of Dekker's algorithm.
 //
 // # Memory ordering
@@ -50,10 +48,10 @@
 //	       atomic write         by                publishes                              observed by
 //	SPSC   tail.Store           Push, PushBatch   the values in [old tail, new tail)     tail.Load in Pop, PopBatch
 //	SPSC   head.Store           Pop, PopBatch     [old head, new head) is zero and free  head.Load in Push, PushBatch
-//	MPMC   tail.CompareAndSwap  Push, PushBatch   nothing: reserves the run              the other producers' CompareAndSwap
-//	MPMC   cell.turn.Store odd  Push, PushBatch   the cell's value (last cell first)     turn.Load in Pop, PopBatch
-//	MPMC   head.CompareAndSwap  Pop, PopBatch     nothing: reserves the run              the other consumers' CompareAndSwap
-//	MPMC   cell.turn.Store even Pop, PopBatch     the cell is zero and free              turn.Load in Push, PushBatch
+//	MPMC   next.CompareAndSwap  Push to PopBatch  nothing: reserves the run              the same side's CompareAndSwap
+//	MPMC   toEmpty mark.Store   Push, PushBatch   the values of the whole run            mark.Load in Pop, PopBatch
+//	MPMC   toFill mark.Store    Pop, PopBatch     the whole run is zero and free         mark.Load in Push, PushBatch
+//	MPMC   limit.CompareAndSwap Push to PopBatch  what mark.Load observed, handed on     limit.Load of the same side
 //	Window tail.CompareAndSwap  Claim             nothing: reserves the run              the other producers' CompareAndSwap
 //	Window segs.CompareAndSwap  Slots, Publish    a zeroed segment                       segs.Load everywhere
 //	Window runs.Store           Publish           the values of the whole run            runs.Load in Published

@@ -14,7 +14,7 @@ func TestWhatDifferentSidesWriteStandsOnDifferentCacheLines(t *testing.T) {
 		groups [][]string // in order; the fields of a group are written by one side, or by none
 	}{
 		{reflect.TypeFor[SPSC[byte]](), [][]string{{"slots", "mask"}, {"tail", "headSeen"}, {"head", "tailSeen"}}},
-		{reflect.TypeFor[MPMC[byte]](), [][]string{{"cells", "mask", "shift"}, {"tail"}, {"head"}}},
+		{reflect.TypeFor[MPMC[byte]](), [][]string{{"slots", "toFill", "toEmpty"}, {"tail"}, {"head"}}},
 		{reflect.TypeFor[Window[byte]](), [][]string{{"segs", "mask", "segShift", "segMask"}, {"tail", "limit"}, {"head"}}},
 		{reflect.TypeFor[MPSC[byte]](), [][]string{{"window.segs", "window.segMask"}, {"window.tail", "window.limit"}, {"window.head"}, {"published"}}},
 	}

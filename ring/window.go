@@ -61,7 +61,7 @@ type Window[T any] struct {
 }
 
 type segment[T any] struct {
-	runs  []atomic.Uint64 // runs[i] describes the run that starts at slots[i]; see Window.run
+	runs  []atomic.Uint64 // runs[i] is the mark of the run that starts at slots[i]
 	slots []T
 }
 
@@ -146,7 +146,7 @@ func (w *Window[T]) Publish(pos uint64, n int) {
 	if s == nil {
 		s = w.makeSegment(i >> w.segShift)
 	}
-	s.runs[i&w.segMask].Store(w.run(pos, n)) // publishes the values of the whole run to runs.Load in Published
+	s.runs[i&w.segMask].Store(runMark(pos, n, w.mask)) // publishes the values of the whole run to runs.Load in Published
 }
 
 // Published returns the end of the region that is published without a gap. It starts looking at from, which is what it
@@ -163,11 +163,11 @@ func (w *Window[T]) Published(from uint64) uint64 {
 		if s == nil {
 			return from
 		}
-		run := s.runs[i&w.segMask].Load()
-		if (run^w.run(from, 1))&^w.mask != 0 { // the mark of an earlier lap
+		n := runLength(s.runs[i&w.segMask].Load(), from, w.mask)
+		if n == 0 {
 			return from
 		}
-		from += run&w.mask + 1
+		from += n
 	}
 }
 
@@ -209,14 +209,6 @@ func (w *Window[T]) Len() int {
 
 // Cap returns the capacity. Any goroutine.
 func (w *Window[T]) Cap() int { return int(w.mask) + 1 }
-
-// run packs what the consumer must know of a run into the word at its first slot: the lap in the bits above the mask
-// and the length less 1 in those below. Laps count from 1, so that a slot never used matches none. The lap has all
-// bits that the length leaves it, so it comes round only when positions do, and a mark left from an earlier lap
-// never passes for a new one; nobody needs to erase it.
-func (w *Window[T]) run(pos uint64, n int) uint64 {
-	return (pos&^w.mask + w.mask + 1) | uint64(n-1)
-}
 
 // makeSegment installs segment k. Of several goroutines that reach it first one wins, and the others take its segment.
 func (w *Window[T]) makeSegment(k int) *segment[T] {

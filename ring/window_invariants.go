@@ -9,7 +9,7 @@ func (w *Window[T]) checkPublish(pos uint64, n int) {
 	}
 	i := int(pos & w.mask)
 	s := w.segs[i>>w.segShift].Load()
-	if s != nil && (s.runs[i&w.segMask].Load()^w.run(pos, 1))&^w.mask == 0 {
+	if s != nil && runLength(s.runs[i&w.segMask].Load(), pos, w.mask) != 0 {
 		panic("ring: Window.Publish: run is published already")
 	}
 }

@@ -25,30 +25,35 @@ func TestAllOfThisWithASwitchAtEveryStep(t *testing.T) {
 	}
 }
 
-// mutation is a mistake in the source of a ring.
-type mutation struct{ name, file, old, new string }
+// mutation is a mistake in the source of a ring. Where it shows only if others do much between two statements, the
+// ring dawdles after the first of them.
+type mutation struct{ name, file, old, new, dawdle string }
 
 func TestMutatedRingsAreCaught(t *testing.T) {
 	for _, m := range []mutation{
 		{
 			"SPSC publishes before it writes", "spsc.go",
-			"q.slots[tail&q.mask] = v", "q.tail.Store(tail + 1); step(); q.slots[tail&q.mask] = v",
+			"q.slots[tail&q.mask] = v", "q.tail.Store(tail + 1); step(); q.slots[tail&q.mask] = v", "",
 		},
 		{
 			"MPMC claims without a compare-and-swap", "mpmc.go",
-			"if cursor.CompareAndSwap(pos, pos+uint64(got)) {", "if cursor.Store(pos + uint64(got)); true {",
+			"if c.next.CompareAndSwap(pos, pos+uint64(got)) {", "if c.next.Store(pos + uint64(got)); true {", "",
 		},
 		{
 			"MPMC does not look again before it says full or empty", "mpmc.go",
-			"if cursor.Load() == pos {", "if true {",
+			"if c.next.Load() == pos {", "if true {", "limit := c.limit.Load()",
+		},
+		{
+			"MPMC grants before it writes", "mpmc.go",
+			"	q.slots[q.index(pos)] = v", "	q.toEmpty.give(pos, 1)\n	q.slots[q.index(pos)] = v", "",
 		},
 		{
 			"Window claims without a compare-and-swap", "window.go",
-			"if w.tail.CompareAndSwap(pos, pos+uint64(got)) {", "if w.tail.Store(pos + uint64(got)); true {",
+			"if w.tail.CompareAndSwap(pos, pos+uint64(got)) {", "if w.tail.Store(pos + uint64(got)); true {", "",
 		},
 		{
 			"Window releases before it clears", "window.go",
-			"	for head != to {", "	w.head.Store(to)\n	for head != to {",
+			"	for head != to {", "	w.head.Store(to)\n	for head != to {", "",
 		},
 	} {
 		t.Run(m.name, func(t *testing.T) {
@@ -104,6 +109,9 @@ func overlay(t *testing.T, pkg, dir string, m mutation) string {
 				t.Fatalf("%s has %q not once", m.file, m.old)
 			}
 			text = []byte(strings.Replace(string(text), m.old, m.new, 1))
+			if m.dawdle != "" {
+				text = []byte(strings.Replace(string(text), m.dawdle, m.dawdle+"; for range 20 { step() }", 1))
+			}
 		}
 		text, n := withSwitches(t, name, text)
 		add(name, text)
