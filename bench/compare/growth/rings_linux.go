@@ -13,9 +13,10 @@ import (
 )
 
 const aboutRings = `Values of 8 bytes go from goroutines to goroutines through a queue of 1,024, handed over so many at a time. A side
-that finds a queue full or empty yields; a channel parks by itself. A channel takes values one by one, however many are at hand;
-beside it is what one would do about that, a channel of slices, which come back over another one. The producers fill every
-value, the consumers add them up, and the sums are compared.`
+that finds it full or empty waits: parked by the channel, at a ring.Event, at a sync.Cond. Yielding rings call runtime.Gosched
+instead, as long as it takes. A channel takes values one by one, however many are at hand; beside it is what one would do about that,
+a channel of slices, which come back over another one. The producers fill every value, the consumers add them up, and the sums
+are compared.`
 
 // crossing is a case: values go from producers to consumers in batches.
 type crossing struct{ producers, consumers, batch int }
@@ -35,12 +36,15 @@ func Rings() *suite.Suite {
 		Cases:   crossings,
 		Each:    300 * time.Millisecond, Quick: 10 * time.Millisecond,
 		Contenders: []suite.Contender{
-			ofRing("SPSC", 1, 1, func() queue { return ring.NewSPSC[uint64](capacity) }),
-			ofRing("MPSC", 64, 1, func() queue { return ring.NewMPSC[uint64](capacity) }),
-			ofRing("MPMC", 64, 64, func() queue { return ring.NewMPMC[uint64](capacity) }),
+			spsc.contender("", "ring.Event", park),
+			mpsc.contender("", "ring.Event", park),
+			mpmc.contender("", "ring.Event", park),
+			spsc.contender(", yielding", "runtime.Gosched", yield),
+			mpsc.contender(", yielding", "runtime.Gosched", yield),
+			mpmc.contender(", yielding", "runtime.Gosched", yield),
 			{Name: channelName, Role: result.Peer, How: "chan uint64", Measure: through(newChannel)},
 			{Name: "Go channel of slices", Role: result.Peer, How: "chan []uint64, and another for the slices to come back", Measure: through(newSlices)},
-			{Name: "mutex queue", Role: result.Peer, How: "a sync.Mutex around a circular buffer", Measure: through(newMutexQueue)},
+			{Name: "mutex queue", Role: result.Peer, How: "a sync.Mutex around a circular buffer, and two of sync.Cond", Measure: through(newMutexQueue)},
 		},
 		Verdicts: ringVerdicts,
 	}
@@ -68,13 +72,29 @@ func through(make func(batch int) way) measurement {
 	}
 }
 
-// ofRing is a ring for so many producers and consumers at most.
-func ofRing(name string, producers, consumers int, make func() queue) suite.Contender {
-	cross := through(func(int) way { return polled{make()} })
+// kind is a kind of ring, for so many producers and consumers at most.
+type kind struct {
+	name                 string
+	producers, consumers int
+	make                 func() queue
+}
+
+var (
+	spsc = kind{"SPSC", 1, 1, func() queue { return ring.NewSPSC[uint64](capacity) }}
+	mpsc = kind{"MPSC", 64, 1, func() queue { return ring.NewMPSC[uint64](capacity) }}
+	mpmc = kind{"MPMC", 64, 64, func() queue { return ring.NewMPMC[uint64](capacity) }}
+)
+
+func park(q queue) way  { return &waiting{queue: q} }
+func yield(q queue) way { return polled{q} }
+
+// contender is a ring of the kind and what its users do where it is full or empty.
+func (k kind) contender(suffix, by string, idle func(queue) way) suite.Contender {
+	cross := through(func(int) way { return idle(k.make()) })
 	return suite.Contender{
-		Name: name, Role: result.Own, How: "ring." + name + ": PushBatch and PopBatch",
+		Name: k.name + suffix, Role: result.Own, How: "ring." + k.name + ": PushBatch, PopBatch; " + by,
 		Measure: func(ctx context.Context, c suite.Case, d time.Duration) (suite.Sample, error) {
-			if w := c.Work.(crossing); w.producers > producers || w.consumers > consumers {
+			if w := c.Work.(crossing); w.producers > k.producers || w.consumers > k.consumers {
 				return nil, suite.Unable("not for so many goroutines")
 			}
 			return cross(ctx, c, d)
@@ -116,7 +136,7 @@ func (t *tally) add(n, sum uint64) {
 }
 
 func produce(w way, batch int, stop *atomic.Bool) (n, sum uint64) {
-	for vs := make([]uint64, batch); n == 0 || !stop.Load(); {
+	for vs := values(batch); n == 0 || !stop.Load(); {
 		for i := range vs {
 			vs[i] = n
 			sum += n
@@ -128,7 +148,7 @@ func produce(w way, batch int, stop *atomic.Bool) (n, sum uint64) {
 }
 
 func consume(w way, batch int, over *atomic.Bool) (n, sum uint64) {
-	for dst := make([]uint64, batch); ; {
+	for dst := values(batch); ; {
 		last := over.Load() // before looking: what was put before the end is there
 		k := w.get(dst)
 		for _, v := range dst[:k] {
@@ -140,6 +160,9 @@ func consume(w way, batch int, over *atomic.Bool) (n, sum uint64) {
 		}
 	}
 }
+
+// values returns a slice on cache lines of its own: what two goroutines fill in turn must not travel between them.
+func values(n int) []uint64 { return make([]uint64, n, max(n, 16)) }
 
 // ringVerdicts say whether the target is met: ten times as fast as a channel, one to one, in batches of 64.
 func ringVerdicts(r *result.Suite) (all []string) {

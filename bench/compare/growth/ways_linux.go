@@ -3,12 +3,15 @@ package growth
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
+
+	"example.com/fdpass/ring"
 )
 
 // way is how values get across.
 type way interface {
 	put(vs []uint64)          // all of them
-	get(dst []uint64) (n int) // as many as there are; 0: none at present, or none any more
+	get(dst []uint64) (n int) // as many as there are, at least one; 0: none any more (polled: or none at present)
 	end()                     // nothing more is put
 }
 
@@ -19,6 +22,42 @@ const capacity = 1024
 type queue interface {
 	PushBatch([]uint64) int
 	PopBatch([]uint64) int
+}
+
+// waiting is a queue whose users wait where it is full or empty, as those of a channel do.
+type waiting struct {
+	queue
+	room, some ring.Event
+	over       atomic.Bool
+}
+
+func (w *waiting) put(vs []uint64) {
+	for len(vs) > 0 {
+		n := w.PushBatch(vs)
+		if n == 0 {
+			w.room.Wait(func() bool { n = w.PushBatch(vs); return n > 0 })
+		}
+		w.some.Notify()
+		vs = vs[n:]
+	}
+}
+
+func (w *waiting) get(dst []uint64) int {
+	n := w.PopBatch(dst)
+	if n == 0 {
+		w.some.Wait(func() bool {
+			over := w.over.Load() // before looking: what was put before the end is there
+			n = w.PopBatch(dst)
+			return n > 0 || over
+		})
+	}
+	w.room.Notify()
+	return n
+}
+
+func (w *waiting) end() {
+	w.over.Store(true)
+	w.some.Notify()
 }
 
 // polled is a queue whose users yield where it is full or empty.
@@ -94,28 +133,51 @@ func (s slices) end() { close(s.full) }
 // mutexQueue is the queue that one would write first.
 type mutexQueue struct {
 	mu         sync.Mutex
+	room, some sync.Cond
 	slots      [capacity]uint64
 	head, tail int
+	over       bool
 }
 
-func newMutexQueue(int) way { return polled{new(mutexQueue)} }
-
-func (q *mutexQueue) PushBatch(vs []uint64) int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	n := min(len(vs), capacity-(q.tail-q.head))
-	k := copy(q.slots[q.tail%capacity:], vs[:n])
-	copy(q.slots[:], vs[k:n])
-	q.tail += n
-	return n
+func newMutexQueue(int) way {
+	q := new(mutexQueue)
+	q.room.L, q.some.L = &q.mu, &q.mu
+	return q
 }
 
-func (q *mutexQueue) PopBatch(dst []uint64) int {
+func (q *mutexQueue) put(vs []uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	for len(vs) > 0 {
+		for q.tail-q.head == capacity {
+			q.room.Wait()
+		}
+		n := min(len(vs), capacity-(q.tail-q.head))
+		k := copy(q.slots[q.tail%capacity:], vs[:n])
+		copy(q.slots[:], vs[k:n])
+		q.tail += n
+		q.some.Signal()
+		vs = vs[n:]
+	}
+}
+
+func (q *mutexQueue) get(dst []uint64) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.head == q.tail && !q.over {
+		q.some.Wait()
+	}
 	n := min(len(dst), q.tail-q.head)
 	k := copy(dst[:n], q.slots[q.head%capacity:])
 	copy(dst[k:n], q.slots[:])
 	q.head += n
+	q.room.Signal()
 	return n
+}
+
+func (q *mutexQueue) end() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.over = true
+	q.some.Broadcast()
 }
