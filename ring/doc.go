@@ -22,6 +22,8 @@
 //   - When values come one at a time and a consumer that polls takes each as it comes. Then every value costs the
 //     journey of its cache lines from core to core, some 100 ns, and a channel, which parks the consumer until there is
 //     more, is as fast or faster. Batches pay that once for many; so does a consumer that has something else to do.
+//   - When it does no harm to wait for a goroutine that is preempted with a lock held: in batches, a slice under
+//     a sync.Mutex, with two of sync.Cond, is about as fast as a ring with two Events.
 //   - When the number of queued values has no bound known beforehand, or their order is by priority.
 //   - When a producer can stop for ever between claiming and publishing. In MPSC, MPMC and Window the values behind
 //     its slots then wait for ever too. Calls never wait for each other, every one of them returns, but the queue as a
@@ -57,7 +59,7 @@
 //	Window runs.Store           Publish           the values of the whole run            runs.Load in Published
 //	Window head.Store           Release           [old head, to) is zero and free        head.Load in Claim
 //	Window limit.Store          Claim             what head.Load observed, handed on     limit.Load in other Claims
-//	Event  waiters.Add          Wait              that ready is about to be evaluated    waiters.Load in Notify
+//	Event  armed.Store true     Wait              that ready is about to be evaluated    armed.Load in Notify
 //
 // Indices that different sides write stand on cache lines of their own (cpu.CacheLinePad). Neighbouring slots do
 // share lines: padding them would cost up to a line per value, and batches make the sharing rare.

@@ -13,8 +13,8 @@ func TestEventWaitReturnsAtOnceWhenReady(t *testing.T) {
 	e.Notify() // nobody waits
 	calls := 0
 	e.Wait(func() bool { calls++; return true })
-	if calls != 1 || e.waiters.Load() != 0 {
-		t.Fatalf("%d calls of ready, %d waiters left", calls, e.waiters.Load())
+	if calls != 1 || e.armed.Load() {
+		t.Fatalf("%d calls of ready, armed: %v", calls, e.armed.Load())
 	}
 }
 
@@ -32,8 +32,8 @@ func TestEventNotifyWakesAllWaitersAndParksThoseThatAreNotReady(t *testing.T) {
 			turn.Store(want)
 			e.Notify()
 			synctest.Wait() // until all have either passed or parked again
-			if passed.Load() != want || e.waiters.Load() != 5-want {
-				t.Fatalf("turn %d: %d passed, %d wait", want, passed.Load(), e.waiters.Load())
+			if passed.Load() != want || e.armed.Load() != (want < 5) {
+				t.Fatalf("turn %d: %d passed, armed: %v", want, passed.Load(), e.armed.Load())
 			}
 		}
 	})
@@ -42,8 +42,8 @@ func TestEventNotifyWakesAllWaitersAndParksThoseThatAreNotReady(t *testing.T) {
 func TestEventSurvivesAReadyThatPanics(t *testing.T) {
 	var e Event
 	mustPanic(t, "boom", func() { e.Wait(func() bool { panic("boom") }) })
-	if e.waiters.Load() != 0 || !e.mu.TryLock() {
-		t.Fatal("the panic left a waiter or the mutex behind")
+	if e.armed.Load() || !e.mu.TryLock() {
+		t.Fatal("the panic left the event armed or the mutex locked")
 	}
 }
 
@@ -56,7 +56,7 @@ func TestEventDoesNotLoseANotifyBetweenTheLookAndThePark(t *testing.T) {
 		e.Wait(func() bool {
 			looks++
 			seen := state.Load()
-			if looks == 1 {
+			if looks == 2 { // the first look is one before the event is armed
 				go func() {
 					state.Store(true)
 					e.Notify()
@@ -72,8 +72,30 @@ func TestEventDoesNotLoseANotifyBetweenTheLookAndThePark(t *testing.T) {
 			}
 			return seen
 		})
-		if looks != 2 {
-			t.Errorf("ready was called %d times, want 2", looks)
+		if looks != 3 {
+			t.Errorf("ready was called %d times, want 3", looks)
+		}
+	})
+}
+
+// Who is woken does not run at once; meanwhile nobody needs to wake it again.
+func TestEventNotifyDoesWithoutTheMutexUntilTheWokenHaveLooked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var e Event
+		looks, state := 0, false
+		go e.Wait(func() bool {
+			looks++
+			if looks == 3 { // woken: whoever is notified now is this one, and the mutex is held
+				state = true
+				e.Notify() // would block for ever if it wanted the mutex
+			}
+			return state
+		})
+		synctest.Wait()
+		e.Notify()
+		synctest.Wait()
+		if looks != 3 {
+			t.Errorf("ready was called %d times, want 3", looks)
 		}
 	})
 }

@@ -41,7 +41,7 @@ byte mailAck;
 byte limit = CREDIT; /* flow.Sender */
 
 /* ring.Event: room */
-byte waiters;
+bool armed;
 bool mu;
 bool parked[PRODUCERS]; /* on the list of the condition variable */
 
@@ -52,49 +52,53 @@ byte finished;    /* producers */
 inline lock() { atomic { !mu -> mu = true } }
 inline unlock() { mu = false }
 
-/* Event.Wait. READY is re-evaluated under the mutex. */
-#ifdef LOOK_BEFORE_COUNT
-#define WAIT(READY) \
+/* Event.Wait. READY is evaluated under the mutex, and again once the event is armed. */
+#define PARK atomic { parked[_pid] = true; mu = false }; atomic { !parked[_pid] && !mu -> mu = true }
+#ifdef ARM_WITHOUT_LOOK
+#define ARM(READY) armed = true; PARK
+#else
+#ifdef LOOK_BEFORE_ARM
+#define ARM(READY) \
 	if \
-	:: (READY) -> skip \
-	:: else -> \
-		atomic { waiters++ }; lock(); \
-		atomic { parked[_pid] = true; mu = false }; \
-		atomic { !parked[_pid] -> waiters-- } \
+	:: (READY) -> break \
+	:: else -> armed = true; PARK \
 	fi
 #else
 #ifdef LOOK_UNLOCKED
-#define WAIT(READY) \
-	waiters++; \
-	do \
-	:: (READY) -> break \
-	:: else -> \
-		lock(); \
-		atomic { parked[_pid] = true; mu = false }; \
-		!parked[_pid] \
-	od; \
-	waiters--
+#define ARM(READY) \
+	armed = true; \
+	unlock(); \
+	if \
+	:: (READY) -> lock(); break \
+	:: else -> lock(); PARK \
+	fi
 #else
+#define ARM(READY) \
+	armed = true; \
+	if \
+	:: (READY) -> break \
+	:: else -> PARK \
+	fi
+#endif
+#endif
+#endif
 #define WAIT(READY) \
-	waiters++; \
 	lock(); \
 	do \
 	:: (READY) -> break \
-	:: else -> \
-		atomic { parked[_pid] = true; mu = false }; \
-		atomic { !parked[_pid] && !mu -> mu = true } \
+	:: else -> ARM(READY) \
 	od; \
-	unlock(); \
-	waiters--
-#endif
-#endif
+	unlock()
 
 /* Event.Notify */
 inline notify() {
 	if
-	:: waiters == 0
+	:: !armed
 	:: else ->
 		lock();
+#ifndef DISARM_LATE
+		armed = false;
+#endif
 		atomic {
 			k = 0;
 			do
@@ -103,6 +107,9 @@ inline notify() {
 			od;
 			k = 0; mu = false
 		}
+#ifdef DISARM_LATE
+		armed = false
+#endif
 	fi
 }
 
