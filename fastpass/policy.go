@@ -25,8 +25,10 @@ type PolicyFunc func(d *Desc, number uint64, workers []Worker) int
 func (f PolicyFunc) Pick(d *Desc, number uint64, workers []Worker) int { return f(d, number, workers) }
 
 var (
-	// RoundRobin gives each worker in turn one descriptor.
-	RoundRobin Policy = PolicyFunc(roundRobin)
+	// RoundRobin gives the workers equal shares. Of descriptors that come one by one each worker in turn gets one. What comes at once,
+	// as Serve and Dispatch bring it, is cut into as many pieces as there are workers: numbers that lie next to each other
+	// are closed with one system call.
+	RoundRobin Policy = roundRobin{}
 
 	// LeastLoaded prefers the worker that has the fewest descriptors on their way to it: the one that keeps up best.
 	// Workers that are equal in that take turns.
@@ -39,8 +41,19 @@ var (
 	Hash Policy = PolicyFunc(rendezvous)
 )
 
-func roundRobin(_ *Desc, number uint64, workers []Worker) int {
+type roundRobin struct{}
+
+// Pick takes turns.
+func (roundRobin) Pick(_ *Desc, number uint64, workers []Worker) int {
 	return int(number % uint64(len(workers)))
+}
+
+// piece is how many of n descriptors that came at once go to a worker together.
+func piece(policy Policy, n, workers int) int {
+	if policy != RoundRobin {
+		return 1
+	}
+	return max(1, n/max(1, workers))
 }
 
 func leastLoaded(_ *Desc, number uint64, workers []Worker) int {

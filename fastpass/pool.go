@@ -41,6 +41,7 @@ type Pool struct {
 	scratch  [64]Desc  // entries of the backlog on their way out
 	joined   uint64    // how many workers ever joined
 	placed   uint64
+	turns    uint64 // likewise, but a piece that goes to a worker together counts once
 	back     uint64 // taken back from workers
 	whole    bool   // closed, and nothing comes into the backlog from outside any more
 	told     bool   // idle is closed
@@ -205,8 +206,9 @@ func (p *Pool) accept(ds []Desc) (n int, err error) {
 // place pushes the first of ds to workers, until none has room. The caller holds mu.
 func (p *Pool) place(ds []Desc) (n int, err error) {
 	p.gather()
+	piece := piece(p.cfg.Policy, len(ds), len(p.choice))
 	for n < len(ds) && len(p.choice) > 0 {
-		i := p.cfg.Policy.Pick(&ds[n], p.placed, p.choice)
+		i := p.cfg.Policy.Pick(&ds[n], p.turns, p.choice)
 		if i < 0 || i >= len(p.choice) {
 			return n, fmt.Errorf("fastpass: PoolConfig.Policy picked worker %d of %d", i, len(p.choice))
 		}
@@ -225,6 +227,9 @@ func (p *Pool) place(ds []Desc) (n int, err error) {
 		m.passed++
 		p.placed++
 		n++
+		if n%piece == 0 || n == len(ds) {
+			p.turns++
+		}
 	}
 	return n, nil
 }

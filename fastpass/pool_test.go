@@ -100,9 +100,27 @@ func TestPoolSpreadsInTurnAndInOrder(t *testing.T) {
 	pool := newPool(t, nil)
 	a, _ := newWorker(t, pool, nil)
 	b, _ := newWorker(t, pool, nil)
-	dispatch(t, pool, taggedPipes(t, 0, 100))
+	ds := taggedPipes(t, 0, 100)
+	for i := range ds {
+		dispatch(t, pool, ds[i:i+1])
+	}
 	wantTags(t, recvTags(t, a, 50), 0, 2)
 	wantTags(t, recvTags(t, b, 50), 1, 2)
+}
+
+func TestWhatComesAtOnceIsCutIntoAPieceForEachWorker(t *testing.T) {
+	pool := newPool(t, nil)
+	a, _ := newWorker(t, pool, nil)
+	b, _ := newWorker(t, pool, nil)
+	c, _ := newWorker(t, pool, nil)
+	dispatch(t, pool, taggedPipes(t, 0, 31)) // 10 each, and whose turn it is gets one more
+	wantTags(t, recvTags(t, b, 10), 10, 1)
+	wantTags(t, recvTags(t, c, 10), 20, 1)
+	wantTags(t, append(recvTags(t, a, 10), recvTags(t, a, 1)[0]-20), 0, 1)
+	dispatch(t, pool, taggedPipes(t, 0, 6))
+	wantTags(t, recvTags(t, b, 2), 0, 1)
+	wantTags(t, recvTags(t, c, 2), 2, 1)
+	wantTags(t, recvTags(t, a, 2), 4, 1)
 }
 
 func TestWithoutWorkersDescriptorsWaitAndANewWorkerGetsThemInOrder(t *testing.T) {
