@@ -3,7 +3,9 @@
 package fastpass
 
 import (
+	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -173,5 +175,51 @@ func TestWhatAFloodBringsUnaskedIsBounded(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+func TestTheWindowIsFullWhenItsPayloadsAre(t *testing.T) {
+	const each, most = 4096, maxQueuedBytes / 4096
+	for _, l := range everyLink {
+		t.Run(l.String(), func(t *testing.T) {
+			noLeaks(t)
+			p, q := link(t, l.config(), l.config())
+			fd := null(t)
+			defer unix.Close(fd)
+			with := Desc{FD: fd, Keep: true, Payload: make([]byte, each)}
+			for i := range most {
+				if err := p.Push(with); err != nil {
+					t.Fatalf("Push of number %d: %v", i, err)
+				}
+			}
+			if err := p.Push(with); !errors.Is(err, ErrFull) {
+				t.Fatalf("Push beyond %d bytes: %v", maxQueuedBytes, err)
+			}
+			if err := p.Push(Desc{FD: fd, Keep: true}); err != nil {
+				t.Fatalf("Push without a payload: %v", err)
+			}
+			sent := make(chan error, 1)
+			go func() { // waits for room, as there is some for neither half nor all of it
+				_, err := p.SendBatch(slices.Repeat([]Desc{with}, 2*most))
+				sent <- err
+			}()
+			soon(t, "all arrive", func() {
+				for i := range 3*most + 1 {
+					d, err := q.Recv()
+					if err != nil {
+						t.Errorf("Recv of number %d: %v", i, err)
+						return
+					}
+					if want := each; len(d.Payload) != want && i != most {
+						t.Errorf("number %d has %d bytes, want %d", i, len(d.Payload), want)
+					}
+					unix.Close(d.FD)
+				}
+			})
+			if err := <-sent; err != nil {
+				t.Error(err)
+			}
+			until(t, "no bytes are left", func() bool { return p.out.bytes.Load() == 0 })
+		})
 	}
 }

@@ -80,7 +80,8 @@ type Config struct {
 
 	// Window is how many descriptors may be queued or unacknowledged at most, a power of two up to 2^20. The
 	// default is 16384, or less where that would be more than half of the descriptors that this process may open:
-	// the library keeps its copies open until they are acknowledged. Slots are made on first use.
+	// the library keeps its copies open until they are acknowledged. Slots are made on first use. The window is full as well
+	// while the payloads in it have 512 KiB or more, for descriptors with a payload.
 	Window int
 
 	// Batch is how many descriptors one message carries at most, 1 to 253 (the kernel's limit, and the default).

@@ -40,7 +40,8 @@ type outbox struct {
 	closing  atomic.Bool // nothing more is queued
 	shut     atomic.Bool // the window is shut, and rest of what was in it is undelivered
 	rest     atomic.Int32
-	payloads atomic.Bool // some entry has had a payload
+	payloads atomic.Bool  // some entry has had a payload
+	bytes    atomic.Int64 // of payloads that are in the window
 
 	work    atomic.Int32  // calls of flush not answered yet; not 0: somebody has the role
 	blocked atomic.Bool   // the kernel takes nothing at present
@@ -131,12 +132,12 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 		}
 		o.flush() // what Push has queued is sent by nobody else
 		if !wait {
-			if o.window.Len() < o.window.Cap() {
+			if o.hasAnyRoom() {
 				continue // the flusher has found acknowledgements
 			}
 			return n, ErrFull
 		}
-		if o.window.Len() < o.window.Cap() {
+		if o.hasAnyRoom() {
 			o.settle() // whoever made that room may have seen nobody wait for it
 		}
 		o.room.Wait(o.roomReady)
@@ -148,12 +149,18 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 
 // hasRoom reports whether a sender need not wait (any longer).
 func (o *outbox) hasRoom() bool {
-	return o.hasMuchRoom() || o.content.Load() && o.window.Len() < o.window.Cap() || o.write.passed() || o.closing.Load() || o.p.deaf.Load() || o.p.ending.Load() != nil
+	return o.hasMuchRoom() || o.content.Load() && o.hasAnyRoom() || o.write.passed() || o.closing.Load() || o.p.deaf.Load() || o.p.ending.Load() != nil
 }
 
 // hasMuchRoom reports whether an eighth of the window is free. Who found it full waits for that much, or for a while: woken
 // for each slot, a sender would fill it and park again, which costs as much as sending.
-func (o *outbox) hasMuchRoom() bool { return o.window.Len() <= o.muchRoom() }
+func (o *outbox) hasMuchRoom() bool {
+	return o.window.Len() <= o.muchRoom() && o.bytes.Load() <= maxQueuedBytes-maxQueuedBytes/8
+}
+
+func (o *outbox) hasAnyRoom() bool {
+	return o.window.Len() < o.window.Cap() && o.bytes.Load() < maxQueuedBytes
+}
 
 // muchRoom is how many entries the window has when much of it is free.
 func (o *outbox) muchRoom() int { return o.window.Cap() - max(1, o.window.Cap()/8) }
@@ -207,17 +214,34 @@ func (o *outbox) pending() int {
 	return o.window.Len()
 }
 
+// maxQueuedBytes is how many bytes of payloads may be in the window: more than the socket holds, and no more than a
+// processor's cache does. The last payload may exceed it.
+const maxQueuedBytes = 512 << 10
+
+// fitting returns how many of the first of ds have room as far as the bytes of their payloads go.
+func (o *outbox) fitting(ds []Desc) int {
+	bytes := o.bytes.Load()
+	for i := range ds {
+		if n := len(ds[i].Payload); n > 0 {
+			if bytes >= maxQueuedBytes {
+				return i
+			}
+			bytes += int64(n)
+		}
+	}
+	return len(ds)
+}
+
 // push queues the first of ds, as many as fit, and returns where they lie and how many they are. It does not block.
 // The entries are the flusher's once they are published.
 func (o *outbox) push(ds []Desc) (pos uint64, n int) {
-	pos, n = o.window.Claim(len(ds))
+	pos, n = o.window.Claim(o.fitting(ds))
+	bytes := 0
 	for i := 0; i < n; {
 		slots := o.window.Slots(pos+uint64(i), n-i)
 		for k := range slots {
 			d := &ds[i+k]
-			if len(d.Payload) > 0 {
-				o.payloads.Store(true)
-			}
+			bytes += len(d.Payload)
 			slots[k].set(d)
 			if !isNumber(d.FD) {
 				slots[k].refused = uint16(syscall.EBADF)
@@ -225,6 +249,10 @@ func (o *outbox) push(ds []Desc) (pos uint64, n int) {
 			}
 		}
 		i += len(slots)
+	}
+	if bytes > 0 {
+		o.bytes.Add(int64(bytes)) // before the flusher can release them
+		o.payloads.Store(true)
 	}
 	o.window.Publish(pos, n)
 	return pos, n
@@ -415,13 +443,13 @@ func (o *outbox) unblock() {
 // their slots given back. Refused entries that lie among them and directly behind go as well, to be closed by nobody.
 func (o *outbox) release(n int) {
 	o.stats.delivered.Add(uint64(n))
-	from := o.head
+	from, bytes := o.head, 0
 	for pos := o.head; pos != o.sent; {
 		slots := o.window.Slots(pos, int(o.sent-pos))
 		for i := range slots {
 			e := &slots[i]
 			if n == 0 && e.refused == 0 {
-				o.releaseTo(from, pos+uint64(i))
+				o.releaseTo(from, pos+uint64(i), bytes)
 				return
 			}
 			if e.refused == 0 {
@@ -430,14 +458,16 @@ func (o *outbox) release(n int) {
 					o.closer.Add(int(e.fd))
 				}
 			}
+			bytes += len(e.payloadBytes())
 			e.dropPayload()
 		}
 		pos += uint64(len(slots))
 	}
-	o.releaseTo(from, o.sent)
+	o.releaseTo(from, o.sent, bytes)
 }
 
-func (o *outbox) releaseTo(from, to uint64) {
+// releaseTo gives back the slots from..to-1, which had payloads of so many bytes.
+func (o *outbox) releaseTo(from, to uint64, bytes int) {
 	if from == to {
 		return
 	}
@@ -447,6 +477,9 @@ func (o *outbox) releaseTo(from, to uint64) {
 		for pos := from; pos != to; pos++ {
 			o.callBack(&o.window.Slots(pos, 1)[0])
 		}
+	}
+	if bytes > 0 {
+		o.bytes.Add(int64(-bytes))
 	}
 	o.window.Release(to)
 	o.notify()

@@ -401,6 +401,7 @@ func TestAGoodWorkerBesideAHostileOneGetsEverything(t *testing.T) {
 				l.Window = 256
 				w, _ := newWorker(t, pool, nil)
 				processWorker(t, pool, role, childSpec{Link: l}).expect("ready")
+				until(t, "it is heard", func() bool { return pool.Stats().Ready == 2 || len(left) > 0 })
 				got := make(chan map[uint64]int, 1)
 				go func() {
 					tags, ds := map[uint64]int{}, make([]Desc, 100)
