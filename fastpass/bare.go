@@ -14,7 +14,7 @@ func (in *inbox) fillBare(fd int) bool {
 	v := in.vectors.get()
 	defer v.put()
 	n := in.messages()
-	n = min(n, in.room.certain(n*cmsgpool.MaxFDs)/cmsgpool.MaxFDs)
+	n = min(n, in.room.certain(cmsgpool.MaxFDs, n*cmsgpool.MaxFDs)/cmsgpool.MaxFDs)
 	if n == 0 {
 		return in.fillShort(v, fd)
 	}

@@ -63,10 +63,11 @@ func (r *room) left() int {
 	return min(r.limit(), r.free-r.used)
 }
 
-// certain is how many descriptors there is surely room for now, if not more than want. Since the probe others may have
+// certain is how many descriptors there is surely room for now, if not more than want; to learn of more than least it asks
+// nobody again. Since the probe others may have
 // opened some, but no faster than the processors can, and during the call that receives no more than the margin. After a
 // shortage nothing is certain until something has come in.
-func (r *room) certain(want int) int {
+func (r *room) certain(least, want int) int {
 	if r.doubt {
 		return 0
 	}
@@ -77,7 +78,7 @@ func (r *room) certain(want int) int {
 	}
 	if age := time.Since(r.at); r.free > 0 && age < certainFor && ceiling == r.ceiling {
 		others := int(age/fastest) * min(r.processors, maxCPU)
-		if left := r.free - r.used - others - r.margin; left >= want {
+		if left := r.free - r.used - others - r.margin; left >= least {
 			return left
 		}
 	}
