@@ -75,17 +75,6 @@ func TestMapPageTakesOnlyWhatCannotShrink(t *testing.T) {
 		{"a huge page", func(t *testing.T) int {
 			return memfd(t, unix.MFD_HUGETLB, 2<<20, sealed)
 		}, false},
-		{"secret memory", func(t *testing.T) int {
-			fd, err := unix.MemfdSecret(unix.O_CLOEXEC)
-			if err != nil {
-				t.Skipf("memfd_secret: %v", err)
-			}
-			t.Cleanup(func() { unix.Close(fd) })
-			if err := unix.Ftruncate(fd, page.Size); err != nil {
-				t.Fatal(err)
-			}
-			return fd
-		}, false},
 		{"a file", func(t *testing.T) int { return fileOf(t, t.TempDir()) }, false},
 		{"a file in memory", func(t *testing.T) int {
 			if _, err := os.Stat("/dev/shm"); err != nil {
