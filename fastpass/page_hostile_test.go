@@ -536,15 +536,6 @@ func passes(t testing.TB, p, q *Passer) {
 	})
 }
 
-// usesPage reports whether what p sends is acknowledged on a page.
-func usesPage(p *Passer) bool {
-	if p.out.page == nil {
-		return false
-	}
-	_, _, used := p.out.page.Read()
-	return used
-}
-
 func TestWherePagesAreUsed(t *testing.T) {
 	for _, c := range []struct {
 		here, there Direction
