@@ -679,33 +679,41 @@ func (k *hastyKernel) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Er
 // onKernel makes a Passer of one end of a pair on a kernel that is not quite the real one.
 func onKernel(t testing.TB, k sys.Kernel, f *os.File, cfg *Config) *Passer {
 	t.Helper()
-	c, err := fileConn(f)
+	p, err := passerOn(k, f, cfg)
 	if err != nil {
 		t.Fatal(err)
+	}
+	closeAfter(t, p)
+	return p
+}
+
+func passerOn(k sys.Kernel, f *os.File, cfg *Config) (*Passer, error) {
+	c, err := fileConn(f)
+	if err != nil {
+		return nil, err
 	}
 	full, err := cfg.withDefaults(sys.System.SoftLimit())
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	conn, err := c.SyscallConn()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	socket := -1
 	conn.Control(func(fd uintptr) { socket = int(fd) })
 	kind, err := sys.SocketType(socket)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	p := assemble(k, c, conn, socket, kind == unix.SOCK_STREAM, full)
 	if err := p.start(); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	if full.sends() {
 		go p.in.pump()
 	}
-	closeAfter(t, p)
-	return p
+	return p, nil
 }
 
 // Whoever believes the first end of file takes back what was acknowledged.

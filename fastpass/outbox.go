@@ -67,9 +67,11 @@ type outbox struct {
 	acked    atomic.Uint64
 	limit    uint64
 	look     *time.Timer
-	looking  bool        // it runs
+	looking  bool // it runs
+	pace     time.Duration
 	looked   atomic.Bool // it has run out
 	progress uint64      // when it last did
+	heeded   uint64      // one more than progress when await last found news; 0: never
 
 	// What sendVector works on, which runs inside RawConn.Control.
 	vector   *vector

@@ -22,6 +22,10 @@ import (
 // nothing is sent meanwhile. Twice that after the last was sent the sender stops looking, and asks for a frame.
 const lookAfter = time.Millisecond
 
+// lookSeldom is how soon it looks all the same if somebody waits: the kernel may refuse to take the frame, and the peer is
+// not in Recv any more when it would.
+const lookSeldom = 100 * time.Millisecond
+
 // sayHello opens the link from this end.
 func (p *Passer) sayHello() syscall.Errno {
 	if p.cfg.sends() && !p.stream {
@@ -82,8 +86,10 @@ func (in *inbox) takeOnPage(n int) error {
 func (in *inbox) grant(a flow.Ack, need bool) {
 	in.page.Grant(a.Seq + uint64(a.Credit))
 	if in.page.Asked(a.Seq) || a.Resend || in.owed || need {
-		_, errno := in.ack.write(a)
-		in.owed = errno == syscall.EAGAIN || errno == syscall.ENOBUFS || errno == syscall.ENOMEM
+		in.owed = false
+		if _, errno := in.ack.write(a); errno != 0 {
+			in.owed = in.ackError(errno) != errCut
+		}
 		a.Resend = a.Resend && !in.owed
 	}
 	in.flow.Sent(a)
@@ -121,9 +127,9 @@ func (o *outbox) unread() int {
 }
 
 // await sees to it that acknowledgements to come are read: when there are enough, if somebody waits for them, and otherwise
-// soon. It reports whether there are some by now.
+// soon. It reports whether there is something new by now.
 func (o *outbox) await() bool {
-	if o.page == nil || !o.open.Load() {
+	if o.page == nil || !o.open.Load() || o.p.ending.Load() != nil {
 		return false
 	}
 	target, urgent := o.waitsFor()
@@ -136,25 +142,45 @@ func (o *outbox) await() bool {
 		idle, o.progress = progress == o.progress, progress
 	}
 	switch {
-	case idle:
+	case !idle:
+		o.lookIn(lookAfter)
+	case urgent:
+		o.lookIn(lookSeldom)
+		fallthrough
+	default:
 		target = min(target, o.acked.Load()+1)
-	case !o.looking:
-		o.looking = true
-		if o.look == nil {
-			o.look = time.AfterFunc(lookAfter, func() {
-				o.looked.Store(true)
-				o.flush()
-			})
-		} else {
-			o.look.Reset(lookAfter)
-		}
 	}
 	if !urgent && !idle {
 		return false
 	}
 	o.page.Ask(target)
-	acked, limit, _ := o.page.Read()
-	return acked != o.acked.Load() || limit != o.limit
+	acked, limit, used := o.page.Read()
+	if !used && !o.paged || acked == o.acked.Load() && limit == o.limit {
+		return false
+	}
+	if o.heeded == progress+1 {
+		// It has said something new before, and nothing has come of it. A peer may go on like that for ever.
+		o.lookIn(lookAfter)
+		return false
+	}
+	o.heeded = progress + 1
+	return true
+}
+
+// lookIn has the page looked at after d at the latest.
+func (o *outbox) lookIn(d time.Duration) {
+	if o.looking && o.pace <= d {
+		return
+	}
+	o.looking, o.pace = true, d
+	if o.look == nil {
+		o.look = time.AfterFunc(d, func() {
+			o.looked.Store(true)
+			o.flush()
+		})
+	} else {
+		o.look.Reset(d)
+	}
 }
 
 // waitsFor is up to which number somebody waits for acknowledgements now, or math.MaxUint64 and false. Who waits for credit waits

@@ -329,6 +329,9 @@ func killedUnderClients(t *testing.T, l linkConfig, ln net.Listener, after time.
 	if err := q.Shutdown(context.Background()); err != nil {
 		t.Error(err)
 	}
+	if len(rest) > 0 {
+		expectPage(t, q)
+	}
 	second.succeed()
 	return answered, lost
 }

@@ -80,6 +80,7 @@ func TestWhatAKilledReceiverHasNotTakenComesBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.expect("taken")
+			expectPage(t, p)
 			c.signal(unix.SIGKILL)
 			wait(t, "the link ends", p.Done())
 			if err := p.Err(); !errors.Is(err, ErrPeerGone) {
@@ -136,23 +137,27 @@ func TestAnOrderlyEndIsNoFailure(t *testing.T) {
 func init() {
 	roles["log"] = func() { // says the number of each descriptor that it was given
 		_, p := childEnd()
-		ds := make([]Desc, 100)
-		for {
-			n, err := p.RecvBatch(ds)
-			if err != nil {
-				say("end: %v", err)
-				break
-			}
-			var line []byte
-			for _, d := range ds[:n] {
-				line = strconv.AppendInt(line, int64(numberOf(d.FD)), 10)
-				line = append(line, '\n')
-			}
-			os.Stdout.Write(line)
-			CloseFDs(fdsOf(ds[:n]))
-		}
-		p.Close()
+		logAll(p)
 	}
+}
+
+func logAll(p *Passer) {
+	ds := make([]Desc, 100)
+	for {
+		n, err := p.RecvBatch(ds)
+		if err != nil {
+			say("end: %v", err)
+			break
+		}
+		var line []byte
+		for _, d := range ds[:n] {
+			line = strconv.AppendInt(line, int64(numberOf(d.FD)), 10)
+			line = append(line, '\n')
+		}
+		os.Stdout.Write(line)
+		CloseFDs(fdsOf(ds[:n]))
+	}
+	p.Close()
 }
 
 // Whenever the receiver is killed: what it has said that it took is not given back, what is given back is everything
@@ -211,6 +216,7 @@ func killAt(t *testing.T, numbers numbered, l linkConfig, reports int) {
 	for range reports {
 		hear(c.hear())
 	}
+	expectPage(t, p)
 	c.signal(unix.SIGKILL)
 	for s := range c.lines {
 		hear(s)
@@ -353,6 +359,7 @@ func stoppedReceiver(t *testing.T, numbers numbered, l, there linkConfig, filesy
 		c.expect("%d", i)
 	}
 	until(t, "all is acknowledged", func() bool { return p.Stats().Queued == 0 })
+	expectPage(t, p)
 	c.signal(unix.SIGSTOP)
 	if _, err := unix.Wait4(c.cmd.Process.Pid, nil, unix.WUNTRACED, nil); err != nil {
 		t.Fatal(err)

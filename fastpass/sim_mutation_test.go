@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"example.com/fdpass/cmsgpool"
+	"example.com/fdpass/internal/page"
+	"example.com/fdpass/internal/simkernel"
 	"example.com/fdpass/internal/sys"
 	"example.com/fdpass/internal/wire"
 
@@ -163,6 +165,67 @@ func (m blind) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Errno) {
 	return m.Kernel.Recv(fd, v, n, flags&^unix.MSG_PEEK)
 }
 
+// pages has its own idea of what the two ends of a link see of a page.
+type pages struct {
+	sys.Kernel
+	proc  *simkernel.Process
+	words map[*simkernel.File]*page.Words // of every link
+	made  func(w *page.Words) *page.Page
+	taken func(w *page.Words) *page.Page
+}
+
+func (m *pages) NewPage() (*page.Page, int) {
+	p, fd := m.Kernel.NewPage()
+	if p == nil {
+		return nil, fd
+	}
+	w := new(page.Words)
+	m.words[m.proc.File(fd)] = w
+	return m.made(w), fd
+}
+
+func (m *pages) MapPage(fd int) *page.Page {
+	w := m.words[m.proc.File(fd)]
+	if w == nil {
+		return nil
+	}
+	return m.taken(w)
+}
+
+// pageMutation is one of what the two ends see. It gets the pages as they should be seen by e.
+func pageMutation(mutate func(e *simEnd, m *pages)) simWrap {
+	words := map[*simkernel.File]*page.Words{}
+	return func(e *simEnd, k sys.Kernel) sys.Kernel {
+		view := func(w *page.Words) *page.Page { return page.Of(w, func() bool { return !e.proc.Dead() }) }
+		m := &pages{Kernel: k, proc: e.proc.Process, words: words, made: view, taken: view}
+		mutate(e, m)
+		return m
+	}
+}
+
+// noPageFence takes back without a fence in the page.
+func noPageFence(e *simEnd, m *pages) {
+	m.made = func(w *page.Words) *page.Page {
+		return page.Of(w, func() bool { return !e.proc.Dead() && e.p.ending.Load() == nil })
+	}
+}
+
+// throughFence takes what the sender has taken back: the fence is gone when it looks.
+func throughFence(e *simEnd, m *pages) {
+	m.taken = func(w *page.Words) *page.Page {
+		all := page.Of(w, nil)
+		return page.Of(w, func() bool {
+			all.Take(all.Acked()|1<<63, all.Acked())
+			return !e.proc.Dead()
+		})
+	}
+}
+
+// notShared acknowledges where nobody looks.
+func notShared(_ *simEnd, m *pages) {
+	m.taken = func(*page.Words) *page.Page { return m.made(new(page.Words)) }
+}
+
 // packets leaves streams alone: what a mutant changes must lie in one message.
 func packets(mutate func(k sys.Kernel) sys.Kernel) simWrap {
 	return func(e *simEnd, k sys.Kernel) sys.Kernel {
@@ -194,6 +257,9 @@ var mutations = []struct {
 	{"take back without BYE", Framed, "is doubled", func(_ *simEnd, k sys.Kernel) sys.Kernel { return noBye{k} }},
 	{"never close", Framed, "has leaked", func(_ *simEnd, k sys.Kernel) sys.Kernel { return leaky{k} }},
 	{"close twice", Framed, "is not open", func(_ *simEnd, k sys.Kernel) sys.Kernel { return eager{k} }},
+	{"take back without a fence in the page", Framed, "is doubled", pageMutation(noPageFence)},
+	{"take what is behind the fence in the page", Framed, "is doubled", pageMutation(throughFence)},
+	{"acknowledge on a page that is not shared", Framed, "is doubled", pageMutation(notShared)},
 	{"receive without peeking", Bare, "out of order", func(_ *simEnd, k sys.Kernel) sys.Kernel { return blind{k} }},
 }
 
