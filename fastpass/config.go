@@ -102,7 +102,9 @@ type Config struct {
 	Kinds Kind
 
 	// OnSent is called for each descriptor, in order, once it is acknowledged (Framed) or taken by the kernel (Bare), and
-	// closed here unless Keep. Payload is nil. Calls do not overlap. It runs on whatever goroutine
+	// closed here unless Keep. A Framed link sees the acknowledgement when it next sends, at once if somebody waits (in Shutdown,
+	// or in Send for room), and otherwise within a millisecond or two, on a loaded machine later: until then the copy
+	// here is open, and a connection that the receiver closes is not closed yet for its client. Payload is nil. Calls do not overlap. It runs on whatever goroutine
 	// has the link's sending role: it must not block, and must not call methods of the same Passer that wait
 	// (Send, SendBatch, Shutdown, Close); TrySend, Push and Flush are allowed.
 	OnSent func(Desc)

@@ -6,7 +6,7 @@
 //
 //	accept4 ─► Pool.Serve ─► Policy ─► window ─► flusher ─► pack ─► sendmmsg ─► kernel
 //	kernel ─► recvmmsg ─► takeFrame ─► Recv, RecvBatch or NetListener ─► the application
-//	application ─► ACK ─► window: the slots are free, the copies closed in runs
+//	application ─► page or ACK ─► window: the slots are free, the copies closed in runs
 //
 // # From Send to sendmmsg
 //
@@ -20,10 +20,19 @@
 // The way back is inbox.go: the caller of Recv reads the socket itself where the end only receives, straight into its
 // own slice; where it sends, too, a goroutine of the link's own does, because acknowledgements must be read.
 //
+// # How it is acknowledged
+//
+// Acknowledging must cost as little as passing. On Linux, over SOCK_SEQPACKET, the two ends of a Framed link share a page of
+// memory for each direction, a sealed memfd that goes with HELLO. The receiver acknowledges there, with one compare-and-swap before it
+// hands descriptors to the application; the sender takes back with one on the same word, so whoever comes
+// first has them. The sender looks whenever it sends, and for a millisecond or two after that; where somebody waits it asks, in the page, for
+// an ACK frame that wakes it. Everywhere else, and if the page does not arrive, acknowledgements are ACK frames, one for each call of
+// Recv or RecvBatch. See page.go and internal/page.
+//
 // # Who owns a descriptor
 //
 // The caller until Send, the library until the descriptor is acknowledged, and then the application of the peer; a
-// copy here is closed at that moment unless Desc.Keep. Whatever ends the link, descriptors that no application
+// copy here is closed when this end sees that, which may be a millisecond or two later (see Config.OnSent), unless Desc.Keep. Whatever ends the link, descriptors that no application
 // has are the caller's again, by [Passer.Undelivered]. A receiver owns what Recv returns.
 //
 // # Who may take part

@@ -364,8 +364,8 @@ func (p *Passer) Stats() Stats {
 // SyscallConn gives access to the socket itself, for socket options. Reading or writing breaks a Framed link.
 func (p *Passer) SyscallConn() (syscall.RawConn, error) { return p.conn.SyscallConn() }
 
-// conclude notes why the link ends and fences the peer: from now on it can acknowledge nothing, and what it has
-// acknowledged stays readable. The first reason stays.
+// conclude notes why the link ends and fences the peer: from now on it can send nothing, and what it has sent stays
+// readable. On a page it can still acknowledge until the flusher fences that, which is when all is read. The first reason stays.
 func (p *Passer) conclude(e ending) {
 	if !p.ending.CompareAndSwap(nil, &e) {
 		return

@@ -13,7 +13,7 @@ type PoolConfig struct {
 
 	// StallTimeout is how long a worker may have descriptors on their way to it without acknowledging any. After that
 	// the pool takes them back, ends the worker's link with ErrStalled, and gives them to others. 0 means
-	// for ever. From a worker with a Bare link it can take back only what the kernel has not taken.
+	// for ever. Acknowledgements are seen within milliseconds (Config.OnSent), so it should be many. From a worker with a Bare link it can take back only what the kernel has not taken.
 	StallTimeout time.Duration
 
 	// Backlog is how many descriptors wait in the pool at most while no worker has room for them, 1024 by default. While it is

@@ -16,10 +16,10 @@ type Stats struct {
 	Implementation string // how messages are sent and received here: "sendmmsg/recvmmsg" or "sendmsg/recvmsg"
 
 	Sent      uint64 // descriptors that the kernel took, including those sent again
-	Delivered uint64 // of them, how many have a new owner: acknowledged (Framed) or taken by the kernel (Bare)
+	Delivered uint64 // of them, how many have a new owner: seen to be acknowledged (Framed) or taken by the kernel (Bare)
 	Resent    uint64 // sent again, as the peer had no room
 	Refused   uint64 // not passed by the kernel: see Config.OnRefused
-	Queued    int    // in the window now: queued or unacknowledged
+	Queued    int    // in the window now: queued, or not seen to be acknowledged
 	Received  uint64 // descriptors that the application got
 	Rejected  uint64 // taken in and closed, of a kind that is not in Config.Kinds
 	Truncated uint64 // messages that lost descriptors on the way in; all were sent again, or peeked at only

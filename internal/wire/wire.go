@@ -10,6 +10,10 @@
 //
 // A DATA body is count records {tag u64, payload length u32, flags u32} and then the payloads in the same order.
 // A HELLO body is a [Hello]. An ACK with FlagResend has a body of eight bytes: the number to resend from.
+//
+// With HELLO on SEQPACKET an end that sends may hand over a descriptor: a page of memory for acknowledgements (internal/page). Where the
+// other end uses it, it says there what an ACK would, and ACK frames come only where the page asks for one, when there is
+// room again after there was none, and with FlagResend; the numbers and the credit of the page count, not those of the frame.
 package wire
 
 import (
@@ -45,7 +49,7 @@ type Type uint8
 const (
 	TypeHello Type = 1 + iota // first in both directions: roles and limits
 	TypeData                  // descriptors
-	TypeAck                   // what the application has taken, and how much more may come
+	TypeAck                   // what the application has taken, and how much more may come; with a page: look there
 	TypeBye                   // the sender of BYE sends nothing more and acknowledges nothing more
 )
 
