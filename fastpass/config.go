@@ -43,7 +43,7 @@ type Direction int
 const (
 	Both     Direction = iota // sends and receives
 	SendOnly                  // a peer that sends descriptors here breaks the protocol, if the kernel lets it: see Config.Direction
-	RecvOnly                  // Send fails; the reading goroutine is the caller of Recv
+	RecvOnly                  // Send fails
 )
 
 func (d Direction) String() string {
@@ -117,8 +117,9 @@ type Config struct {
 	// read from it or sent to it. By default it must run as the same user or as root.
 	Authorize func(Credentials) error
 
-	// Spin is how long Recv keeps looking at the socket before it parks. It trades processor time for
-	// latency; 0 never spins.
+	// Spin is how long Recv keeps looking at the socket before it parks, letting other threads go first each time. It
+	// trades processor time for latency; 0 looks once more and never spins. While others want the processor for longer than
+	// an answer takes, it parks at once.
 	Spin time.Duration
 }
 

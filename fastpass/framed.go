@@ -207,7 +207,7 @@ func (in *inbox) ackError(errno syscall.Errno) error {
 // application asks for them or not, so it leaves half of the room to others.
 func (in *inbox) credit() int {
 	n := max(in.room.left(), 0)
-	if in.direct.Load() {
+	if !in.p.acknowledged() {
 		return n
 	}
 	return (n + 1) / 2

@@ -21,12 +21,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inbox is the receiving half of a link. One goroutine at a time reads the socket. Where this end only receives that
-// is the caller of Recv, straight into its own slice; otherwise it is the pump, a goroutine of the link's own, since
-// what the peer acknowledges must be read although nobody calls Recv.
+// inbox is the receiving half of a link. One goroutine at a time reads the socket: who has the reader's role.
 type inbox struct {
 	p       *Passer
-	direct  atomic.Bool // callers of Recv read the socket; there is no pump (any more)
+	role    role
 	read    deadline
 	some    ring.Event  // for callers of Recv while the pump reads
 	ready   func() bool // mayTake, bound once
@@ -59,9 +57,7 @@ type inbox struct {
 	vectors *vectorPool
 	partial partialFrame
 
-	tryPump   func(fd uintptr) bool // fill, with and without taking mu; bound once
-	tryDirect func(fd uintptr) bool
-	ack       ackWriter
+	ack ackWriter
 
 	stats recvStats
 }
@@ -77,12 +73,7 @@ func (in *inbox) init(p *Passer) {
 	in.ready = in.mayTake
 	in.queue = &queue{reaper: p.reaper}
 	in.ack.init(p)
-	in.tryDirect = func(fd uintptr) bool { return in.spin(int(fd)) }
-	in.tryPump = func(fd uintptr) bool {
-		in.mu.Lock()
-		defer in.mu.Unlock()
-		return in.fill(int(fd))
-	}
+	in.role.init(in)
 }
 
 // recv is RecvBatch, or Recv if one is not nil.
@@ -100,6 +91,8 @@ func (in *inbox) recv(ds []Desc, one *Desc) (int, error) {
 			*one, in.one[0] = in.one[0], Desc{}
 		}
 		in.mu.Unlock()
+		in.p.out.answer()
+		in.left()
 		switch {
 		case n > 0:
 			return n, nil
@@ -107,7 +100,8 @@ func (in *inbox) recv(ds []Desc, one *Desc) (int, error) {
 			err = in.waitWritable()
 		case err == errShort:
 			err = in.wait(pause.next())
-		case err == nil && !in.direct.Load():
+		case err == nil && !in.role.callers.Load():
+			in.role.wanted.Store(true)
 			in.some.Wait(in.ready)
 		}
 		if err != nil {
@@ -152,7 +146,7 @@ func (in *inbox) wait(d time.Duration) error {
 
 // mayTake reports whether a caller of Recv need not wait for the pump (any longer).
 func (in *inbox) mayTake() bool {
-	return in.queued.Load() > 0 && !in.cut.Load() || in.over.Load() || in.direct.Load() ||
+	return in.queued.Load() > 0 && !in.cut.Load() || in.over.Load() || in.role.callers.Load() ||
 		in.tight.Load() > 0 || in.read.passed() || in.p.closed.Load()
 }
 
@@ -170,7 +164,7 @@ func (in *inbox) take(ds []Desc) (int, error) {
 		in.dropQueue() // the peer lives, and has taken them back
 	case in.queue.len() > 0 && !cut:
 		n = in.copyQueue(ds)
-	case in.direct.Load() && !in.over.Load():
+	case in.role.callers.Load() && !in.over.Load():
 		if cut {
 			in.readInto(nil)
 		} else {
@@ -263,134 +257,6 @@ func (in *inbox) discard() {
 	in.closeFrom(0)
 }
 
-// readInto reads the socket until something has come into ds or the queue, or Recv has another reason to return, and
-// returns how many of ds are filled. The caller holds mu.
-func (in *inbox) readInto(ds []Desc) int {
-	in.target, in.got = ds, 0
-	for in.got == 0 && in.tight.Load() == 0 && !in.over.Load() && !in.read.passed() && !in.p.closed.Load() {
-		if !in.reaped() {
-			break
-		}
-		if err := in.p.raw.Read(in.tryDirect); err != nil {
-			in.woken(err)
-		} else if ds == nil {
-			break
-		}
-	}
-	n := in.got
-	in.target, in.got = nil, 0
-	if in.over.Load() {
-		in.p.finish()
-	}
-	return n
-}
-
-// pump reads the socket until the link ends, or until it turns out that nobody needs it.
-func (in *inbox) pump() {
-	for in.pumpSome() {
-		if in.p.cfg.Protocol == Bare && in.queued.Load() >= unaskedCredit {
-			in.space.Wait(func() bool { return in.queued.Load() < unaskedCredit || in.p.ending.Load() != nil })
-		}
-		in.reaped()
-	}
-}
-
-// reaped waits while too much of what came is still to be closed. If that takes long, it ends the link and returns false.
-func (in *inbox) reaped() bool {
-	if !in.p.reaper.full() || in.p.reaper.wait(maxDoomed, in.hasElse) {
-		return true
-	}
-	in.stop(ending{err: protocolError("it sent %d descriptors that nobody here takes, and that take long to close", in.p.reaper.pending.Load())})
-	return false
-}
-
-// hasElse reports whether the reader has something else to do than to wait for the reaper.
-func (in *inbox) hasElse() bool {
-	return in.p.ending.Load() != nil || in.direct.Load() && in.read.passed()
-}
-
-// pumpSome waits for the socket, and takes in and answers what comes. It returns false when the pump is to end.
-func (in *inbox) pumpSome() bool {
-	if err := in.p.raw.Read(in.tryPump); err != nil {
-		in.mu.Lock()
-		in.woken(err)
-		in.mu.Unlock()
-	}
-	in.p.out.answer()
-	if in.p.deaf.Load() && !in.direct.Swap(true) {
-		// Who ends the link from now on sees direct, and does without the pump. One who ended it before relies on the
-		// pump; but callers of Recv see direct as well, and may read: so nothing more is read here.
-		if in.p.ending.Load() != nil {
-			in.over.Store(true)
-			in.p.finish()
-		}
-		in.some.Notify()
-		return false
-	}
-	if !in.over.Load() {
-		return true
-	}
-	in.p.finish()
-	in.mu.Lock()
-	if in.p.cfg.Protocol == Framed && !in.orphan {
-		in.cut.Store(true)
-		in.dropQueue() // what is not acknowledged by now belongs to the peer
-	}
-	in.mu.Unlock()
-	in.some.Notify()
-	return false
-}
-
-// woken deals with an error of RawConn.Read: a deadline, which means only that somebody wants the reader to look
-// around, or the end.
-func (in *inbox) woken(err error) {
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		in.stop(ending{err: ErrPeerGone})
-		return
-	}
-	// First this: whoever sets the deadline again has something new to be looked at.
-	in.p.conn.SetReadDeadline(time.Time{})
-	// A peer that takes nothing any more may be dead: what it has sent is still there, and behind it the end.
-	if e := in.p.ending.Load(); in.p.cfg.Protocol == Bare && e != nil && (in.p.closed.Load() || e.err != ErrPeerGone) {
-		in.over.Store(true)
-		return
-	}
-	in.offer()
-}
-
-var longAgo = time.Unix(1, 0)
-
-// wakeReader makes the one who reads the socket look around.
-func (in *inbox) wakeReader() { in.p.conn.SetReadDeadline(longAgo) }
-
-// kick makes callers of Recv look at the read deadline and at whether the link is closed.
-func (in *inbox) kick() {
-	if in.direct.Load() {
-		in.wakeReader()
-	}
-	if in.blocked.Load() > 0 {
-		in.p.conn.SetWriteDeadline(longAgo)
-	}
-	in.p.reaper.room.Notify()
-	in.some.Notify()
-}
-
-// spin is fill for a caller of Recv, who may rather wait busily for a while than park.
-func (in *inbox) spin(fd int) bool {
-	if in.fill(fd) {
-		return true
-	}
-	if in.p.cfg.Spin == 0 {
-		return false
-	}
-	for start := time.Now(); time.Since(start) < in.p.cfg.Spin; {
-		if in.p.closed.Load() || in.read.passed() || in.fill(fd) {
-			return true
-		}
-	}
-	return false
-}
-
 // fill takes in what one system call brings. It returns false if there was nothing, and the reader should wait for
 // the socket. The caller holds mu.
 func (in *inbox) fill(fd int) bool {
@@ -467,7 +333,7 @@ func (in *inbox) receive(v *vector, fd, n, flags int) (int, bool) {
 func (in *inbox) fail(err error) {
 	again := in.p.ending.Load() != nil
 	in.p.fail(err)
-	if again || in.direct.Load() || in.p.cfg.Protocol == Bare {
+	if again || !in.p.acknowledged() || in.p.cfg.Protocol == Bare {
 		in.over.Store(true)
 	}
 }

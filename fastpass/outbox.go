@@ -142,6 +142,7 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 		if o.hasAnyRoom() {
 			o.settle() // whoever made that room may have seen nobody wait for it
 		}
+		o.p.in.handOver()
 		o.room.Wait(o.roomReady)
 		o.waiters.Add(-1)
 		o.content.Store(false)

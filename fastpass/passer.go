@@ -129,7 +129,6 @@ func assemble(k sys.Kernel, c conn, raw syscall.RawConn, socket int, stream bool
 	}
 	p.leftover = &leftover{reaper: p.reaper}
 	p.writable = func(fd uintptr) bool { return k.Writable(int(fd)) }
-	p.in.direct.Store(!cfg.sends())
 	p.out.init(p)
 	p.in.init(p)
 	return p
@@ -280,6 +279,7 @@ func (p *Passer) Shutdown(ctx context.Context) error {
 	defer stop()
 	p.out.room.Notify()
 	p.out.flush()
+	p.in.handOver()
 	p.out.room.Wait(func() bool {
 		return p.out.pending() == 0 || p.deaf.Load() || p.ending.Load() != nil || ctx.Err() != nil
 	})
@@ -309,7 +309,7 @@ func (p *Passer) Close() error {
 	p.conclude(ending{local: true})
 	p.in.read.stop()
 	p.out.write.stop()
-	if p.in.direct.Load() {
+	if !p.cfg.sends() {
 		p.in.kick()
 		p.finish()
 	} else if p.cfg.Protocol == Bare {
@@ -371,6 +371,7 @@ func (p *Passer) conclude(e ending) {
 		return
 	}
 	p.fence()
+	p.in.handOver()
 	p.out.room.Notify()
 	p.in.some.Notify()
 	p.in.space.Notify()
@@ -458,6 +459,9 @@ func (p *Passer) finished() {
 	p.out.room.Notify()
 	p.in.some.Notify()
 }
+
+// acknowledged reports whether the peer acknowledges what this end sends, as far as is known.
+func (p *Passer) acknowledged() bool { return p.cfg.sends() && !p.deaf.Load() }
 
 // sendError is why nothing can be sent any more.
 func (p *Passer) sendError() error {

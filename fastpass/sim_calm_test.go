@@ -27,6 +27,8 @@ func (s *sim) endGoesOn(e *simEnd) bool {
 	switch {
 	case e.conn.Waiting():
 		s.wake(e)
+	case e.parked && e.conn.Ready():
+		s.recv(e, 1+s.rng.IntN(20))
 	case e.canPump():
 		s.pump(e)
 	case e.canRecv():

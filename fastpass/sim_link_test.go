@@ -37,6 +37,8 @@ type simEnd struct {
 	peer    *simEnd  // likewise
 	member  *member  // in the pool, until leave
 	pumping bool
+	parked  bool  // a call of Recv waits for the socket
+	idle    bool  // the last one has looked at it, and found nothing
 	waits   bool  // Recv waits until the socket takes an acknowledgement
 	over    bool  // Recv has returned an error for good
 	closed  bool  // Close or Shutdown was called
@@ -141,7 +143,16 @@ func (s *sim) end(name string, proc *simProc, fd int, d Direction) *simEnd {
 	e.p = assemble(k, e.conn, e.conn, fd, s.kind == unix.SOCK_STREAM, full)
 	e.p.in.room.least = s.rng.IntN(2) // the tables are small
 	e.p.in.room.processors = 2        // whatever this machine has
-	e.conn.Idle = func() { e.p.in.read.over.Store(true) }
+	e.conn.Idle = func() {
+		e.idle = true
+		e.p.in.read.over.Store(true)
+	}
+	e.p.in.ready = func() bool { // nobody waits for the pump
+		if !e.p.in.mayTake() {
+			e.p.in.read.over.Store(true)
+		}
+		return true
+	}
 	if err := e.p.start(); err != nil {
 		panic(err)
 	}

@@ -93,8 +93,10 @@ func (s *sim) checkTable(p *simProc) {
 // synchronize orders what the link's goroutines have done before what the oracle reads. All of them wait, or have ended.
 func (e *simEnd) synchronize() {
 	e.p.out.work.Load()
-	e.p.in.mu.Lock()
-	defer e.p.in.mu.Unlock()
+	if !e.parked { // else the driver holds it
+		e.p.in.mu.Lock()
+		defer e.p.in.mu.Unlock()
+	}
 	e.p.leftover.mu.Lock()
 	defer e.p.leftover.mu.Unlock()
 }

@@ -21,11 +21,11 @@ func (s *sim) step() {
 			e.p.Flush()
 		}
 	case x < 42:
-		if e.pumping && (e.canPump() || s.rng.IntN(8) == 0) {
+		if e.canPump() || e.pumping && !e.p.in.role.callers.Load() && s.rng.IntN(8) == 0 {
 			s.pump(e)
 		}
 	case x < 62:
-		if !e.over && !e.closed && e.p.cfg.receives() {
+		if e.parked || !e.over && !e.closed && e.p.cfg.receives() {
 			s.recv(e, 1+s.rng.IntN(20))
 		}
 	case x < 67:

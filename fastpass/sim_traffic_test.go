@@ -173,7 +173,7 @@ func (s *sim) takeBack(e *simEnd, d Desc) {
 
 // canPump reports whether the pump would be awake.
 func (e *simEnd) canPump() bool {
-	if !e.pumping || e.p.cfg.Protocol == Bare && e.p.in.queued.Load() >= unaskedCredit && e.p.ending.Load() == nil {
+	if !e.pumping || e.p.in.role.callers.Load() || e.p.cfg.Protocol == Bare && e.p.in.queued.Load() >= unaskedCredit && e.p.ending.Load() == nil {
 		return false
 	}
 	return e.conn.Ready()
@@ -188,11 +188,13 @@ func (s *sim) pump(e *simEnd) {
 func (e *simEnd) canRecv() bool {
 	in := &e.p.in
 	switch {
+	case e.parked:
+		return e.conn.Ready()
 	case e.over || e.closed || !e.p.cfg.receives():
 		return false
 	case e.waits:
 		return !e.conn.Open() || e.proc.Writable(e.conn.FD())
-	case in.direct.Load():
+	case in.role.callers.Load():
 		return e.conn.Ready() || in.queue.len() > 0 && !in.cut.Load() || in.over.Load()
 	}
 	return in.mayTake()
@@ -201,8 +203,9 @@ func (e *simEnd) canRecv() bool {
 func (s *sim) recv(e *simEnd, n int) {
 	ds := make([]Desc, n)
 	in := &e.p.in
-	e.waits = false
-	in.read.over.Store(!in.direct.Load())
+	e.waits, e.idle = false, false
+	in.read.over.Store(false)
+	s.unpark(e)
 	n, err := e.recvBatch(ds)
 	in.read.over.Store(false)
 	s.note("%s recv %d: %d %v", e.name, len(ds), n, err)
@@ -217,12 +220,31 @@ func (s *sim) recv(e *simEnd, n int) {
 			s.receive(e, d)
 		} // else bytes of a foreign peer, or the rest of a payload that the socket took in part
 	}
+	s.park(e, err)
 	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.EMFILE) { // the limit will rise again
 		return
 	}
 	e.over = true
 	if !e.mayEnd(err) && !errors.Is(err, io.EOF) && !(errors.Is(err, net.ErrClosed) && e.p.closed.Load()) {
 		s.violation("Recv of %s returns %v", e.name, err)
+	}
+}
+
+// park makes a call that has found nothing one that still waits for the socket: it has the reader's role, and keeps mu. Only
+// where there is a pump, to which it might leave that.
+func (s *sim) park(e *simEnd, err error) {
+	in := &e.p.in
+	if e.idle && errors.Is(err, os.ErrDeadlineExceeded) && in.role.callers.Load() && e.p.cfg.sends() && !e.closed && s.rng.IntN(2) == 0 {
+		e.parked = in.mu.TryLock()
+		s.note("%s waits in recv: %v", e.name, e.parked)
+	}
+}
+
+// unpark lets it go on.
+func (s *sim) unpark(e *simEnd) {
+	if e.parked {
+		e.parked = false
+		e.p.in.mu.Unlock()
 	}
 }
 

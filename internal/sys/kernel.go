@@ -52,6 +52,9 @@ type Kernel interface {
 	// MapPage maps the memory that came as fd, which can be closed then; nil if it is none that can be trusted.
 	MapPage(fd int) *page.Page
 
+	// Yield lets other threads have the processor that want it. It takes as long as they do, or as the scheduler lets them.
+	Yield()
+
 	// Go runs f, which may block, beside the caller.
 	Go(f func())
 }
@@ -62,6 +65,7 @@ var System Kernel = system{}
 type system struct{}
 
 func (system) Send(fd int, v *Vector, n int) (int, syscall.Errno)        { return v.send(fd, n) }
+func (system) Yield()                                                    { yield() }
 func (system) Go(f func())                                               { go f() }
 func (system) Recv(fd int, v *Vector, n, flags int) (int, syscall.Errno) { return v.recv(fd, n, flags) }
 

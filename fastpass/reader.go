@@ -1,0 +1,238 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"errors"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"example.com/fdpass/ring"
+)
+
+// role says who reads the socket: callers of Recv, straight into their own slices and one at a time, as inbox.mu has it;
+// or the pump, a goroutine of the link's own, since what the peer acknowledges must be read although nobody calls Recv.
+// Where this end only receives there is no pump.
+//
+// A descriptor that the pump brings costs a second change of goroutines. So when a caller had to wait for it the pump
+// gives the role away and stands by. It gets it back
+//   - when no caller has read for a moment,
+//   - when none is reading and somebody waits for acknowledgements: for room in the window, or in Shutdown,
+//   - when the link ends: what the peer has said before is read to the end, whether anybody calls Recv or not.
+//
+// A peer that takes no descriptors acknowledges none: then it stands by until the end.
+type role struct {
+	callers atomic.Bool // it is theirs; false is stored with inbox.mu held
+	wanted  atomic.Bool // a caller has waited for the pump
+	standby ring.Event  // for the pump while the role is the callers'
+	mine    func() bool // ready for that; bound once
+
+	reads uint64 // how often a caller has begun to read; guarded by inbox.mu
+	seen  uint64 // of them, when the timer ran out last; likewise
+	armed atomic.Bool
+	timer *time.Timer // runs missed; who sets armed may start it
+
+	hesitation hesitation
+
+	tryCaller func(fd uintptr) bool // look, and fill that takes mu; bound once
+	tryPump   func(fd uintptr) bool
+}
+
+// lull is after how long without a caller of Recv that reads the pump takes over; it may be twice as long.
+const lull = 2 * time.Millisecond
+
+func (r *role) init(in *inbox) {
+	r.callers.Store(!in.p.cfg.sends())
+	r.mine = func() bool { return !r.callers.Load() }
+	r.timer = time.AfterFunc(lull, in.missed)
+	r.timer.Stop()
+	r.hesitation = hesitation{kernel: in.p.kernel, spin: in.p.cfg.Spin}
+	r.tryCaller = func(fd uintptr) bool { return in.look(int(fd)) }
+	r.tryPump = func(fd uintptr) bool {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		return in.fill(int(fd))
+	}
+}
+
+// readInto reads the socket until something has come into ds or the queue, or the caller of Recv has another reason to
+// go round, and returns how many of ds are filled. The caller has the role, and holds mu.
+func (in *inbox) readInto(ds []Desc) int {
+	in.target, in.got = ds, 0
+	in.role.reads++
+	for in.got == 0 && !in.mustLeave() && in.reaped() {
+		if err := in.p.raw.Read(in.role.tryCaller); err != nil {
+			in.woken(err)
+		} else if ds == nil {
+			break
+		}
+		if in.p.out.mail.waiting.Load() {
+			break // it is answered without mu: the application's callbacks are run
+		}
+	}
+	n := in.got
+	in.target, in.got = nil, 0
+	if in.over.Load() && !in.p.cfg.sends() {
+		in.p.finish()
+	}
+	return n
+}
+
+// mustLeave reports whether the caller of Recv that reads has a reason to go round, or to leave the role to the pump.
+func (in *inbox) mustLeave() bool {
+	return in.tight.Load() > 0 || in.over.Load() || in.read.passed() || in.p.closed.Load() ||
+		in.p.cfg.sends() && in.p.ending.Load() != nil
+}
+
+// left is called by who may have read, and holds mu no more.
+func (in *inbox) left() {
+	r := &in.role
+	switch {
+	case !r.callers.Load() || !in.p.cfg.sends():
+	case in.pumpNeeded():
+		in.handOver()
+	case !in.p.deaf.Load() && !r.armed.Swap(true):
+		r.timer.Reset(lull)
+	}
+}
+
+// pumpNeeded reports whether somebody waits for what is only to be had by reading.
+func (in *inbox) pumpNeeded() bool {
+	return in.p.ending.Load() != nil || in.p.out.waiters.Load() > 0 || in.p.out.closing.Load()
+}
+
+// missed hands the role over if no caller has read lately.
+func (in *inbox) missed() {
+	r := &in.role
+	r.armed.Store(false) // from now on who leaves starts the timer again
+	if !in.mu.TryLock() {
+		return // that one will
+	}
+	again := r.seen != r.reads
+	r.seen = r.reads
+	in.mu.Unlock()
+	if !again {
+		in.handOver()
+	} else if !r.armed.Swap(true) {
+		r.timer.Reset(lull)
+	}
+}
+
+// handOver gives the role back to the pump, unless a caller is reading: that one does when it leaves, if the pump is
+// needed. So whoever needs the pump says so first, and then calls this; who leaves gives up mu first, and then looks.
+func (in *inbox) handOver() {
+	if in.role.callers.Load() && in.p.cfg.sends() && in.mu.TryLock() {
+		in.role.callers.Store(false)
+		in.mu.Unlock()
+		in.role.standby.Notify()
+	}
+}
+
+// giveAway makes the role the callers'.
+func (in *inbox) giveAway() {
+	in.role.wanted.Store(false)
+	in.role.callers.Store(true)
+	in.some.Notify()
+	in.left() // it may be needed at once, and nobody may come
+}
+
+// pump reads the socket, whenever it has the role, until the link ends.
+func (in *inbox) pump() {
+	for more := true; more; more = in.pumpSome() {
+		in.role.standby.Wait(in.role.mine)
+		if in.p.cfg.Protocol == Bare && in.queued.Load() >= unaskedCredit {
+			in.space.Wait(func() bool { return in.queued.Load() < unaskedCredit || in.p.ending.Load() != nil })
+		}
+		in.reaped()
+	}
+}
+
+// pumpSome waits for the socket, and takes in and answers what comes. It returns false when the pump is to end.
+func (in *inbox) pumpSome() bool {
+	if !in.over.Load() {
+		if err := in.p.raw.Read(in.role.tryPump); err != nil {
+			in.mu.Lock()
+			in.woken(err)
+			in.mu.Unlock()
+		}
+		in.p.out.answer()
+	}
+	if !in.over.Load() {
+		if in.p.deaf.Load() || in.role.wanted.Load() && !in.pumpNeeded() {
+			in.giveAway()
+		}
+		return true
+	}
+	in.p.finish()
+	in.mu.Lock()
+	if in.p.cfg.Protocol == Framed && !in.orphan {
+		in.cut.Store(true)
+		in.dropQueue() // what is not acknowledged by now belongs to the peer
+	}
+	in.mu.Unlock()
+	in.some.Notify()
+	return false
+}
+
+// reaped waits while too much of what came is still to be closed. If that takes long, it ends the link and returns false.
+func (in *inbox) reaped() bool {
+	if !in.p.reaper.full() || in.p.reaper.wait(maxDoomed, in.hasElse) {
+		return true
+	}
+	in.stop(ending{err: protocolError("it sent %d descriptors that nobody here takes, and that take long to close", in.p.reaper.pending.Load())})
+	return false
+}
+
+// hasElse reports whether the reader has something else to do than to wait for the reaper.
+func (in *inbox) hasElse() bool {
+	return in.p.ending.Load() != nil || in.role.callers.Load() && in.read.passed()
+}
+
+// woken deals with an error of RawConn.Read: a deadline, which means only that somebody wants the reader to look
+// around, or the end.
+func (in *inbox) woken(err error) {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		in.stop(ending{err: ErrPeerGone})
+		return
+	}
+	// First this: whoever sets the deadline again has something new to be looked at.
+	in.p.conn.SetReadDeadline(time.Time{})
+	// A peer that takes nothing any more may be dead: what it has sent is still there, and behind it the end.
+	if e := in.p.ending.Load(); in.p.cfg.Protocol == Bare && e != nil && (in.p.closed.Load() || e.err != ErrPeerGone) {
+		in.over.Store(true)
+		return
+	}
+	in.offer()
+}
+
+var longAgo = time.Unix(1, 0)
+
+// wakeReader makes the one who reads the socket look around.
+func (in *inbox) wakeReader() { in.p.conn.SetReadDeadline(longAgo) }
+
+// kick makes callers of Recv look at the read deadline and at whether the link is closed.
+func (in *inbox) kick() {
+	if in.role.callers.Load() {
+		in.wakeReader()
+	}
+	if in.blocked.Load() > 0 {
+		in.p.conn.SetWriteDeadline(longAgo)
+	}
+	in.p.reaper.room.Notify()
+	in.some.Notify()
+}
+
+// look is fill for a caller of Recv, who does not park at once.
+func (in *inbox) look(fd int) bool {
+	if in.fill(fd) {
+		return true
+	}
+	h := &in.role.hesitation
+	for h.begin(); h.again(); {
+		if in.p.closed.Load() || in.read.passed() || in.fill(fd) {
+			return true
+		}
+	}
+	return false
+}
