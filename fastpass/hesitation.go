@@ -17,13 +17,19 @@ import (
 //
 // A thread that computes and never waits would keep the processor for milliseconds, where who is woken comes before it.
 // After a yield that took long there is none for twenty times as long, so that hardly a twentieth of the time is lost.
+//
+// The Go runtime keeps a thread in epoll_wait while others run, if a timer or another descriptor is waited for, and each
+// message wakes that one, too. Parking puts the caller in its place. So once in a while a caller parks at once.
 type hesitation struct {
 	kernel     sys.Kernel
 	spin       time.Duration
 	start, now time.Time
-	looks      int
+	waits      int       // how often there was nothing
+	looks      int       // since
 	hurry      time.Time // no yield before that
 }
+
+const parkEvery = 128 // waits
 
 const dearYield = 100 * time.Microsecond // longer than a peer takes that only answers
 
@@ -31,6 +37,7 @@ const dearYield = 100 * time.Microsecond // longer than a peer takes that only a
 func (h *hesitation) begin() {
 	h.start = time.Now()
 	h.now, h.looks = h.start, 0
+	h.waits++
 }
 
 // again lets others go first, and reports whether to look again; if not, it is time to park.
@@ -38,7 +45,7 @@ func (h *hesitation) again() bool {
 	if h.looks++; h.looks > 1 && h.now.Sub(h.start) >= h.spin {
 		return false
 	}
-	if h.now.Before(h.hurry) {
+	if h.waits%parkEvery == 0 || h.now.Before(h.hurry) {
 		return false
 	}
 	before := h.now

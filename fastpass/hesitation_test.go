@@ -52,6 +52,19 @@ func TestACallerLooksOnceMoreBeforeItParksAndForLongerOnlyWithSpin(t *testing.T)
 	}
 }
 
+func TestOnceInAWhileACallerParksAtOnce(t *testing.T) {
+	h := hesitation{kernel: &slowYields{}}
+	parked := 0
+	for range 10 * parkEvery {
+		if h.count() == 0 {
+			parked++
+		}
+	}
+	if parked != 10 {
+		t.Errorf("%d times in %d waits", parked, 10*parkEvery)
+	}
+}
+
 func TestAYieldThatTookLongIsNotRepeatedForAWhile(t *testing.T) {
 	for _, spin := range []time.Duration{0, 50 * time.Microsecond} {
 		synctest.Test(t, func(t *testing.T) {
