@@ -53,6 +53,7 @@ type inbox struct {
 	resets  int         // ECONNRESET has come so often: SEQPACKET reports it before the rest of the data
 	orphan  bool        // the peer is dead: what came from it has no other owner
 	last    int         // descriptors in the last message
+	full    bool        // the last call has brought as many messages as were asked for
 	fds     []int32     // those of the message at hand
 	vectors *vectorPool
 	partial partialFrame
@@ -261,6 +262,7 @@ func (in *inbox) discard() {
 // the socket. The caller holds mu.
 func (in *inbox) fill(fd int) bool {
 	var some bool
+	in.full = false
 	switch {
 	case in.p.cfg.Protocol == Bare:
 		some = in.fillBare(fd)
@@ -300,7 +302,7 @@ func (in *inbox) messages() int {
 	if in.target == nil {
 		return in.p.cfg.Messages
 	}
-	return min((len(in.target)+in.last-1)/in.last, in.p.cfg.Messages)
+	return min((len(in.target)-in.got+in.last-1)/in.last, in.p.cfg.Messages)
 }
 
 // mostResets is how many ECONNRESET a reader ignores. A peer causes one; an error that stays is not waited out.
@@ -313,6 +315,7 @@ func (in *inbox) receive(v *vector, fd, n, flags int) (int, bool) {
 		in.stats.calls.Add(1)
 		switch {
 		case errno == 0:
+			in.full = got == n && flags == 0
 			return got, true
 		case errno == syscall.EAGAIN:
 			return 0, false

@@ -225,7 +225,13 @@ func (in *inbox) kick() {
 
 // look is fill for a caller of Recv, who does not park at once.
 func (in *inbox) look(fd int) bool {
-	if in.fill(fd) {
+	some := false
+	for in.fill(fd) {
+		if some = true; !in.wantsMore() {
+			return true
+		}
+	}
+	if some {
 		return true
 	}
 	h := &in.role.hesitation
@@ -235,4 +241,10 @@ func (in *inbox) look(fd int) bool {
 		}
 	}
 	return false
+}
+
+// wantsMore reports whether the caller of Recv has room for more, and more is probably there: what RawConn.Read and all
+// around it cost is spent once, then.
+func (in *inbox) wantsMore() bool {
+	return in.full && in.got > 0 && len(in.target)-in.got >= in.last && in.queue.len() == 0 && !in.over.Load()
 }
