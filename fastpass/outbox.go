@@ -73,12 +73,13 @@ type outbox struct {
 	progress uint64      // when it last did
 	heeded   uint64      // one more than progress when await last found news; 0: never
 
-	// What sendVector works on, which runs inside RawConn.Control.
+	// What sendVectors works on, which runs inside RawConn.Control.
 	vector   *vector
 	messages int
 	took     int
 	errno    syscall.Errno
-	control  func(fd uintptr) // sendVector, bound once
+	again    bool             // it makes sense to go on
+	control  func(fd uintptr) // sendVectors, bound once
 
 	refusals refusals
 	stats    sendStats
@@ -92,7 +93,7 @@ func (o *outbox) init(p *Passer) {
 	o.batch, o.body = p.cfg.Batch, p.cfg.maxBody()
 	o.vectors = vectorsOf(p.cfg.Messages, o.body)
 	o.pause = shortage
-	o.control, o.roomReady = o.sendVector, o.hasRoom
+	o.control, o.roomReady = o.sendVectors, o.hasRoom
 	if p.cfg.Protocol == Bare {
 		o.flow.Open(math.MaxInt32)
 		o.open.Store(true)
@@ -298,38 +299,52 @@ func (o *outbox) turn() {
 	}
 }
 
-// sendSome packs and sends what one system call takes, and reports whether it makes sense to go on.
+// sendSome packs and sends what a few system calls take, and reports whether it makes sense to go on.
 func (o *outbox) sendSome() bool {
-	o.end = o.window.Published(o.end)
-	rest := o.p.stream && o.p.tail.waiting()
-	if !rest && (o.sent == o.end || o.flow.Allowance() == 0) {
+	if !o.hasSome() {
 		return false
 	}
 	o.vector = o.vectors.get()
-	o.pack()
-	o.took, o.errno = 0, 0
-	if o.messages > 0 || rest {
-		if o.p.raw.Control(o.control) != nil {
-			o.errno = syscall.EPIPE // closed meanwhile
-		}
+	if o.p.raw.Control(o.control) != nil { // closed meanwhile
+		o.took, o.errno = 0, syscall.EPIPE
+		o.again = o.account()
 	}
-	again := o.account()
 	o.vector.put()
 	o.vector = nil
-	return again
+	return o.again
 }
 
-// sendVector hands the packed messages to the kernel.
-func (o *outbox) sendVector(fd uintptr) {
-	if !o.p.stream {
-		o.took, o.errno = o.p.kernel.Send(int(fd), o.vector.Vector, o.messages)
-		return
+// hasSome reports whether there is something that may be sent now.
+func (o *outbox) hasSome() bool {
+	o.end = o.window.Published(o.end)
+	return o.p.stream && o.p.tail.waiting() || o.sent != o.end && o.flow.Allowance() > 0
+}
+
+// callsAtOnce is how many times the flusher sends before it looks around. RawConn.Control and all around it cost a tenth of
+// sending a message of one descriptor.
+const callsAtOnce = 8
+
+// sendVectors packs and sends within RawConn.Control.
+func (o *outbox) sendVectors(fd uintptr) {
+	for i := 0; i < callsAtOnce && (i == 0 || o.again && o.p.ending.Load() == nil && o.hasSome()); i++ {
+		o.pack()
+		o.took, o.errno = 0, 0
+		if o.p.stream {
+			o.sendStream(int(fd))
+		} else if o.messages > 0 {
+			o.took, o.errno = o.p.kernel.Send(int(fd), o.vector.Vector, o.messages)
+		}
+		o.again = o.account()
 	}
+}
+
+// sendStream hands the packed messages to a stream socket, behind what it took no more of.
+func (o *outbox) sendStream(fd int) {
 	t := &o.p.tail
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if o.errno = t.send(o.p.kernel, int(fd)); o.errno == 0 && o.messages > 0 {
-		o.took, o.errno = o.p.kernel.Send(int(fd), o.vector.Vector, o.messages)
+	if o.errno = t.send(o.p.kernel, fd); o.errno == 0 && o.messages > 0 {
+		o.took, o.errno = o.p.kernel.Send(fd, o.vector.Vector, o.messages)
 		if last := o.took - 1; last >= 0 {
 			t.keep(o.vector.data[last][o.vector.Bytes(last):o.vector.lengths[last]])
 		}
