@@ -21,27 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Peers that do with a shared page what they like. What lies in it is reached through its descriptor, as any
-// process might, so these tests know where package page puts it.
-
-// rawPage is a page in the hands of a raw peer.
-type rawPage struct {
-	t  testing.TB
-	fd int
-}
-
-const (
-	ackedAt, limitAt, askedAt = 0, 128, 256 // where the words are
-	topBit                    = 1 << 63     // fenced in the first, inUse in the second
-)
-
-func (g *rawPage) write(at int64, v uint64) {
-	var b [8]byte
-	binary.NativeEndian.PutUint64(b[:], v)
-	if _, err := unix.Pwrite(g.fd, b[:], at); err != nil {
-		g.t.Error(err)
-	}
-}
+// Peers that do with a shared page what they like.
 
 func (g *rawPage) read(at int64) uint64 {
 	var b [8]byte
@@ -689,6 +669,36 @@ func TestAnAckFrameThatNobodySendsHoldsNobodyUp(t *testing.T) {
 			})
 			if refused.Load() == 0 {
 				t.Error("no frame was asked for")
+			}
+		})
+	}
+}
+
+// This library hands over no page on a stream. Who does so gets what it asks for.
+func TestAPageOnAStream(t *testing.T) {
+	for _, dir := range []Direction{Both, RecvOnly} {
+		t.Run(dir.String(), func(t *testing.T) {
+			noLeaks(t)
+			p, r := rawLink(t, linkConfig{Network: "unix", Direction: dir})
+			g := newRawPage(t)
+			r.helloWith(g.fd)
+			g.write(askedAt, 3+1)
+			r.send(dataFrame(0, 3, nil), 3)
+			soon(t, "all arrive", func() {
+				ds, err := recvN(p, 3, 1)
+				if err != nil {
+					t.Error(err)
+				}
+				CloseFDs(fdsOf(ds))
+			})
+			if a, q := g.read(ackedAt), g.read(askedAt); a != 3 || q != 0 {
+				t.Errorf("%d are acknowledged; asked %d", a, q)
+			}
+			g.write(ackedAt, 3|topBit)
+			r.send(dataFrame(3, 2, nil), 2)
+			r.send(goodbye(), 0)
+			if d, err := p.Recv(); !isEnd(err) {
+				t.Errorf("Recv: %v, %v", d, err)
 			}
 		})
 	}

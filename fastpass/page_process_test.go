@@ -4,6 +4,7 @@ package fastpass
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"math"
 	"os"
@@ -37,6 +38,26 @@ func expectPage(t testing.TB, p *Passer) {
 	t.Helper()
 	if want := pagesExist() && !p.stream; usesPage(p) != want {
 		t.Errorf("a page is in use: %t, want %t", !want, want)
+	}
+}
+
+// rawPage is a page in the hands of a raw peer. What lies in it is reached through its descriptor, as any process might, so
+// these tests know where package page puts it.
+type rawPage struct {
+	t  testing.TB
+	fd int
+}
+
+const (
+	ackedAt, limitAt, askedAt = 0, 128, 256 // where the words are
+	topBit                    = 1 << 63     // fenced in the first, inUse in the second
+)
+
+func (g *rawPage) write(at int64, v uint64) {
+	var b [8]byte
+	binary.NativeEndian.PutUint64(b[:], v)
+	if _, err := unix.Pwrite(g.fd, b[:], at); err != nil {
+		g.t.Error(err)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/fdpass/cmsgpool"
 	"example.com/fdpass/internal/wire"
 
 	"golang.org/x/sys/unix"
@@ -386,13 +387,24 @@ func init() {
 		}
 	})
 	role("never read", func() {})
+	role("scribble on the page", func() { // where there is one: another limit all the time, and nothing acknowledged
+		oob := make([]byte, unix.CmsgSpace(4))
+		_, n, _, _, _ := unix.Recvmsg(3, make([]byte, 1), oob, 0)
+		for _, fd := range cmsgpool.AppendFDs(nil, oob[:n]) {
+			go func() {
+				for i := uint64(0); ; i++ {
+					(&rawPage{fd: fd}).write(limitAt, i%4|i<<61)
+				}
+			}()
+		}
+	})
 }
 
 // A worker that misbehaves loses its link, or what it does not take in time; the good one beside it gets everything.
 func TestAGoodWorkerBesideAHostileOneGetsEverything(t *testing.T) {
 	numbers := newNumbered(t)
 	for _, l := range framedLinks {
-		for _, role := range []string{"flood", "acknowledge nonsense", "speak garbage", "drip an acknowledgement", "never read"} {
+		for _, role := range []string{"flood", "acknowledge nonsense", "speak garbage", "drip an acknowledgement", "never read", "scribble on the page"} {
 			t.Run(l.String()+", "+role, func(t *testing.T) {
 				noLeaks(t)
 				const n = 3000
