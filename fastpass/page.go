@@ -19,8 +19,9 @@ import (
 // to have lost descriptors sent again; what counts is the page.
 
 // lookAfter is how soon acknowledgements are read that nobody waits for, to close the copies of what the peer has, if
-// nothing is sent meanwhile. Twice that after the last was sent the sender stops looking, and asks for a frame.
-const lookAfter = time.Millisecond
+// nothing is sent meanwhile. Twice that after the last was sent the sender stops looking, and asks for a frame. No other
+// pause is as long: of two timers that end at once a simulated run could not say which comes first.
+const lookAfter = 1100 * time.Microsecond
 
 // lookSeldom is how soon it looks all the same if somebody waits: the kernel may refuse to take the frame, and the peer is
 // not in Recv any more when it would.
