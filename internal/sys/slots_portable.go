@@ -47,7 +47,7 @@ func probeByPoll(source, want int) (free int, ok bool) {
 		for i := range fds {
 			fds[i] = unix.PollFd{Fd: int32(top - 1 - i)}
 		}
-		if _, err := unix.Poll(fds, 0); err != nil {
+		if _, err := poll(fds); err != nil {
 			return 0, false
 		}
 		for i := range fds {

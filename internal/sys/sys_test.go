@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"syscall"
 	"testing"
@@ -455,5 +456,35 @@ func TestPeekInstallsDuplicates(t *testing.T) {
 				CloseFDs(got)
 			}
 		})
+	}
+}
+
+func TestASignalDoesNotMakeASocketWritable(t *testing.T) {
+	fds, err := Socketpair(unix.SOCK_STREAM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer CloseFDs(fds[:])
+	for errno := syscall.Errno(0); errno == 0; {
+		_, errno = System.Write(fds[0], make([]byte, 1<<10))
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	thread, stop := unix.Gettid(), make(chan struct{})
+	defer close(stop)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				unix.Tgkill(unix.Getpid(), thread, unix.SIGURG) // as the runtime does
+			}
+		}
+	}()
+	for i := range 20_000 {
+		if System.Writable(fds[0]) {
+			t.Fatalf("a full socket is writable when asked for the %dth time", i+1)
+		}
 	}
 }
