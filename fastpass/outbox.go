@@ -131,24 +131,25 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 			continue
 		}
 		if wait {
-			o.waiters.Add(1) // first: the flusher then sees to it that room is noticed
-		}
-		o.flush() // what Push has queued is sent by nobody else
-		if !wait {
-			if o.hasAnyRoom() {
-				continue // the flusher has found acknowledgements
-			}
+			o.waitForRoom()
+		} else if o.flush(); !o.hasAnyRoom() { // it may have found acknowledgements
 			return n, ErrFull
 		}
-		if o.hasAnyRoom() {
-			o.settle() // whoever made that room may have seen nobody wait for it
-		}
-		o.p.in.handOver()
-		o.room.Wait(o.roomReady)
-		o.waiters.Add(-1)
-		o.content.Store(false)
 	}
 	return n, refused
+}
+
+// waitForRoom is for a sender that has found the window full. What Push has queued is sent by nobody else.
+func (o *outbox) waitForRoom() {
+	o.waiters.Add(1) // first: the flusher then sees to it that room is noticed
+	o.flush()
+	if o.hasAnyRoom() {
+		o.settle() // whoever made that room may have seen nobody wait for it
+	}
+	o.p.in.handOver()
+	o.room.Wait(o.roomReady)
+	o.waiters.Add(-1)
+	o.content.Store(false)
 }
 
 // hasRoom reports whether a sender need not wait (any longer).

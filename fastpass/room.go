@@ -63,11 +63,10 @@ func (r *room) left() int {
 	return min(r.limit(), r.free-r.used)
 }
 
-// certain is how many descriptors there is surely room for now, if not more than want; to learn of more than least it asks
-// nobody again. Since the probe others may have
-// opened some, but no faster than the processors can, and during the call that receives no more than the margin. After a
-// shortage nothing is certain until something has come in.
-func (r *room) certain(least, want int) int {
+// certain is how many descriptors there is surely room for now, if not more than want. What is known counts as long as it is
+// enough. Since the probe others may have opened some, but no faster than the processors can, and during the call that
+// receives no more than the margin. After a shortage nothing is certain until something has come in.
+func (r *room) certain(enough, want int) int {
 	if r.doubt {
 		return 0
 	}
@@ -78,14 +77,15 @@ func (r *room) certain(least, want int) int {
 	}
 	if age := time.Since(r.at); r.free > 0 && age < certainFor && ceiling == r.ceiling {
 		others := int(age/fastest) * min(r.processors, maxCPU)
-		if left := r.free - r.used - others - r.margin; left >= least {
+		if left := r.free - r.used - others - r.margin; left >= enough {
 			return left
 		}
 	}
-	r.ceiling, r.margin = r.kernel.SoftLimit(), 0
 	if r.least > 0 {
-		r.margin = max(r.least, r.ceiling/4)
+		ceiling = r.kernel.SoftLimit()
+		r.margin = max(r.least, ceiling/4)
 	}
+	r.ceiling = ceiling
 	r.free, r.used, r.at = r.kernel.FreeSlots(r.source, want+r.margin), 0, time.Now()
 	return max(r.free-r.margin, 0)
 }
