@@ -60,7 +60,7 @@ func (in *inbox) fillShort(v *vector, fd int) bool {
 func (in *inbox) dropPeeked() {
 	c := sys.Closer{Kernel: in.p.kernel}
 	for _, fd := range in.fds {
-		c.Add(int(fd))
+		c.Add(int(fd), false)
 	}
 	c.Flush()
 	in.fds = in.fds[:0]

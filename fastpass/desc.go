@@ -23,6 +23,8 @@ type Desc struct {
 	// (Keep), or was taken back from a receiver that is stopped and has a copy in its queue. Closing such a
 	// socket does not end the connection; shutting it down does. Conn does that by itself. Senders leave it false.
 	Shared bool
+
+	brief bool // accepted by Serve, and for sys.Kernel.CloseBriefly
 }
 
 func (d Desc) String() string {

@@ -11,11 +11,12 @@ type entry struct {
 	fd      int32
 	refused uint16 // errno with which the kernel would not pass it; not 0: it takes no part any more
 	keep    bool   // leave fd open here
+	brief   bool   // or close it with CloseBriefly
 	shared  bool   // other processes may hold it a while longer
 }
 
 func (e *entry) set(d *Desc) {
-	*e = entry{tag: d.Tag, fd: int32(d.FD), keep: d.Keep, shared: d.Keep || d.Shared}
+	*e = entry{tag: d.Tag, fd: int32(d.FD), keep: d.Keep, brief: d.brief, shared: d.Keep || d.Shared}
 	e.setPayload(d.Payload)
 }
 

@@ -62,16 +62,11 @@ type outbox struct {
 	ended           bool
 
 	// Acknowledgements in shared memory: see page.go.
-	page     *page.Page // nil: there is none
-	paged    bool       // the peer uses it
-	acked    atomic.Uint64
-	limit    uint64
-	look     *time.Timer
-	looking  bool // it runs
-	pace     time.Duration
-	looked   atomic.Bool // it has run out
-	progress uint64      // when it last did
-	heeded   uint64      // one more than progress when await last found news; 0: never
+	page    *page.Page // nil: there is none
+	paged   bool       // the peer uses it
+	acked   atomic.Uint64
+	limit   uint64
+	lookout lookout
 
 	// What sendVectors works on, which runs inside RawConn.Control.
 	vector   *vector
@@ -93,6 +88,7 @@ func (o *outbox) init(p *Passer) {
 	o.batch, o.body = p.cfg.Batch, p.cfg.maxBody()
 	o.vectors = vectorsOf(p.cfg.Messages, o.body)
 	o.pause = shortage
+	o.lookout.pause = backoff{first: lookAfter, most: lookAtMost, last: lookAfter}
 	o.control, o.roomReady = o.sendVectors, o.hasRoom
 	if p.cfg.Protocol == Bare {
 		o.flow.Open(math.MaxInt32)
@@ -474,7 +470,7 @@ func (o *outbox) release(n int) {
 			if e.refused == 0 {
 				n--
 				if !e.keep {
-					o.closer.Add(int(e.fd))
+					o.closer.Add(int(e.fd), e.brief)
 				}
 			}
 			bytes += len(e.payloadBytes())
@@ -623,7 +619,7 @@ func (o *outbox) openMail() (ack flow.Ack, acked bool) {
 // everything that is in it back.
 func (o *outbox) finish() {
 	o.ended = true
-	for _, t := range []*time.Timer{o.retry, o.look} {
+	for _, t := range []*time.Timer{o.retry, o.lookout.timer} {
 		if t != nil {
 			t.Stop()
 		}

@@ -4,6 +4,7 @@ package fastpass
 
 import (
 	"math"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,14 +19,32 @@ import (
 // it can trust, acknowledges with ACK frames. It still sends one where the sender asks for it, because somebody waits, and
 // to have lost descriptors sent again; what counts is the page.
 
-// lookAfter is how soon acknowledgements are read that nobody waits for, to close the copies of what the peer has, if
-// nothing is sent meanwhile. Twice that after the last was sent the sender stops looking, and asks for a frame. No other
-// pause is as long: of two timers that end at once a simulated run could not say which comes first.
-const lookAfter = 1100 * time.Microsecond
+const (
+	// lookAfter is how soon acknowledgements are read that nobody waits for, to close the copies of what the peer has, if
+	// nothing is sent meanwhile. Twice that after the last was sent the sender stops looking, and asks for a frame. No other
+	// pause is as long: of two timers that end at once a simulated run could not say which comes first.
+	lookAfter = 1100 * time.Microsecond
 
-// lookSeldom is how soon it looks all the same if somebody waits: the kernel may refuse to take the frame, and the peer is
-// not in Recv any more when it would.
-const lookSeldom = 100 * time.Millisecond
+	// lookAtMost is what this grows to while the sender reads them as often as that anyhow, since it sends: to wake for
+	// their own sake costs as much as to pass a few connections.
+	lookAtMost = 8 * lookAfter
+
+	// lookSeldom is how soon it looks all the same if somebody waits: the kernel may refuse to take the frame, and the peer is
+	// not in Recv any more when it would.
+	lookSeldom = 100 * time.Millisecond
+)
+
+// lookout is when the flusher looks for acknowledgements although it has nothing to send.
+type lookout struct {
+	timer    *time.Timer
+	runs     bool
+	within   time.Duration // it runs out
+	over     atomic.Bool   // it has
+	pause    backoff       // its length if nobody waits
+	reads    int           // how often it was looked meanwhile
+	progress uint64        // when it last ran out
+	heeded   uint64        // one more than progress when await last found news; 0: never
+}
 
 // sayHello opens the link from this end.
 func (p *Passer) sayHello() syscall.Errno {
@@ -137,14 +156,21 @@ func (o *outbox) await() bool {
 	if !urgent && o.flow.InFlight() == 0 {
 		return false
 	}
-	progress, idle := o.flow.Seq()+o.acked.Load(), false
-	if o.looked.Swap(false) {
-		o.looking = false
-		idle, o.progress = progress == o.progress, progress
+	l, progress, idle := &o.lookout, o.flow.Seq()+o.acked.Load(), false
+	if l.over.Swap(false) {
+		l.runs = false
+		idle, l.progress = progress == l.progress, progress
+		if time.Duration(l.reads)*lookAfter < l.pause.last {
+			l.pause.reset()
+		}
+		l.pause.next()
+		l.reads = 0
+	} else {
+		l.reads++
 	}
 	switch {
 	case !idle:
-		o.lookIn(lookAfter)
+		o.lookIn(l.pause.last)
 	case urgent:
 		o.lookIn(lookSeldom)
 		fallthrough
@@ -159,28 +185,29 @@ func (o *outbox) await() bool {
 	if !used && !o.paged || acked == o.acked.Load() && limit == o.limit {
 		return false
 	}
-	if o.heeded == progress+1 {
+	if l.heeded == progress+1 {
 		// It has said something new before, and nothing has come of it. A peer may go on like that for ever.
 		o.lookIn(lookAfter)
 		return false
 	}
-	o.heeded = progress + 1
+	l.heeded = progress + 1
 	return true
 }
 
 // lookIn has the page looked at after d at the latest.
 func (o *outbox) lookIn(d time.Duration) {
-	if o.looking && o.pace <= d {
+	l := &o.lookout
+	if l.runs && l.within <= d {
 		return
 	}
-	o.looking, o.pace = true, d
-	if o.look == nil {
-		o.look = time.AfterFunc(d, func() {
-			o.looked.Store(true)
+	l.runs, l.within = true, d
+	if l.timer == nil {
+		l.timer = time.AfterFunc(d, func() {
+			l.over.Store(true)
 			o.flush()
 		})
 	} else {
-		o.look.Reset(d)
+		l.timer.Reset(d)
 	}
 }
 

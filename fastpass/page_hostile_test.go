@@ -629,7 +629,7 @@ func (o *outbox) relies() bool {
 	if !o.work.CompareAndSwap(0, 1) {
 		return false
 	}
-	looks := o.looking && o.pace <= lookAfter
+	looks := o.lookout.runs && o.lookout.within < lookSeldom
 	if o.work.Swap(0) != 1 {
 		o.flush() // for who has left that to the flusher
 	}

@@ -65,7 +65,7 @@ func (r *reaper) run() {
 		r.doomed = r.spare[:0]
 		r.mu.Unlock()
 		for _, fd := range fds {
-			c.Add(int(fd))
+			c.Add(int(fd), false)
 		}
 		c.Flush()
 		r.closed(len(fds))

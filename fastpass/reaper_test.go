@@ -6,10 +6,13 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/fdpass/cmsgpool"
+	"example.com/fdpass/internal/sys"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,6 +53,35 @@ func lingering(t testing.TB, n int) (fds []int, relent func()) {
 			c.Close()
 		}
 	}
+}
+
+// Serve's connections are closed without telling the runtime. A worker that has one linger, and closes its own first, holds
+// that thread up; it must not hold up who stops the world.
+func TestTheRuntimeEndsTheLingeringOfABriefClose(t *testing.T) {
+	fds, relent := lingering(t, 1)
+	defer relent()
+	begun, closed := make(chan struct{}), make(chan struct{})
+	go func() {
+		close(begun)
+		sys.System.CloseBriefly(fds[0], fds[0])
+		close(closed)
+	}()
+	<-begun
+	soon(t, "the world stops", func() {
+		for range 3 {
+			runtime.GC()
+		}
+	})
+	soon(t, "the close ends", func() {
+		for range time.Tick(time.Millisecond) {
+			select {
+			case <-closed:
+				return
+			default:
+				runtime.GC()
+			}
+		}
+	})
 }
 
 // unhurried runs test with a function that makes descriptors of which each takes hours to close, until the test is over and all

@@ -58,6 +58,7 @@ func (p *Pool) Serve(ln net.Listener) error {
 		}
 	}()
 	a := acceptor{ds: make([]Desc, 0, serveBatch), pause: acceptPause}
+	raw.Control(func(fd uintptr) { a.brief = sys.Brief(int(fd)) })
 	accept := a.accept
 	for look := true; ; {
 		if look {
@@ -130,6 +131,7 @@ func dupListener(ln net.Listener) (f *os.File, alive func() bool, err error) {
 // acceptor accepts connections in batches.
 type acceptor struct {
 	ds    []Desc
+	brief bool // sys.Brief of the listener
 	errno syscall.Errno
 	pause backoff
 }
@@ -140,7 +142,7 @@ func (a *acceptor) accept(fd uintptr) bool {
 		c, errno := sys.Accept(int(fd))
 		switch errno {
 		case 0:
-			a.ds = append(a.ds, Desc{FD: c})
+			a.ds = append(a.ds, Desc{FD: c, brief: a.brief})
 			continue
 		case syscall.ECONNABORTED, syscall.EPROTO: // that client is gone
 			continue

@@ -165,6 +165,9 @@ func (p *Process) close(fd int) {
 	}
 }
 
+// CloseBriefly implements sys.Kernel.
+func (p *Process) CloseBriefly(lo, hi int) { p.CloseRange(lo, hi) }
+
 // CloseRange implements sys.Kernel.
 func (p *Process) CloseRange(lo, hi int) {
 	p.k.mu.Lock()

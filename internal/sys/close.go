@@ -13,24 +13,31 @@ import (
 // cheaper. Flush must follow the last Add.
 type Closer struct {
 	Kernel Kernel
-	lo, n  int // the run [lo, lo+n) is still to be closed
+	lo, n  int  // the run [lo, lo+n) is still to be closed
+	brief  bool // with CloseBriefly
 }
 
-// Add closes fd now or with the run that it continues.
-func (c *Closer) Add(fd int) {
-	if c.n > 0 && fd == c.lo+c.n {
+// Add closes fd now or with the run that it continues. Brief says that it is for CloseBriefly.
+func (c *Closer) Add(fd int, brief bool) {
+	if c.n > 0 && fd == c.lo+c.n && brief == c.brief {
 		c.n++
 		return
 	}
 	c.Flush()
-	c.lo, c.n = fd, 1
+	c.lo, c.n, c.brief = fd, 1, brief
 }
 
 // Flush closes what is still to be closed.
 func (c *Closer) Flush() {
-	if c.n > 0 {
-		c.Kernel.CloseRange(c.lo, c.lo+c.n-1)
-		c.n = 0
+	if c.n == 0 {
+		return
+	}
+	lo, hi := c.lo, c.lo+c.n-1
+	c.n = 0
+	if c.brief {
+		c.Kernel.CloseBriefly(lo, hi)
+	} else {
+		c.Kernel.CloseRange(lo, hi)
 	}
 }
 
@@ -38,7 +45,7 @@ func (c *Closer) Flush() {
 func CloseFDs(fds []int) {
 	c := Closer{Kernel: System}
 	for _, fd := range fds {
-		c.Add(fd)
+		c.Add(fd, false)
 	}
 	c.Flush()
 }
@@ -51,6 +58,9 @@ func (system) CloseRange(lo, hi int) {
 		closeRange(lo, hi)
 	}
 }
+
+// CloseBriefly implements Kernel.
+func (system) CloseBriefly(lo, hi int) { closeBriefly(lo, hi) }
 
 // Close closes one descriptor. There is nothing to do about an error: Linux frees the number in any case. With the build
 // tag invariants a number that is not open panics: it was closed twice, or never the library's.

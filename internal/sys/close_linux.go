@@ -2,11 +2,46 @@
 
 package sys
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
 
 func closeRange(lo, hi int) {
 	// It does not tell of a number that is not open. It fails before Linux 5.9, and where a seccomp filter forbids it.
 	if invariants || unix.CloseRange(uint(lo), uint(hi), 0) != nil {
 		closeEach(lo, hi)
 	}
+}
+
+// closeBriefly closes without telling the Go runtime. What that does on every system call that may block, it wakes the thread of its
+// monitor, costs more than to close a few connections, in a process that sleeps and wakes for a few at a time.
+func closeBriefly(lo, hi int) {
+	if invariants {
+		closeEach(lo, hi)
+	} else if lo == hi {
+		unix.RawSyscall(unix.SYS_CLOSE, uintptr(lo), 0, 0)
+	} else if _, _, errno := unix.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(lo), uintptr(hi), 0); errno != 0 {
+		closeEach(lo, hi)
+	}
+}
+
+// Brief reports whether the connections that the listening socket fd accepts are for CloseBriefly: TCP's, and they
+// do not linger.
+//
+// Whoever has such a connection as well can have it linger all the same, with SO_LINGER. If its own copy is closed
+// before the one here, this thread waits then, until the client has everything or the time is over, but not longer than the runtime
+// does for the thread: the signal with which that interrupts goroutines ends the wait.
+func Brief(fd int) bool {
+	if strings.Contains(os.Getenv("GODEBUG"), "asyncpreemptoff=1") { // there is no such signal
+		return false
+	}
+	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	if err != nil || protocol != unix.IPPROTO_TCP && protocol != unix.IPPROTO_MPTCP {
+		return false
+	}
+	linger, err := unix.GetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER)
+	return err == nil && linger.Onoff == 0
 }

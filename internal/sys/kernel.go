@@ -43,6 +43,9 @@ type Kernel interface {
 	// CloseRange closes the descriptors lo to hi. That may take as long as whoever made them likes.
 	CloseRange(lo, hi int)
 
+	// CloseBriefly is CloseRange for descriptors of which Brief is true.
+	CloseBriefly(lo, hi int)
+
 	// Dup returns a duplicate of fd, close-on-exec, or -1 if there is no room for one.
 	Dup(fd int) int
 

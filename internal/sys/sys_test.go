@@ -305,12 +305,12 @@ func TestCloserNeedsAFlushOnlyForTheLastRun(t *testing.T) {
 	fds := []int{null(t), null(t), null(t)}
 	c := Closer{Kernel: System}
 	c.Flush() // nothing to do
-	c.Add(fds[2])
-	c.Add(fds[0])
+	c.Add(fds[2], false)
+	c.Add(fds[0], false)
 	if isOpen(fds[2]) {
 		t.Error("a number that the next does not continue is still open")
 	}
-	c.Add(fds[1])
+	c.Add(fds[1], false)
 	c.Flush()
 	c.Flush()
 	for _, fd := range fds {
