@@ -3,6 +3,7 @@
 package fastpass
 
 import (
+	"sync/atomic"
 	"time"
 
 	"example.com/fdpass/internal/sys"
@@ -18,15 +19,17 @@ import (
 // A thread that computes and never waits would keep the processor for milliseconds, where who is woken comes before it.
 // After a yield that took long there is none for twenty times as long, so that hardly a twentieth of the time is lost.
 //
-// The Go runtime keeps a thread in epoll_wait while others run, if a timer or another descriptor is waited for, and each
-// message wakes that one, too. Parking puts the caller in its place. So once in a while a caller parks at once.
+// The Go runtime keeps a thread in epoll_wait while others run, if a timer was started or another descriptor is waited for, and each
+// message wakes that one, too. Parking puts the caller in its place. So after the link has started a timer, and
+// once in a while, a caller parks at once.
 type hesitation struct {
 	kernel     sys.Kernel
 	spin       time.Duration
 	start, now time.Time
-	waits      int       // how often there was nothing
-	looks      int       // since
-	hurry      time.Time // no yield before that
+	waits      int         // how often there was nothing
+	looks      int         // since
+	hurry      time.Time   // no yield before that
+	timer      atomic.Bool // the link has started one
 }
 
 const parkEvery = 128 // waits
@@ -45,7 +48,7 @@ func (h *hesitation) again() bool {
 	if h.looks++; h.looks > 1 && h.now.Sub(h.start) >= h.spin {
 		return false
 	}
-	if h.waits%parkEvery == 0 || h.now.Before(h.hurry) {
+	if h.timer.Load() && h.timer.Swap(false) || h.waits%parkEvery == 0 || h.now.Before(h.hurry) {
 		return false
 	}
 	before := h.now

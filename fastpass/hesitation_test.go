@@ -52,6 +52,27 @@ func TestACallerLooksOnceMoreBeforeItParksAndForLongerOnlyWithSpin(t *testing.T)
 	}
 }
 
+func TestACallerParksAtOnceWhenTheLinkHasStartedATimer(t *testing.T) {
+	p := &Passer{}
+	r := &p.in.role
+	r.hesitation.kernel = &slowYields{}
+	r.timer = time.NewTimer(time.Hour)
+	p.out.p = p
+	for what, start := range map[string]func(){
+		"the lull's":    r.startTimer,
+		"the lookout's": func() { p.out.lookIn(time.Hour) },
+	} {
+		start()
+		for i, want := range []int{0, 1, 1} {
+			if n := r.hesitation.count(); n != want {
+				t.Errorf("%s timer, time %d: %d looks, want %d", what, i+1, n, want)
+			}
+		}
+	}
+	r.timer.Stop()
+	p.out.lookout.timer.Stop()
+}
+
 func TestOnceInAWhileACallerParksAtOnce(t *testing.T) {
 	h := hesitation{kernel: &slowYields{}}
 	parked := 0

@@ -201,6 +201,7 @@ func (o *outbox) lookIn(d time.Duration) {
 		return
 	}
 	l.runs, l.within = true, d
+	o.p.in.role.hesitation.timer.Store(true)
 	if l.timer == nil {
 		l.timer = time.AfterFunc(d, func() {
 			l.over.Store(true)

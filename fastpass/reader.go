@@ -47,7 +47,7 @@ func (r *role) init(in *inbox) {
 	r.mine = func() bool { return !r.callers.Load() }
 	r.timer = time.AfterFunc(lull, in.missed)
 	r.timer.Stop()
-	r.hesitation = hesitation{kernel: in.p.kernel, spin: in.p.cfg.Spin}
+	r.hesitation.kernel, r.hesitation.spin = in.p.kernel, in.p.cfg.Spin
 	r.tryCaller = func(fd uintptr) bool { return in.look(int(fd)) }
 	r.tryPump = func(fd uintptr) bool {
 		in.mu.Lock()
@@ -93,13 +93,19 @@ func (in *inbox) left() {
 	case in.pumpNeeded():
 		in.handOver()
 	case !in.p.deaf.Load() && !r.armed.Swap(true):
-		r.timer.Reset(lull)
+		r.startTimer()
 	}
 }
 
 // pumpNeeded reports whether somebody waits for what is only to be had by reading.
 func (in *inbox) pumpNeeded() bool {
 	return in.p.ending.Load() != nil || in.p.out.waiters.Load() > 0 || in.p.out.closing.Load()
+}
+
+// startTimer has missed called after a lull.
+func (r *role) startTimer() {
+	r.hesitation.timer.Store(true)
+	r.timer.Reset(lull)
 }
 
 // missed hands the role over if no caller has read lately.
@@ -115,7 +121,7 @@ func (in *inbox) missed() {
 	if !again {
 		in.handOver()
 	} else if !r.armed.Swap(true) {
-		r.timer.Reset(lull)
+		r.startTimer()
 	}
 }
 
