@@ -8,7 +8,7 @@
 // closes them. What remains is the kernel's share, and every published figure of the
 // library is a ratio to it, measured in the same run.
 //
-//	cc -O2 -Wall -Wextra -o limit limit.c && ./limit --help
+//	cc -O2 -Wall -Wextra -pthread -o limit limit.c && ./limit --help
 //
 // The build constraint above is for the go command, which would otherwise refuse a C file
 // in a package without cgo. limit.go embeds this file and compiles it when it is needed.
@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -63,6 +64,7 @@ struct config {
 	int payload;    // bytes of data per descriptor; 0: BODY per message
 	int open;       // descriptors that both processes have open besides
 	int workers;    // receivers, each with a socket of its own; they take turns, one system call's worth each
+	bool threaded;  // both processes have a second thread, which sleeps
 	int in_flight;  // one process sends so many and then receives them, turn about; 0: sender and receivers run beside each other
 };
 
@@ -288,11 +290,26 @@ static int64_t send_all(const int *socks, const struct config *c, int64_t total)
 
 // ---- the two processes ---------------------------------------------------------------
 
+static void *sleep_on(void *unused) {
+	for (;;)
+		pause();
+	return unused;
+}
+
+// With a second thread the table of descriptors is shared: every system call then counts a reference to the file that it is
+// asked about, up and down. Each process of the Go runtime has several.
+static void start_thread(const struct config *c) {
+	pthread_t t;
+	if (c->threaded && (errno = pthread_create(&t, NULL, sleep_on, NULL)))
+		fail("pthread_create");
+}
+
 static void __attribute__((noreturn)) be_receiver(int sock, int go, int result, const struct config *c) {
 	char byte;
 	struct report r = {0};
 	who = "limit: receiver";
 	prepare(c);
+	start_thread(c);
 	fill_table(c->open);
 	if (write(result, &r, sizeof r) != sizeof r || read(go, &byte, 1) != 1)
 		_exit(EXIT_FAILURE); // the sender failed to start and has said why
@@ -308,11 +325,12 @@ static void print(const struct config *c, int64_t elapsed, int64_t sender_cpu, i
 		   *closing = c->close_run ? "range" : "each";
 	printf(c->json ? "{\"descriptors_per_second\":%.0f,\"ns_per_descriptor\":%.2f,\"sender_cpu_ns\":%.2f,\"receiver_cpu_ns\":%.2f,"
 			 "\"refused\":%jd,\"config\":{\"type\":\"%s\",\"batch\":%d,\"messages\":%d,\"total\":%jd,\"source\":\"%s\",\"close\":\"%s\","
-			 "\"payload\":%d,\"open\":%d,\"workers\":%d,\"in_flight\":%d}}\n"
+			 "\"payload\":%d,\"open\":%d,\"workers\":%d,\"in_flight\":%d,\"threaded\":%s}}\n"
 		       : "%.0f descriptors/s, %.1f ns each; CPU per descriptor: sender %.1f ns, receiver %.1f ns; refused %jd times\n"
-			 "(%s, batch %d, messages %d, total %jd, %s, close %s, payload %d, open %d, workers %d, in flight %d)\n",
+			 "(%s, batch %d, messages %d, total %jd, %s, close %s, payload %d, open %d, workers %d, in flight %d, threaded: %s)\n",
 	       n * 1e9 / elapsed, each, sender_cpu / n, receiver_cpu / n, (intmax_t)refused, type, c->batch, c->messages,
-	       (intmax_t)c->total, source, closing, c->payload, c->open, c->workers, c->in_flight);
+	       (intmax_t)c->total, source, closing, c->payload, c->open, c->workers, c->in_flight,
+	       c->threaded ? "true" : "false");
 	if (fflush(stdout) || ferror(stdout))
 		fail("writing the result");
 }
@@ -363,6 +381,7 @@ static void measure_beside(const struct config *c, int above) {
 		fail("pipe2");
 	start_receivers(socks, go, result, c);
 	prepare(c);
+	start_thread(c);
 	fill_table(c->open);
 	accept_sockets(above);
 	collect(result[0], c->workers);
@@ -389,6 +408,7 @@ static void measure_turn_about(const struct config *c, int above) {
 	if (socketpair(AF_UNIX, c->type | SOCK_CLOEXEC, 0, link))
 		fail("socketpair");
 	prepare(c);
+	start_thread(c);
 	fill_table(c->open);
 	accept_sockets(above);
 
@@ -434,6 +454,8 @@ static void help(void) {
 	       "                       (default 1; total is rounded up to whole turns)\n"
 	       "  --in-flight N        one process sends N, in at most %d messages, and then receives\n"
 	       "                       them, turn about (default: two processes)\n"
+	       "  --threaded           both processes have a second thread, which sleeps, as every process of\n"
+	       "                       the Go runtime has: system calls then count references to files\n"
 	       "  --json               one JSON object on one line instead of text\n"
 	       "  --help               this text\n"
 	       "\n"
@@ -442,7 +464,8 @@ static void help(void) {
 	       "  sender_cpu_ns, receiver_cpu_ns              CPU time of each process per descriptor\n"
 	       "  refused   sends that the kernel refused for lack of room and that were repeated\n"
 	       "            (ETOOMANYREFS without privilege; not 0: the figure is not the limit)\n"
-	       "  config    {type, batch, messages, total, source, close, payload, open, workers, in_flight}\n"
+	       "  config    {type, batch, messages, total, source, close, payload, open, workers, in_flight,\n"
+	       "            threaded}\n"
 	       "\n"
 	       "Exit status: 0 measured, 1 could not be measured, 2 bad option.\n",
 	       BATCH_MAX, BATCH_MAX, MESSAGES_MAX, (intmax_t)TOTAL_DEFAULT, SOCKETS, PAYLOAD_MAX, BODY, WORKERS_MAX, QUEUE_MAX);
@@ -467,7 +490,7 @@ static bool choice(const char *option, const char *text, const char *first, cons
 static int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 static struct config parse(int argc, char **argv) {
-	enum { TYPE = 1, BATCH, MESSAGES, TOTAL, GIVE, LEND, CLOSE, PAYLOAD, OPEN, WORKERS, IN_FLIGHT, JSON, HELP };
+	enum { TYPE = 1, BATCH, MESSAGES, TOTAL, GIVE, LEND, CLOSE, PAYLOAD, OPEN, WORKERS, IN_FLIGHT, THREADED, JSON, HELP };
 	static const struct option options[] = {
 		{"type", required_argument, NULL, TYPE},   {"batch", required_argument, NULL, BATCH},
 		{"messages", required_argument, NULL, MESSAGES}, {"total", required_argument, NULL, TOTAL},
@@ -475,7 +498,8 @@ static struct config parse(int argc, char **argv) {
 		{"close", required_argument, NULL, CLOSE}, {"json", no_argument, NULL, JSON},
 		{"payload", required_argument, NULL, PAYLOAD}, {"open", required_argument, NULL, OPEN},
 		{"workers", required_argument, NULL, WORKERS}, {"in-flight", required_argument, NULL, IN_FLIGHT},
-		{"help", no_argument, NULL, HELP},         {0},
+		{"threaded", no_argument, NULL, THREADED}, {"help", no_argument, NULL, HELP},
+		{0},
 	};
 	struct config c = {.type = SOCK_SEQPACKET, .batch = BATCH_MAX, .messages = 8, .total = TOTAL_DEFAULT, .give = true, .close_run = true, .workers = 1};
 	bool give = false, lend = false;
@@ -494,6 +518,7 @@ static struct config parse(int argc, char **argv) {
 		case OPEN: c.open = number("open", optarg, OPEN_MAX); break;
 		case WORKERS: c.workers = number("workers", optarg, WORKERS_MAX); break;
 		case IN_FLIGHT: c.in_flight = number("in-flight", optarg, QUEUE_MAX * BATCH_MAX); break;
+		case THREADED: c.threaded = true; break;
 		case JSON: c.json = true; break;
 		case HELP: help(); exit(EXIT_SUCCESS);
 		case ':': misuse("%s needs a value", argv[optind - 1]);

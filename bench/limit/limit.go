@@ -6,7 +6,7 @@
 // binary is kept in the user's cache and reused until the source changes. Use it on its
 // own as well:
 //
-//	cc -O2 -o limit bench/limit/limit.c && ./limit --help
+//	cc -O2 -pthread -o limit bench/limit/limit.c && ./limit --help
 //
 // A figure is only worth comparing with others of the same run: the machine's other work,
 // its frequency and its kernel move it far more than any change to the library. Interleave
@@ -36,6 +36,7 @@ type Options struct {
 	Open      int    // descriptors that both processes have open besides
 	Workers   int    // receivers, which get a system call's worth in turn; 0 means 1
 	InFlight  int    // one process sends so many and then receives them, turn about; 0 means two processes
+	Threaded  bool   // both processes have a second thread, which sleeps: what the kernel takes from any Go program
 }
 
 // Result is one measurement.
@@ -60,6 +61,7 @@ type Config struct {
 	Open     int    `json:"open"`
 	Workers  int    `json:"workers"`
 	InFlight int    `json:"in_flight"`
+	Threaded bool   `json:"threaded"`
 }
 
 // String returns the result in the manner of a benchmark line's measurements.
@@ -67,9 +69,9 @@ func (r Result) String() string {
 	return fmt.Sprintf("%.0f descriptors/s, %.1f ns/descriptor", r.DescriptorsPerSecond, r.NsPerDescriptor)
 }
 
-// args returns the program's arguments. Values out of range are left to the program, which
+// Args returns the program's arguments. Values out of range are left to the program, which
 // knows its limits and names them.
-func (o Options) args() []string {
+func (o Options) Args() []string {
 	args := []string{"--json"}
 	if o.Type != "" {
 		args = append(args, "--type", o.Type)
@@ -100,6 +102,9 @@ func (o Options) args() []string {
 	}
 	if o.InFlight != 0 {
 		args = append(args, "--in-flight", strconv.Itoa(o.InFlight))
+	}
+	if o.Threaded {
+		args = append(args, "--threaded")
 	}
 	return args
 }

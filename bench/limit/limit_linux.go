@@ -22,7 +22,7 @@ import (
 var source []byte
 
 // flags are part of the binary's name: another optimisation is another program.
-var flags = []string{"-O2", "-Wall", "-Wextra"}
+var flags = []string{"-O2", "-Wall", "-Wextra", "-pthread"}
 
 // Build returns the path of the compiled program, compiling it first if the cache does not
 // hold it. The cache is fdpass in [os.UserCacheDir], or a private folder under
@@ -125,7 +125,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		return Result{}, err
 	}
 	var out, said bytes.Buffer
-	cmd := exec.CommandContext(ctx, path, o.args()...)
+	cmd := exec.CommandContext(ctx, path, o.Args()...)
 	cmd.Stdout, cmd.Stderr = &out, &said
 	// Killing the sender ends the receiver, which holds the pipes a moment longer.
 	cmd.WaitDelay = time.Second

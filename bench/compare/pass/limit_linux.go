@@ -21,45 +21,57 @@ const (
 
 // theLimit is the project's own C program, which starts both processes and measures by itself.
 func theLimit() suite.Contender {
-	var amounts amounts
-	return suite.Contender{
-		Name: limitName, Role: result.Limit,
-		How: "sendmmsg, recvmmsg and close_range in C (bench/limit), nothing else",
-		Prepare: func(ctx context.Context, _ *peer.Shop) (string, error) {
-			if _, err := limit.Build(ctx); err != nil {
-				return "", err
-			}
-			return peer.VersionOf(ctx, "cc", "--version")
-		},
-		Measure: func(ctx context.Context, c suite.Case, d time.Duration) (suite.Sample, error) {
-			return amounts.measure(c, d, func(w work, n int) (suite.Sample, error) {
-				r, err := limit.Run(ctx, limit.Options{Batch: w.Batch, Messages: w.messages(), Total: int64(n), Lend: !w.Give})
-				if err == nil && r.Refused > 0 {
-					err = fmt.Errorf("the kernel refused %d sends: that is not the limit", r.Refused)
-				}
-				if err != nil {
-					return nil, err
-				}
-				return suite.Sample{
-					"ns": r.NsPerDescriptor, "rate": r.DescriptorsPerSecond, "sender": r.SenderCPUNs, "receiver": r.ReceiverCPUNs,
-				}, nil
-			})
-		},
-		Count: func(ctx context.Context, c suite.Case) (suite.Sample, error) {
-			w := c.Work.(work)
-			return countCalls(w, func(n int, traced tracer) error {
-				path, err := limit.Build(ctx)
-				if err != nil {
-					return err
-				}
-				args := []string{"--batch", strconv.Itoa(w.Batch), "--messages", strconv.Itoa(w.messages()), "--total", strconv.Itoa(n)}
-				if !w.Give {
-					args = append(args, "--lend")
-				}
-				return traced(exec.CommandContext(ctx, path, args...)).Run()
-			})
-		},
+	return limitOf(suite.Contender{
+		Name: limitName, Role: result.Limit, How: "sendmmsg, recvmmsg and close_range in C (bench/limit), nothing else",
+	}, limit.Options{})
+}
+
+// theThreadedLimit is what the kernel leaves of the limit to programs with threads, as all in Go are.
+func theThreadedLimit() suite.Contender {
+	return limitOf(suite.Contender{
+		Name: "C limit, two threads", Role: result.Aside,
+		How: "the same with a second thread in each process, which sleeps: system calls then count references to files, as in any Go program",
+	}, limit.Options{Threaded: true})
+}
+
+func limitOf(c suite.Contender, o limit.Options) suite.Contender {
+	options := func(w work, n int) limit.Options {
+		o := o
+		o.Batch, o.Messages, o.Total, o.Lend = w.Batch, w.messages(), int64(n), !w.Give
+		return o
 	}
+	var amounts amounts
+	c.Prepare = func(ctx context.Context, _ *peer.Shop) (string, error) {
+		if _, err := limit.Build(ctx); err != nil {
+			return "", err
+		}
+		return peer.VersionOf(ctx, "cc", "--version")
+	}
+	c.Measure = func(ctx context.Context, c suite.Case, d time.Duration) (suite.Sample, error) {
+		return amounts.measure(c, d, func(w work, n int) (suite.Sample, error) {
+			r, err := limit.Run(ctx, options(w, n))
+			if err == nil && r.Refused > 0 {
+				err = fmt.Errorf("the kernel refused %d sends: that is not the limit", r.Refused)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return suite.Sample{
+				"ns": r.NsPerDescriptor, "rate": r.DescriptorsPerSecond, "sender": r.SenderCPUNs, "receiver": r.ReceiverCPUNs,
+			}, nil
+		})
+	}
+	c.Count = func(ctx context.Context, c suite.Case) (suite.Sample, error) {
+		w := c.Work.(work)
+		return countCalls(w, func(n int, traced tracer) error {
+			path, err := limit.Build(ctx)
+			if err != nil {
+				return err
+			}
+			return traced(exec.CommandContext(ctx, path, options(w, n).Args()...)).Run()
+		})
+	}
+	return c
 }
 
 // theYardstick is another C program, by which to check the first one. It takes TYPE BATCH MESSAGES TOTAL pool|dup

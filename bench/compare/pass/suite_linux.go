@@ -71,7 +71,7 @@ func Suite(yardstick string) *suite.Suite {
 		Each:  time.Second, Quick: 80 * time.Millisecond,
 		Close: sockets.close,
 	}
-	s.Contenders = append(s.Contenders, theLimit())
+	s.Contenders = append(s.Contenders, theLimit(), theThreadedLimit())
 	if yardstick != "" {
 		s.Contenders = append(s.Contenders, theYardstick(yardstick))
 		s.Verdicts = agreement
