@@ -46,17 +46,21 @@ func (v *Vector) recv(fd, n, flags int) (int, syscall.Errno) {
 	return v.call(unix.SYS_RECVMMSG, fd, n, flags|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
 }
 
-// call makes a system call that never blocks. With one message it takes less time than telling the scheduler of it; with
-// many, the scheduler may want the processor for others meanwhile. (Measured: telling it costs 150 ns of processor time a call, a
-// twelfth of sending, receiving and closing one descriptor. The price of not telling: if the table is full, the kernel destroys what
-// does not fit within the call, and if closing that takes long, on SO_LINGER, the processor is held that long.)
+// shortCall is up to how many messages a call takes less than about 100 µs with, whatever they carry.
+const shortCall = 8
+
+// call makes a system call that never blocks. The scheduler is told of it, for it may want the processor for others meanwhile,
+// only if it may take long: that costs 150 ns of processor time, a twelfth of sending, receiving and closing one
+// descriptor, and several µs if the runtime's monitor slept, which is woken by it. (The price of not telling: if the table is full,
+// the kernel destroys what does not fit within the call, and if closing that takes long, on SO_LINGER, the processor is held that
+// long, or until the runtime interrupts it.)
 func (v *Vector) call(trap uintptr, fd, n, flags int) (int, syscall.Errno) {
 	for {
 		var done uintptr
 		var errno syscall.Errno
 		// The vector is reachable from the caller, and the headers, the iovecs and the buffers from it.
-		if n == 1 {
-			done, _, errno = unix.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&v.hdrs[0])), 1, uintptr(flags), 0, 0)
+		if n <= shortCall {
+			done, _, errno = unix.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&v.hdrs[0])), uintptr(n), uintptr(flags), 0, 0)
 		} else {
 			done, _, errno = unix.Syscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&v.hdrs[0])), uintptr(n), uintptr(flags), 0, 0)
 		}
