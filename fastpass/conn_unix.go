@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"example.com/fdpass/internal/page"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -38,6 +40,7 @@ type Conn struct {
 	raw    syscall.RawConn // file's
 	tag    uint64
 	shared bool
+	open   *page.Page // where it is counted as open; nil: nowhere
 
 	closed atomic.Bool // set before the descriptor is touched, so whoever fails because of Close finds it set
 
@@ -122,6 +125,7 @@ func (c *Conn) Close() error {
 	if c.closed.Swap(true) {
 		return c.opError("close", net.ErrClosed)
 	}
+	c.uncount()
 	if c.shared {
 		_ = c.raw.Control(func(fd uintptr) { _ = syscall.Shutdown(int(fd), syscall.SHUT_RDWR) }) // ENOTCONN: the peer was faster
 	}
@@ -129,6 +133,13 @@ func (c *Conn) Close() error {
 		return c.wrap("close", err)
 	}
 	return nil
+}
+
+// uncount tells the peer that c is open no more.
+func (c *Conn) uncount() {
+	if c.open != nil {
+		c.open.Opened(-1)
+	}
 }
 
 // CloseRead shuts down the reading side. Payload that is unread can still be read.
@@ -185,6 +196,7 @@ func (c *Conn) Std() (net.Conn, error) {
 		_ = std.Close()
 		return nil, c.opError("file", net.ErrClosed)
 	}
+	c.uncount()
 	_ = c.file.Close() // the duplicate keeps the connection open, and nobody can be told
 	return std, nil
 }

@@ -3,6 +3,8 @@ package fastpass
 import (
 	"net"
 	"sync"
+
+	"example.com/fdpass/internal/page"
 )
 
 // acceptBatch is how many descriptors a listener takes at a time. They count as taken by the application: a worker that is
@@ -15,6 +17,8 @@ type netListener struct {
 	mu   sync.Mutex
 	ds   [acceptBatch]Desc
 	next []Desc // of ds, acknowledged and not handed out yet
+
+	open *page.Page // where connections are counted for the peer; nil: nowhere
 }
 
 // NetListener returns a listener whose connections are those that come over the link, each a *Conn, so that a server
@@ -39,7 +43,7 @@ func (l *netListener) Accept() (net.Conn, error) {
 			d := l.next[0]
 			l.next[0].Payload = nil // it is the connection's now
 			l.next = l.next[1:]
-			if d.FD < 0 {
+			if d.FD < 0 { // in a Bare link only, which has no page
 				continue
 			}
 			// The peer closes its copy when it has read the acknowledgement, and it may be busy until long after this
@@ -47,16 +51,32 @@ func (l *netListener) Accept() (net.Conn, error) {
 			d.Shared = d.Shared || l.p.framed()
 			c, err := NewConn(d)
 			if err == nil {
+				c.open = l.open
 				return c, nil
 			}
 			l.p.refuse(d.FD)
+			if l.open != nil {
+				l.open.Opened(-1)
+			}
 		}
 		n, err := l.p.RecvBatch(l.ds[:])
 		if n == 0 {
 			return nil, err
 		}
 		l.next = l.ds[:n]
+		l.count(n)
 	}
+}
+
+// count counts n connections that have come.
+func (l *netListener) count(n int) {
+	if l.open == nil {
+		if l.open = l.p.openPage(); l.open == nil {
+			return
+		}
+		n++ // from now on they are counted
+	}
+	l.open.Opened(n)
 }
 
 // Close closes the link.

@@ -4,8 +4,11 @@ package fastpass
 
 import (
 	"io"
+	"net"
 	"testing"
 	"time"
+
+	"example.com/fdpass/internal/sys"
 )
 
 // The client of a connection that a worker has closed reads to its end at once, however long the front takes to close its copy.
@@ -46,5 +49,85 @@ func TestClosingAnAcceptedConnectionDoesNotWaitForTheFront(t *testing.T) {
 				t.Errorf("the client reads %v, want io.EOF", err)
 			}
 		})
+	}
+}
+
+// opens is a Policy that takes the worker whose number is the tag, and notes what the workers say they have open.
+type opens map[uint64]int // by Worker.ID
+
+func (o opens) Pick(d *Desc, _ uint64, workers []Worker) int {
+	clear(o)
+	for _, w := range workers {
+		o[w.ID] = w.Open
+	}
+	return int(d.Tag)
+}
+
+func TestAPolicyKnowsHowManyConnectionsItsWorkersHaveOpen(t *testing.T) {
+	policy := opens{}
+	pool := newPool(t, &PoolConfig{Policy: policy})
+	var listeners []net.Listener
+	for range 2 {
+		worker, _ := newWorker(t, pool, nil)
+		listeners = append(listeners, worker.NetListener())
+	}
+	// pass has a worker accept a connection. The policy is to find so many open before.
+	pass := func(worker int, first, second int) *Conn {
+		t.Helper()
+		fd, client := connSocket(t, connNetworks[0])
+		t.Cleanup(func() { client.Close() })
+		if _, err := pool.Dispatch([]Desc{{FD: fd, Tag: uint64(worker)}}); err != nil {
+			t.Fatal(err)
+		}
+		if sys.Implementation != "sendmmsg/recvmmsg" {
+			first, second = 0, 0 // there is no page
+		}
+		if policy[1] != first || policy[2] != second {
+			t.Errorf("the workers have %v open, want %d and %d", policy, first, second)
+		}
+		c, err := listeners[worker].Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c.(*Conn)
+	}
+	a := pass(0, 0, 0)
+	b := pass(1, 0, 0) // it has said nothing yet, so what the first says does not count
+	pass(0, 1, 1)
+	pass(0, 2, 1)
+	a.Close()
+	a.Close()
+	pass(1, 2, 1)
+	std, err := b.Std()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer std.Close()
+	b.Close()
+	pass(1, 2, 1)
+}
+
+// What a listener refuses is not open.
+func TestWhatAListenerRefusesIsNotCounted(t *testing.T) {
+	front, worker := link(t, nil, nil)
+	ln := worker.NetListener()
+	fd, client := connSocket(t, connNetworks[0])
+	defer client.Close()
+	if n, err := front.SendBatch([]Desc{{FD: null(t)}, {FD: fd}, {FD: null(t)}}); n != 3 {
+		t.Fatal(err)
+	}
+	c, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go ln.Accept() // closes the last one, and waits for more
+	defer worker.Close()
+	if front.out.page != nil {
+		until(t, "one is open", func() bool { n, counted := front.out.peerHasOpen(); return n == 1 && counted })
+	}
+	c.Close()
+	if n, _ := front.out.peerHasOpen(); n != 0 {
+		t.Errorf("%d open, want none", n)
 	}
 }

@@ -87,6 +87,13 @@ func (in *inbox) takePage() {
 	}
 }
 
+// openPage is where this end tells the peer how many connections it has open; nil: nowhere. The caller has received something.
+func (p *Passer) openPage() *page.Page {
+	p.in.mu.Lock()
+	defer p.in.mu.Unlock()
+	return p.in.page
+}
+
 // takeOnPage is acknowledge where there is a page. The peer may be dead: if it has taken nothing back before, it never will.
 func (in *inbox) takeOnPage(n int) error {
 	a := in.flow.Ack(n, in.credit())
@@ -144,6 +151,14 @@ func (o *outbox) unread() int {
 		return 0
 	}
 	return int(n)
+}
+
+// peerHasOpen is how many connections the peer says it has open, and whether it counts them. Any goroutine.
+func (o *outbox) peerHasOpen() (n int, counted bool) {
+	if o.page == nil {
+		return 0, false
+	}
+	return o.page.Open()
 }
 
 // await sees to it that acknowledgements to come are read: when there are enough, if somebody waits for them, and otherwise

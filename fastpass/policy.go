@@ -14,6 +14,7 @@ type Policy interface {
 type Worker struct {
 	ID       uint64  // its own for as long as the pool lives; workers count from 1 as they join
 	InFlight int     // descriptors on their way to it: queued, or not acknowledged yet
+	Open     int     // connections that its Passer.NetListener has handed out and that are not closed; 0 unless every worker tells
 	Passed   uint64  // descriptors placed with it so far
 	Passer   *Passer // its link
 }
@@ -30,8 +31,9 @@ var (
 	// are closed with one system call.
 	RoundRobin Policy = roundRobin{}
 
-	// LeastLoaded prefers the worker that has the fewest descriptors on their way to it: the one that keeps up best.
-	// Workers that are equal in that take turns.
+	// LeastLoaded prefers the worker that has the fewest connections, open or on their way to it: the one that keeps up best. Those
+	// that are open count if every worker tells of them, as one does that serves Passer.NetListener over a Framed link
+	// of Linux ("unixpacket") and has had one. Workers that are equal take turns.
 	LeastLoaded Policy = PolicyFunc(leastLoaded)
 
 	// Hash sends descriptors with the same Tag to the same worker. With Tag 0 the address of a socket's peer
@@ -60,12 +62,14 @@ func leastLoaded(_ *Desc, number uint64, workers []Worker) int {
 	n := uint64(len(workers))
 	best := int(number % n)
 	for i := range n {
-		if k := int((number + i) % n); workers[k].InFlight < workers[best].InFlight {
+		if k := int((number + i) % n); workers[k].load() < workers[best].load() {
 			best = k
 		}
 	}
 	return best
 }
+
+func (w *Worker) load() int { return w.InFlight + w.Open }
 
 func rendezvous(d *Desc, _ uint64, workers []Worker) int {
 	key := d.Tag

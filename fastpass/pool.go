@@ -237,12 +237,22 @@ func (p *Pool) place(ds []Desc) (n int, err error) {
 // gather lists the workers that have room, without those that are still starting.
 func (p *Pool) gather() {
 	p.choice, p.chosen = p.choice[:0], p.chosen[:0]
+	all := p.cfg.Policy != RoundRobin // which does not look, and what the workers write is in their processors' caches
 	for _, m := range p.members {
 		o := &m.p.out
 		n := o.window.Len()
 		if o.open.Load() && n < o.window.Cap() && o.refusal() == nil {
-			p.choice = append(p.choice, Worker{ID: m.id, InFlight: max(0, n-o.unread()), Passed: m.passed, Passer: m.p})
+			w := Worker{ID: m.id, InFlight: max(0, n-o.unread()), Passed: m.passed, Passer: m.p}
+			if all {
+				w.Open, all = o.peerHasOpen()
+			}
+			p.choice = append(p.choice, w)
 			p.chosen = append(p.chosen, m)
+		}
+	}
+	if !all { // who does not tell would seem to have nothing to do
+		for i := range p.choice {
+			p.choice[i].Open = 0
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
+	"example.com/fdpass/internal/page"
 )
 
 // This file is the API on platforms that cannot pass descriptors: programs that embed the package build, and every
@@ -89,8 +91,9 @@ func (*Passer) SyscallConn() (syscall.RawConn, error) { return nil, errors.ErrUn
 
 func (*Passer) refuse(int) {}
 
-func (*Passer) localAddr() net.Addr { return &net.UnixAddr{} }
-func (*Passer) framed() bool        { return false }
+func (*Passer) localAddr() net.Addr  { return &net.UnixAddr{} }
+func (*Passer) framed() bool         { return false }
+func (*Passer) openPage() *page.Page { return nil }
 
 // Listener accepts links.
 type Listener struct{}

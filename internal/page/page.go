@@ -23,6 +23,8 @@ type Words struct {
 	limit atomic.Uint64 // written by the receiver: every number below it may be sent; and inUse
 	_     [120]byte
 	asked atomic.Uint64 // written by the sender, cleared by the receiver: one more than the target of Ask; 0: none
+	_     [120]byte
+	open  atomic.Int64 // written by the receiver: one more than the connections that it has open; 0: it does not count them
 }
 
 const (
@@ -113,3 +115,21 @@ func (p *Page) Asked(acked uint64) bool {
 	v := p.w.asked.Load()
 	return v != 0 && acked >= v-1 && !p.dead() && p.w.asked.CompareAndSwap(v, 0)
 }
+
+// Opened counts n connections more that are open; n may be negative. The first call, which says that they are counted, is
+// Opened(1+n). Any goroutine of the receiver.
+func (p *Page) Opened(n int) {
+	if !p.dead() {
+		p.w.open.Add(int64(n))
+	}
+	runtime.KeepAlive(p)
+}
+
+// Open is how many connections the receiver says are open, and whether it counts them. Any goroutine of the sender.
+func (p *Page) Open() (n int, counted bool) {
+	v := p.w.open.Load()
+	runtime.KeepAlive(p)
+	return int(min(max(v, 1)-1, maxOpen)), v > 0
+}
+
+const maxOpen = 1 << 30 // so that sums do not overflow

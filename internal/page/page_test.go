@@ -2,6 +2,7 @@ package page
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"runtime"
@@ -19,11 +20,38 @@ func TestTheWordsLieWhereEveryEndLooksForThem(t *testing.T) {
 	if words.Size() > Size {
 		t.Errorf("the words take %d bytes of %d", words.Size(), Size)
 	}
-	for name, want := range map[string]uintptr{"acked": 0, "limit": 128, "asked": 256} {
+	for name, want := range map[string]uintptr{"acked": 0, "limit": 128, "asked": 256, "open": 384} {
 		if f, ok := words.FieldByName(name); !ok || f.Offset != want {
 			t.Errorf("%s lies at %d, want %d", name, f.Offset, want)
 		}
 	}
+}
+
+func TestOpenConnectionsAreCountedAndNoClaimIsTaken(t *testing.T) {
+	w := new(Words)
+	p := Of(w, nil)
+	expect := func(n int, counted bool) {
+		t.Helper()
+		if got, ok := p.Open(); got != n || ok != counted {
+			t.Errorf("%d in memory: Open is %d, %v, want %d, %v", w.open.Load(), got, ok, n, counted)
+		}
+	}
+	expect(0, false)
+	for _, c := range []struct{ n, open int }{{1 + 3, 3}, {-2, 1}, {5, 6}, {-6, 0}, {-1, 0}, {2, 1}} {
+		p.Opened(c.n)
+		expect(c.open, c.n != -1 || c.open != 0) // below 0 nothing is said
+	}
+	for _, c := range []struct {
+		word    int64
+		open    int
+		counted bool
+	}{{math.MinInt64, 0, false}, {-1, 0, false}, {math.MaxInt64, maxOpen, true}, {maxOpen + 1, maxOpen, true}} {
+		w.open.Store(c.word)
+		expect(c.open, c.counted)
+	}
+	w.open.Store(2)
+	Of(w, func() bool { return false }).Opened(1)
+	expect(1, true) // the dead write nothing
 }
 
 func TestTake(t *testing.T) {
