@@ -19,9 +19,7 @@ func closeRange(lo, hi int) {
 // closeBriefly closes without telling the Go runtime. What that does on every system call that may block, it wakes the thread of its
 // monitor, costs more than to close a few connections, in a process that sleeps and wakes for a few at a time.
 func closeBriefly(lo, hi int) {
-	if invariants {
-		closeEach(lo, hi)
-	} else if lo == hi {
+	if lo == hi {
 		unix.RawSyscall(unix.SYS_CLOSE, uintptr(lo), 0, 0)
 	} else if _, _, errno := unix.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(lo), uintptr(hi), 0); errno != 0 {
 		closeEach(lo, hi)
@@ -35,7 +33,7 @@ func closeBriefly(lo, hi int) {
 // before the one here, this thread waits then, until the client has everything or the time is over, but not longer than the runtime
 // does for the thread: the signal with which that interrupts goroutines ends the wait.
 func Brief(fd int) bool {
-	if strings.Contains(os.Getenv("GODEBUG"), "asyncpreemptoff=1") { // there is no such signal
+	if invariants || strings.Contains(os.Getenv("GODEBUG"), "asyncpreemptoff=1") { // there is no such signal
 		return false
 	}
 	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
