@@ -125,7 +125,7 @@ func (c *Conn) Close() error {
 	if c.closed.Swap(true) {
 		return c.opError("close", net.ErrClosed)
 	}
-	c.uncount()
+	c.open.Opened(-1)
 	if c.shared {
 		_ = c.raw.Control(func(fd uintptr) { _ = syscall.Shutdown(int(fd), syscall.SHUT_RDWR) }) // ENOTCONN: the peer was faster
 	}
@@ -133,13 +133,6 @@ func (c *Conn) Close() error {
 		return c.wrap("close", err)
 	}
 	return nil
-}
-
-// uncount tells the peer that c is open no more.
-func (c *Conn) uncount() {
-	if c.open != nil {
-		c.open.Opened(-1)
-	}
 }
 
 // CloseRead shuts down the reading side. Payload that is unread can still be read.
@@ -196,7 +189,7 @@ func (c *Conn) Std() (net.Conn, error) {
 		_ = std.Close()
 		return nil, c.opError("file", net.ErrClosed)
 	}
-	c.uncount()
+	c.open.Opened(-1)
 	_ = c.file.Close() // the duplicate keeps the connection open, and nobody can be told
 	return std, nil
 }

@@ -55,9 +55,7 @@ func (l *netListener) Accept() (net.Conn, error) {
 				return c, nil
 			}
 			l.p.refuse(d.FD)
-			if l.open != nil {
-				l.open.Opened(-1)
-			}
+			l.open.Opened(-1)
 		}
 		n, err := l.p.RecvBatch(l.ds[:])
 		if n == 0 {

@@ -124,10 +124,10 @@ func TestWhatAListenerRefusesIsNotCounted(t *testing.T) {
 	go ln.Accept() // closes the last one, and waits for more
 	defer worker.Close()
 	if front.out.page != nil {
-		until(t, "one is open", func() bool { n, counted := front.out.peerHasOpen(); return n == 1 && counted })
+		until(t, "one is open", func() bool { n, counted := front.out.page.Open(); return n == 1 && counted })
 	}
 	c.Close()
-	if n, _ := front.out.peerHasOpen(); n != 0 {
+	if n, _ := front.out.page.Open(); n != 0 {
 		t.Errorf("%d open, want none", n)
 	}
 }

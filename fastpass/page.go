@@ -153,14 +153,6 @@ func (o *outbox) unread() int {
 	return int(n)
 }
 
-// peerHasOpen is how many connections the peer says it has open, and whether it counts them. Any goroutine.
-func (o *outbox) peerHasOpen() (n int, counted bool) {
-	if o.page == nil {
-		return 0, false
-	}
-	return o.page.Open()
-}
-
 // await sees to it that acknowledgements to come are read: when there are enough, if somebody waits for them, and otherwise
 // soon. It reports whether there is something new by now.
 func (o *outbox) await() bool {

@@ -244,7 +244,7 @@ func (p *Pool) gather() {
 		if o.open.Load() && n < o.window.Cap() && o.refusal() == nil {
 			w := Worker{ID: m.id, InFlight: max(0, n-o.unread()), Passed: m.passed, Passer: m.p}
 			if all {
-				w.Open, all = o.peerHasOpen()
+				w.Open, all = o.page.Open()
 			}
 			p.choice = append(p.choice, w)
 			p.chosen = append(p.chosen, m)

@@ -117,16 +117,20 @@ func (p *Page) Asked(acked uint64) bool {
 }
 
 // Opened counts n connections more that are open; n may be negative. The first call, which says that they are counted, is
-// Opened(1+n). Any goroutine of the receiver.
+// Opened(1+n). Where there is no page, p is nil and nothing is counted. Any goroutine of the receiver.
 func (p *Page) Opened(n int) {
-	if !p.dead() {
+	if p != nil && !p.dead() {
 		p.w.open.Add(int64(n))
 	}
 	runtime.KeepAlive(p)
 }
 
-// Open is how many connections the receiver says are open, and whether it counts them. Any goroutine of the sender.
+// Open is how many connections the receiver says are open, and whether it counts them. Without a page, where p is nil, it does
+// not. Any goroutine of the sender.
 func (p *Page) Open() (n int, counted bool) {
+	if p == nil {
+		return 0, false
+	}
 	v := p.w.open.Load()
 	runtime.KeepAlive(p)
 	return int(min(max(v, 1)-1, maxOpen)), v > 0
