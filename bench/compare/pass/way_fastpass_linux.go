@@ -13,7 +13,7 @@ func viaFastpass(name string, protocol fastpass.Protocol, merging bool) way {
 	config := func(w work, d fastpass.Direction) *fastpass.Config {
 		c := &fastpass.Config{Protocol: protocol, Direction: d}
 		if !merging {
-			c.Batch, c.Messages = w.Batch, w.messages()
+			c.Batch = w.Batch // up to 8 messages in a system call, by default
 		}
 		return c
 	}

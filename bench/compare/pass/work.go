@@ -12,7 +12,7 @@ type work struct {
 	Give  bool // copies, and close them
 }
 
-// messages is how many messages go into a system call, where one call can take several.
+// messages is how many messages are handed over at a time, where one call can take several.
 func (w work) messages() int {
 	if w.Batch == 1 {
 		return 1
