@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"example.com/fdpass/cmsgpool"
 	"example.com/fdpass/internal/leak"
 
 	"golang.org/x/sys/unix"
@@ -20,8 +19,8 @@ import (
 // However much comes, this process holds little of it.
 
 const (
-	mostQueued      = unaskedCredit + defaultMessages*cmsgpool.MaxFDs // that one end takes in unasked
-	mostDescriptors = unaskedCredit + mostQueued                      // that it has open for that
+	mostQueued      = unaskedCredit + fullCall   // that one end takes in unasked
+	mostDescriptors = unaskedCredit + mostQueued // that it has open for that
 	mostHeap        = 64 << 20
 )
 

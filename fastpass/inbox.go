@@ -297,12 +297,14 @@ func (in *inbox) fillPackets(fd int) bool {
 	return ok
 }
 
-// messages is how many messages to ask for: what a caller of Recv has room for, judging by the last one.
+// messages is how many messages to ask for: what a caller of Recv has room for, and no more than make a full call, judging by
+// the last one. A peer may make the next ones larger, so where no caller has asked it is no more than if they were.
 func (in *inbox) messages() int {
-	if in.target == nil {
-		return in.p.cfg.Messages
+	n := fullMessages
+	if in.target != nil {
+		n = (min(len(in.target)-in.got, fullCall) + in.last - 1) / in.last
 	}
-	return min((len(in.target)-in.got+in.last-1)/in.last, in.p.cfg.Messages)
+	return min(n, in.p.cfg.Messages)
 }
 
 // mostResets is how many ECONNRESET a reader ignores. A peer causes one; an error that stays is not waited out.

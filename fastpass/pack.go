@@ -10,12 +10,14 @@ import (
 // The functions of this file turn queued entries into messages, straight from the window's slots into the buffers of
 // the flusher's vector. They move nothing on: what the kernel does not take is packed again.
 
-// pack fills the vector with messages from the entries from sent on, as far as batch, credit and vector allow.
+// pack fills the vector with messages from the entries from sent on, as far as batch, credit and vector allow, and until they make
+// a full call.
 func (o *outbox) pack() {
 	o.messages = 0
 	pos, seq := o.sent, o.flow.Seq()
 	room, isolate := o.flow.Allowance(), o.isolate
-	for i := 0; i < o.p.cfg.Messages && room > 0; i++ {
+	count, bytes := 0, 0
+	for i := 0; i < o.p.cfg.Messages && room > 0 && count < fullCall && bytes < fullBytes; i++ {
 		most := min(room, o.batch)
 		if isolate > 0 {
 			most = 1
@@ -40,6 +42,7 @@ func (o *outbox) pack() {
 		o.messages++
 		pos, seq = end, seq+uint64(n)
 		room, isolate = room-n, isolate-n
+		count, bytes = count+n, bytes+length
 	}
 }
 

@@ -224,7 +224,7 @@ func TestDescriptorsThatAreSlowToCloseAreFew(t *testing.T) {
 						t.Errorf("Recv: %v", err)
 					}
 				}()
-				most := maxDoomed + unaskedCredit + 2*defaultMessages*cmsgpool.MaxFDs
+				most := maxDoomed + unaskedCredit + 2*fullCall
 				rights := unix.UnixRights(make([]int, cmsgpool.MaxFDs)...) // of descriptor 0
 				until(t, "the link ends", func() bool {
 					for range 10 {

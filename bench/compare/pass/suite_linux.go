@@ -26,9 +26,9 @@ got, and compares the inodes of the first ones with those sent.
 *Merging* stands for Send one by one, on a link with the defaults, on which full messages form by themselves: what a user gets who
 does not batch. That is not one per message, so it neither wins nor loses.
 
-fastpass and the C limit put up to 8 messages into a system call. With 1 per message the C limit, like the peers, makes a call for each one;
-fastpass is handed one descriptor at a time, and sends what has to wait together, as its receiver takes what is there: "C limit, 8
-messages a call" is C doing that. A dash: there is no way to put that many into one message.`
+The C limit puts up to 8 messages into a system call, and with 1 per message makes a call for each one, as the peers do. fastpass is handed
+one descriptor at a time then, sends those together that have to wait, and takes what is there, up to 32 messages in a call: "C
+limit, 32 messages a call" is C doing that. A dash: there is no way to put that many into one message.`
 
 var (
 	perDescriptor = result.Metric{Key: "ns", Name: "ns per descriptor", Chart: true}

@@ -13,7 +13,7 @@ func viaFastpass(name string, protocol fastpass.Protocol, merging bool) way {
 	config := func(w work, d fastpass.Direction) *fastpass.Config {
 		c := &fastpass.Config{Protocol: protocol, Direction: d}
 		if !merging {
-			c.Batch = w.Batch // up to 8 messages in a system call, by default
+			c.Batch = w.Batch
 		}
 		return c
 	}
@@ -25,10 +25,7 @@ func viaFastpass(name string, protocol fastpass.Protocol, merging bool) way {
 		},
 		receiver: func(w work) (receiver, error) {
 			p, err := inherited(config(w, fastpass.RecvOnly))
-			n := max(w.Batch*w.messages(), 8) // a receiver has room for more than one: it need not know how they are sent
-			if merging {
-				n = 8 * 253 // what the defaults come to
-			}
+			const n = 8 * 253 // a receiver need not know how they are sent
 			return &fastpassReceiver{p: p, ds: make([]fastpass.Desc, n), fds: make([]int, 0, n)}, err
 		},
 		atOnce: func(w work) int { return w.Batch * w.messages() },
