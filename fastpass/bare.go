@@ -11,10 +11,10 @@ import (
 // fillBare takes in messages of the Bare protocol: nobody sends again what was lost for want of room here, so room
 // comes first.
 func (in *inbox) fillBare(fd int) bool {
-	v := in.vectors.get()
-	defer v.put()
 	n := in.messages()
-	n = min(n, in.room.certain(cmsgpool.MaxFDs, n*cmsgpool.MaxFDs)/cmsgpool.MaxFDs)
+	n = min(n, in.room.certain(cmsgpool.MaxFDs, min(n*cmsgpool.MaxFDs, fullCall))/cmsgpool.MaxFDs)
+	v := in.vectors.get() // not before: links wait for each other's probes
+	defer v.put()
 	if n == 0 {
 		return in.fillShort(v, fd)
 	}
