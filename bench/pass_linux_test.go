@@ -17,11 +17,10 @@ var (
 	protocols = []fastpass.Protocol{fastpass.Framed, fastpass.Bare}
 )
 
-// messages is how many messages of the given size go into a system call. Those of one descriptor go one by one too.
+// messages is how many messages of the given size are handed over at a time: single descriptors one by one.
 func messages(batch int) int {
-	switch batch {
-	case auto, 1:
-		return batch
+	if batch == 1 {
+		return 1
 	}
 	return 8
 }
@@ -41,12 +40,12 @@ func ownership(give bool) string {
 }
 
 func of(protocol fastpass.Protocol, batch int) setup {
-	return setup{Protocol: protocol, Batch: batch, Messages: messages(batch), Window: *window}
+	return setup{Protocol: protocol, Batch: batch, Window: *window}
 }
 
 // BenchmarkPass passes TCP connections to another process, which closes them. One operation is one descriptor.
 //
-// batch=1 is one descriptor per message and system call; batch=auto is Send one by one with the library's defaults.
+// batch=1 is one descriptor per message and call of Send; batch=auto is Send one by one with the library's defaults.
 // own=lend passes sockets that the sender keeps; own=give a copy of each, made just before and closed once it is delivered,
 // as when connections are given away. CPU time is each process's own; rcvr-mallocs are those of the other process.
 func BenchmarkPass(b *testing.B) {

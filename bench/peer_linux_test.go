@@ -24,7 +24,6 @@ const setupVar = "FASTPASS_BENCH_SETUP"
 type setup struct {
 	Protocol  fastpass.Protocol
 	Batch     int // descriptors per message
-	Messages  int // messages per system call
 	Window    int
 	Direction fastpass.Direction // of the other process, where there is one link
 	TwoLinks  bool               // one for each direction: the other process receives over the first, and sends over the second
@@ -34,16 +33,8 @@ type setup struct {
 
 func (s setup) config(d fastpass.Direction) *fastpass.Config {
 	return &fastpass.Config{
-		Protocol: s.Protocol, Batch: s.Batch, Messages: s.Messages, Window: s.Window, Spin: s.Spin, Direction: d,
+		Protocol: s.Protocol, Batch: s.Batch, Window: s.Window, Spin: s.Spin, Direction: d,
 	}
-}
-
-// flight is how many descriptors one system call carries at most.
-func (s setup) flight() int {
-	if s.Batch == auto {
-		return 253 * 8 // what the library's defaults come to
-	}
-	return s.Batch * s.Messages
 }
 
 // atOnce is how many descriptors the sender hands to the library in one call.
@@ -51,7 +42,7 @@ func (s setup) atOnce() int {
 	if s.Batch == auto {
 		return 1
 	}
-	return s.flight()
+	return s.Batch * messages(s.Batch)
 }
 
 // usage is what a process has used so far.
@@ -149,7 +140,7 @@ func beReceiver() error {
 	}
 	defer p.Close()
 	orders, result := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
-	ds := make([]fastpass.Desc, max(s.flight(), 8))
+	ds := make([]fastpass.Desc, 253*8) // what a system call brings at most
 	fds := make([]int, 0, len(ds))
 	for {
 		var n int
