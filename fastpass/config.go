@@ -88,8 +88,8 @@ type Config struct {
 	// Bare with Batch 1 speaks to peers that take one at a time.
 	Batch int
 
-	// Messages is how many messages one system call sends or receives at most, 1 to 64; 32 by default. Of messages with many
-	// descriptors a call takes fewer, about as many as carry 2,000 together.
+	// Messages is how many messages one system call sends or receives at most, 1 to 64. By default it is as many as carry about
+	// 2,000 descriptors, judging by Batch, from 8 to 32.
 	Messages int
 
 	// MaxPayload is how many bytes may travel with one descriptor, 4096 by default, at most 65536. A receiver must
@@ -127,13 +127,13 @@ type Config struct {
 }
 
 const (
-	maxWindow         = 1 << 20
-	maxMessages       = 64
-	maxMaxPayload     = 64 << 10
-	defaultWindow     = 16 << 10
-	defaultMessages   = 32
-	defaultMaxPayload = 4 << 10
-	minBody           = 16 << 10 // payload bytes that share a frame before the batch is cut
+	maxWindow          = 1 << 20
+	maxMessages        = 64
+	maxMaxPayload      = 64 << 10
+	defaultWindow      = 16 << 10
+	maxDefaultMessages = 32
+	defaultMaxPayload  = 4 << 10
+	minBody            = 16 << 10 // payload bytes that share a frame before the batch is cut
 
 	// A system call that carries so many full messages, or as many descriptors or bytes, gains nothing by carrying more: what is
 	// around it hardly counts, and what the socket does not take was packed in vain.
@@ -156,7 +156,7 @@ func (c *Config) withDefaults(softLimit int) (Config, error) {
 		r.Batch = cmsgpool.MaxFDs
 	}
 	if r.Messages == 0 {
-		r.Messages = defaultMessages
+		r.Messages = min(max(fullMessages, fullCall/r.Batch), maxDefaultMessages)
 	}
 	if r.MaxPayload == 0 {
 		r.MaxPayload = defaultMaxPayload
