@@ -99,6 +99,18 @@ func acceptNonblock(fd int) (int, syscall.Errno) {
 	return int(n), errno
 }
 
+// pollOnce does not block. A sender asks after each burst whether the socket takes more, and telling the scheduler would wake the
+// runtime's monitor each time (see closeBriefly).
+func pollOnce(fds []unix.PollFd) (int, error) {
+	var now unix.Timespec
+	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(fds))), uintptr(len(fds)),
+		uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
 // write is Write. A frame of a few bytes takes less time than telling the scheduler of a system call.
 func write(fd int, b []byte) (int, syscall.Errno) {
 	for {

@@ -124,3 +124,5 @@ func errnoOf(err error) syscall.Errno {
 	}
 	return unix.EIO
 }
+
+func pollOnce(fds []unix.PollFd) (int, error) { return unix.Poll(fds, 0) }

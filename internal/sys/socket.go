@@ -59,6 +59,16 @@ func (system) Writable(fd int) bool {
 	return err != nil || n > 0
 }
 
+// poll is poll(2) that does not wait. If it has nothing to tell it may fail because of a signal, as the Go runtime
+// sends itself to interrupt what runs for long.
+func poll(fds []unix.PollFd) (n int, err error) {
+	for {
+		if n, err = pollOnce(fds); err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
 // ReportsTruncation says whether MSG_CTRUNC tells that descriptors were lost. Every kernel does it, but qemu-user
 // does not.
 var ReportsTruncation = sync.OnceValue(func() bool {

@@ -19,7 +19,7 @@ func untraced(cmd *exec.Cmd) *exec.Cmd { return cmd }
 // countCalls returns how many system calls a descriptor takes. It passes twice: the difference is without what the processes
 // need to start and to end.
 func countCalls(w work, pass func(n int, t tracer) error) (suite.Sample, error) {
-	const messages, descriptors = 4000, 16 << 10 // what strace takes seconds for
+	const messages, descriptors = 8000, 16 << 10 // what strace takes seconds for
 	many := w.whole(min(messages*w.Batch, descriptors))
 	few := w.whole(many / 4)
 	a, err := callsOf(few, pass)
