@@ -59,6 +59,7 @@ func TestACallerParksAtOnceWhenTheLinkHasStartedATimer(t *testing.T) {
 		r.hesitation.kernel = &slowYields{}
 		r.timer = time.NewTimer(time.Hour)
 		p.out.p = p
+		p.out.looks.out.Store(newLookout())
 		for what, start := range map[string]func(){
 			"the lull's":    r.startTimer,
 			"the lookout's": func() { p.out.lookIn(time.Hour) },
@@ -71,7 +72,7 @@ func TestACallerParksAtOnceWhenTheLinkHasStartedATimer(t *testing.T) {
 			}
 		}
 		r.timer.Stop()
-		p.out.lookout.timer.Stop()
+		p.out.looks.by.forget(&p.out)
 	})
 }
 

@@ -62,11 +62,11 @@ type outbox struct {
 	ended           bool
 
 	// Acknowledgements in shared memory: see page.go.
-	page    *page.Page // nil: there is none
-	paged   bool       // the peer uses it
-	acked   atomic.Uint64
-	limit   uint64
-	lookout lookout
+	page  *page.Page // nil: there is none
+	paged bool       // the peer uses it
+	acked atomic.Uint64
+	limit uint64
+	looks looks
 
 	// What sendVectors works on, which runs inside RawConn.Control.
 	vector   *vector
@@ -88,7 +88,7 @@ func (o *outbox) init(p *Passer) {
 	o.batch, o.body = p.cfg.Batch, p.cfg.maxBody()
 	o.vectors = vectorsOf(p.cfg.Messages, o.body)
 	o.pause = shortage
-	o.lookout.pause = backoff{first: lookAfter, most: lookAtMost, last: lookAfter}
+	o.looks.out.Store(newLookout())
 	o.control, o.roomReady = o.sendVectors, o.hasRoom
 	if p.cfg.Protocol == Bare {
 		o.flow.Open(math.MaxInt32)
@@ -619,10 +619,11 @@ func (o *outbox) openMail() (ack flow.Ack, acked bool) {
 // everything that is in it back.
 func (o *outbox) finish() {
 	o.ended = true
-	for _, t := range []*time.Timer{o.retry, o.lookout.timer} {
-		if t != nil {
-			t.Stop()
-		}
+	if o.retry != nil {
+		o.retry.Stop()
+	}
+	if o.looks.by != nil {
+		o.looks.by.forget(o)
 	}
 	// Whoever claims the last free slot has shut the window: what is never published is never released. What other
 	// goroutines have claimed lies below, and they are about to publish it.

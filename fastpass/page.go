@@ -4,7 +4,6 @@ package fastpass
 
 import (
 	"math"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,33 +17,6 @@ import (
 // system can: a memfd that the sender has made, sealed, and handed over with HELLO. A receiver that gets none, or none that
 // it can trust, acknowledges with ACK frames. It still sends one where the sender asks for it, because somebody waits, and
 // to have lost descriptors sent again; what counts is the page.
-
-const (
-	// lookAfter is how soon acknowledgements are read that nobody waits for, to close the copies of what the peer has, if
-	// nothing is sent meanwhile. Twice that after the last was sent the sender stops looking, and asks for a frame. No other
-	// pause is as long: of two timers that end at once a simulated run could not say which comes first.
-	lookAfter = 1100 * time.Microsecond
-
-	// lookAtMost is what this grows to while the sender reads them as often as that anyhow, since it sends: to wake for
-	// their own sake costs as much as to pass a few connections.
-	lookAtMost = 8 * lookAfter
-
-	// lookSeldom is how soon it looks all the same if somebody waits: the kernel may refuse to take the frame, and the peer is
-	// not in Recv any more when it would.
-	lookSeldom = 100 * time.Millisecond
-)
-
-// lookout is when the flusher looks for acknowledgements although it has nothing to send.
-type lookout struct {
-	timer    *time.Timer
-	runs     bool
-	within   time.Duration // it runs out
-	over     atomic.Bool   // it has
-	pause    backoff       // its length if nobody waits
-	reads    int           // how often it was looked meanwhile
-	progress uint64        // when it last ran out
-	heeded   uint64        // one more than progress when await last found news; 0: never
-}
 
 // sayHello opens the link from this end.
 func (p *Passer) sayHello() syscall.Errno {
@@ -163,21 +135,19 @@ func (o *outbox) await() bool {
 	if !urgent && o.flow.InFlight() == 0 {
 		return false
 	}
-	l, progress, idle := &o.lookout, o.flow.Seq()+o.acked.Load(), false
-	if l.over.Swap(false) {
-		l.runs = false
-		idle, l.progress = progress == l.progress, progress
-		if time.Duration(l.reads)*lookAfter < l.pause.last {
-			l.pause.reset()
+	l, progress, idle := &o.looks, o.flow.Seq()+o.acked.Load(), false
+	if l.due.Swap(false) {
+		l.by = nil
+		if l.vain = min(l.vain+1, looksInVain); progress != l.progress {
+			l.vain, l.progress = 0, progress
 		}
-		l.pause.next()
-		l.reads = 0
-	} else {
-		l.reads++
+		idle = l.vain == looksInVain
+	} else if l.out.Load().called(); l.by == nil {
+		l.vain = 0
 	}
 	switch {
 	case !idle:
-		o.lookIn(l.pause.last)
+		o.lookIn(lookAfter << l.vain)
 	case urgent:
 		o.lookIn(lookSeldom)
 		fallthrough
@@ -201,21 +171,19 @@ func (o *outbox) await() bool {
 	return true
 }
 
-// lookIn has the page looked at after d at the latest.
+// lookIn has the page looked at after d at the latest, if not by the timer.
 func (o *outbox) lookIn(d time.Duration) {
-	l := &o.lookout
-	if l.runs && l.within <= d {
+	l := &o.looks
+	if l.by != nil && l.within <= d {
 		return
 	}
-	l.runs, l.within = true, d
-	o.p.in.role.hesitation.timer.Store(true)
-	if l.timer == nil {
-		l.timer = time.AfterFunc(d, func() {
-			l.over.Store(true)
-			o.flush()
-		})
-	} else {
-		l.timer.Reset(d)
+	out := l.out.Load()
+	if l.by != nil && l.by != out {
+		l.by.forget(o)
+	}
+	l.by, l.within = out, d
+	if out.after(o, d) {
+		o.p.in.role.hesitation.timer.Store(true)
 	}
 }
 

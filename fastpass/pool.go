@@ -23,6 +23,7 @@ type Pool struct {
 	room    ring.Event  // for Dispatch while the backlog is full
 	ready   func() bool // hasRoom, bound once
 	write   deadline
+	lookout *lookout
 	waiting atomic.Int32   // the length of backlog
 	wake    chan struct{}  // has run look at the backlog
 	closed  atomic.Bool    // Shutdown was called
@@ -74,6 +75,7 @@ func NewPool(cfg *PoolConfig) (*Pool, error) {
 func assemblePool(cfg *PoolConfig) (*Pool, error) {
 	p := &Pool{
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), idle: make(chan struct{}), stopped: make(chan struct{}),
+		lookout: newLookout(),
 	}
 	var err error
 	if p.cfg, err = cfg.withDefaults(); err != nil {
@@ -116,6 +118,7 @@ func (p *Pool) join(w *Passer) (*member, error) {
 	p.mu.Unlock()
 	roomy := p.nudge
 	w.out.roomy.Store(&roomy)
+	w.out.looks.out.Store(p.lookout)
 	p.poke()
 	return m, nil
 }

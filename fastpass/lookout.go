@@ -1,0 +1,160 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// lookAfter is how soon acknowledgements are read that nobody waits for, to close the copies of what the peer has, if
+	// nothing is sent meanwhile. If there are none it waits twice as long, and so on. No other
+	// pause is as long: of two timers that end at once a simulated run could not say which comes first.
+	lookAfter = 1100 * time.Microsecond
+
+	// looksInVain is after how many of them, all that time nothing was sent either, the sender stops looking and asks for a frame.
+	looksInVain = 3
+
+	// lookAtMost is what the timer's pause grows to while those who send look as often as that anyhow.
+	lookAtMost = 32 * lookAfter
+
+	// lookSeldom is how soon a sender looks all the same if somebody waits: the kernel may refuse to take the frame, and the peer is
+	// not in Recv any more when it would.
+	lookSeldom = 100 * time.Millisecond
+
+	// callsPerLook is how many times somebody sends, or finds nothing to send, before asking the clock whether it is time to look.
+	callsPerLook = 8
+)
+
+// lookout has flushers look for acknowledgements although they have nothing to send. A link has its own until it joins a
+// pool, whose links share one: with many workers each gets little, and a timer for each of them would cost more than passing.
+//
+// A timer that ends wakes two threads of the Go runtime, the one that waits for it and the monitor, which takes as long as to
+// pass ten connections (50 µs of processor time on a virtual machine). So whoever sends over one of the links has all of them
+// looked at that are due, and the timer's pause grows meanwhile: it is for the time when nobody sends any more.
+type lookout struct {
+	calls atomic.Uint32 // since the timer ended last
+
+	mu    sync.Mutex
+	links []due
+	timer *time.Timer
+	ends  time.Time // zero: the timer does not run
+	ended time.Time // when it did last
+	pause backoff
+}
+
+// due says when a link is to be looked at.
+type due struct {
+	o  *outbox
+	at time.Time
+}
+
+func newLookout() *lookout {
+	return &lookout{pause: backoff{first: lookAfter, most: lookAtMost}}
+}
+
+// after has o looked at after d, and not at another time. It reports whether that took a timer.
+func (l *lookout) after(o *outbox, d time.Duration) bool {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.remove(o)
+	l.links = append(l.links, due{o, now.Add(d)})
+	return l.set(now, d)
+}
+
+// forget takes back what after was told of o.
+func (l *lookout) forget(o *outbox) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.remove(o); len(l.links) == 0 && l.timer != nil {
+		l.timer.Stop()
+		l.ends = time.Time{}
+	}
+}
+
+func (l *lookout) remove(o *outbox) {
+	l.links = slices.DeleteFunc(l.links, func(d due) bool { return d.o == o })
+}
+
+// set has the timer end after d, or sooner, but for its pause. The caller holds mu.
+func (l *lookout) set(now time.Time, d time.Duration) bool {
+	if l.ends.IsZero() && now.Sub(l.ended) > lookAfter { // nobody has needed it
+		l.pause.reset()
+		l.pause.next()
+	}
+	d = max(d, l.pause.last)
+	ends := now.Add(d)
+	if !l.ends.IsZero() && !ends.Before(l.ends) {
+		return false
+	}
+	if l.ends = ends; l.timer == nil {
+		l.timer = time.AfterFunc(d, l.fire)
+	} else {
+		l.timer.Reset(d)
+	}
+	return true
+}
+
+// fire is called by the timer.
+func (l *lookout) fire() {
+	calls := l.calls.Swap(0)
+	l.mu.Lock()
+	if time.Duration(calls)*lookAfter < l.pause.last {
+		l.pause.reset()
+	}
+	l.pause.next()
+	l.ends, l.ended = time.Time{}, time.Now()
+	l.mu.Unlock()
+	l.look()
+	l.mu.Lock()
+	now := time.Now()
+	for _, d := range l.links {
+		l.set(now, d.at.Sub(now))
+	}
+	l.mu.Unlock()
+}
+
+// called is told that the flusher of one of the links has looked.
+func (l *lookout) called() {
+	if l.calls.Add(1)%callsPerLook == 0 {
+		l.look()
+	}
+}
+
+// look has the links looked at that are due, or almost.
+func (l *lookout) look() {
+	var few [32]*outbox
+	for n := len(few); n == len(few); {
+		n = 0
+		now := time.Now().Add(lookAfter / 2)
+		l.mu.Lock()
+		l.links = slices.DeleteFunc(l.links, func(d due) bool {
+			if n == len(few) || d.at.After(now) {
+				return false
+			}
+			few[n] = d.o
+			n++
+			return true
+		})
+		l.mu.Unlock()
+		for _, o := range few[:n] {
+			o.looks.due.Store(true)
+			o.flush()
+		}
+	}
+}
+
+// looks is when a link is looked at, as its flusher knows it.
+type looks struct {
+	out      atomic.Pointer[lookout]
+	by       *lookout      // who has been told; nil: nobody
+	within   time.Duration // it was told so
+	due      atomic.Bool   // it is time
+	progress uint64        // when it last was
+	vain     int           // how often it was, and there was none
+	heeded   uint64        // one more than progress when await last found news; 0: never
+}
