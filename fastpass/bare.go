@@ -12,8 +12,8 @@ import (
 // comes first.
 func (in *inbox) fillBare(fd int) bool {
 	n := in.messages()
-	n = min(n, in.room.certain(cmsgpool.MaxFDs, min(n*cmsgpool.MaxFDs, fullCall))/cmsgpool.MaxFDs)
-	v := in.vectors.get() // not before: links wait for each other's probes
+	n = min(n, in.room.certain(n*cmsgpool.MaxFDs)/cmsgpool.MaxFDs) // however few the last ones brought
+	v := in.vectors.get()                                          // not before: links wait for each other's probes
 	defer v.put()
 	if n == 0 {
 		return in.fillShort(v, fd)

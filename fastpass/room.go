@@ -5,6 +5,7 @@ package fastpass
 import (
 	"time"
 
+	"example.com/fdpass/cmsgpool"
 	"example.com/fdpass/internal/sys"
 )
 
@@ -64,17 +65,19 @@ func (r *room) left() int {
 }
 
 // certain is how many descriptors there is surely room for now, if not more than want. What is known counts as long as it is
-// enough. Since the probe others may have opened some, but no faster than the processors can, and during the call that
-// receives no more than the margin. After a shortage nothing is certain until something has come in.
-func (r *room) certain(enough, want int) int {
+// enough, or enough for a message where there is no margin, because it takes long to find out. Since the probe others may
+// have opened some, but no faster than the processors can, and during the call that receives no more than the margin.
+// After a shortage nothing is certain until something has come in.
+func (r *room) certain(want int) int {
 	if r.doubt {
 		return 0
 	}
-	const fastest = 50 * time.Nanosecond // what installing one takes, at the least
-	ceiling := r.ceiling
+	enough, ceiling := want, r.ceiling
 	if r.least == 0 { // no margin: a lowered limit counts at once
+		enough, want = cmsgpool.MaxFDs, min(want, fullCall)
 		ceiling = r.kernel.SoftLimit()
 	}
+	const fastest = 50 * time.Nanosecond // what installing one takes, at the least
 	if age := time.Since(r.at); r.free > 0 && age < certainFor && ceiling == r.ceiling {
 		others := int(age/fastest) * min(r.processors, maxCPU)
 		if left := r.free - r.used - others - r.margin; left >= enough {

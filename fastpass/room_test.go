@@ -1,0 +1,57 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/fdpass/cmsgpool"
+	"example.com/fdpass/internal/sys"
+)
+
+// roomyKernel has a table of which nothing is taken.
+type roomyKernel struct {
+	sys.Kernel
+	limit  int
+	probes int
+}
+
+func (k *roomyKernel) SoftLimit() int { return k.limit }
+
+func (k *roomyKernel) FreeSlots(_, want int) int {
+	k.probes++
+	return min(k.limit, want)
+}
+
+// A full call is never cut down because of what was found out before: to find out takes less than a call more. Where it
+// takes long, what is known counts as long as one message fits.
+func TestRoomIsLookedForAgainBeforeACallIsCutDown(t *testing.T) {
+	const call = 32 * cmsgpool.MaxFDs
+	for what, tc := range map[string]struct {
+		least, most int // probes
+		want        int // descriptors at least, each time
+		margin      int
+	}{
+		"cheap": {least: 2, most: 50, want: call, margin: 4096},
+		"dear":  {least: 1, most: 25, want: cmsgpool.MaxFDs},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := &roomyKernel{limit: 20_000}
+				r := room{kernel: k, least: tc.margin, processors: 2}
+				for range 50 { // one descriptor in each message
+					if n := r.certain(call); n < tc.want {
+						t.Fatalf("room for %d, want %d at least", n, tc.want)
+					}
+					r.used += 32
+					time.Sleep(10 * time.Microsecond)
+				}
+				if k.probes < tc.least || k.probes > tc.most {
+					t.Errorf("%d probes, want %d to %d", k.probes, tc.least, tc.most)
+				}
+			})
+		})
+	}
+}
