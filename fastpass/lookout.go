@@ -11,12 +11,13 @@ import (
 
 const (
 	// lookAfter is how soon acknowledgements are read that nobody waits for, to close the copies of what the peer has, if
-	// nothing is sent meanwhile. If there are none it waits twice as long, and so on. No other
-	// pause is as long: of two timers that end at once a simulated run could not say which comes first.
+	// nothing is sent meanwhile; and then after twice as long, and so on: what took the peer long may take a little longer here.
+	// No other pause is as long: of two timers that end at once a simulated run could not say which comes first.
 	lookAfter = 1100 * time.Microsecond
 
-	// looksInVain is after how many of them, all that time nothing was sent either, the sender stops looking and asks for a frame.
-	looksInVain = 3
+	// manyLooks is after how many of them the pause grows no more, and the sender stops looking, if there is nothing
+	// new, and asks for a frame.
+	manyLooks = 3
 
 	// lookAtMost is what the timer's pause grows to while those who send look as often as that anyhow.
 	lookAtMost = 32 * lookAfter
@@ -118,9 +119,11 @@ func (l *lookout) fire() {
 	l.mu.Unlock()
 }
 
-// called is told that the flusher of one of the links has looked.
-func (l *lookout) called() {
-	if l.calls.Add(1)%callsPerLook == 0 {
+// called is told that the flusher of one of the links has looked, after it has sent n descriptors. Who sends many at once
+// comes back later: that counts for several calls.
+func (l *lookout) called(n int) {
+	calls := uint32(min(max(1, n/8), callsPerLook))
+	if l.calls.Add(calls)%callsPerLook < calls {
 		l.look()
 	}
 }
@@ -154,7 +157,8 @@ type looks struct {
 	by       *lookout      // who has been told; nil: nobody
 	within   time.Duration // it was told so
 	due      atomic.Bool   // it is time
-	progress uint64        // when it last was
-	vain     int           // how often it was, and there was none
+	count    int           // how often it was since something was sent, up to manyLooks
+	seq      uint64        // how much was sent when the flusher looked last
+	progress uint64        // and seen of it when it was time last
 	heeded   uint64        // one more than progress when await last found news; 0: never
 }

@@ -123,7 +123,7 @@ func TestWhoSendsLooksAtTheOtherLinks(t *testing.T) {
 							latest = late
 						}
 					}
-					l.called()
+					l.called(1)
 					if l.mu.Lock(); l.ends != ends {
 						timer, ends = timer+1, l.ends
 					}

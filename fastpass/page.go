@@ -135,19 +135,21 @@ func (o *outbox) await() bool {
 	if !urgent && o.flow.InFlight() == 0 {
 		return false
 	}
-	l, progress, idle := &o.looks, o.flow.Seq()+o.acked.Load(), false
+	l, seq, idle := &o.looks, o.flow.Seq(), false
+	progress, sent := seq+o.acked.Load(), int(seq-l.seq) // less than 0 if it is to send again
+	if l.seq = seq; sent > 0 {
+		l.count = 0
+	}
 	if l.due.Swap(false) {
 		l.by = nil
-		if l.vain = min(l.vain+1, looksInVain); progress != l.progress {
-			l.vain, l.progress = 0, progress
-		}
-		idle = l.vain == looksInVain
-	} else if l.out.Load().called(); l.by == nil {
-		l.vain = 0
+		l.count = min(l.count+1, manyLooks)
+		idle, l.progress = l.count == manyLooks && progress == l.progress, progress
+	} else {
+		l.out.Load().called(sent)
 	}
 	switch {
 	case !idle:
-		o.lookIn(lookAfter << l.vain)
+		o.lookIn(lookAfter << l.count)
 	case urgent:
 		o.lookIn(lookSeldom)
 		fallthrough
