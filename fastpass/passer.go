@@ -65,11 +65,12 @@ type ending struct {
 // Protocol. It does not block. A nil cfg means defaults.
 func New(c *net.UnixConn, cfg *Config) (*Passer, error) {
 	p, err := newPasser(c, cfg)
-	if err == nil {
-		err = p.start()
-	}
 	if err != nil {
 		closeSocket(c)
+		return nil, err
+	}
+	if err := p.start(); err != nil {
+		closeSocket(p.conn)
 		return nil, err
 	}
 	if p.cfg.sends() {
@@ -107,8 +108,13 @@ func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
 		return nil, errors.New("fastpass: a datagram socket has no end that could be noticed; use unix or unixpacket")
 	}
 	c.SetDeadline(time.Time{})
-	p := assemble(sys.System, c, raw, socket, kind == unix.SOCK_STREAM, full)
-	p.peer, _ = credentialsOf(c) // -1 where they are not to be had
+	creds, _ := credentialsOf(c) // -1 where they are not to be had
+	var own conn = c
+	if !full.receives() {
+		own, raw, socket = quiet(c, raw, socket) // c is closed then
+	}
+	p := assemble(sys.System, own, raw, socket, kind == unix.SOCK_STREAM, full)
+	p.peer = creds
 	return p, nil
 }
 

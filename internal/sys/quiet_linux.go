@@ -1,0 +1,204 @@
+//go:build linux && !fdpass_portable
+
+package sys
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Quiet is a socket that wakes the process only for what is waited for.
+//
+// The Go runtime asks its poller for everything that may happen to a socket. So whenever the peer takes a message, and with that
+// makes room for another one, a thread is woken that finds nobody waiting for room: a context switch for each message
+// that an end sends which has something else to do, or nothing. A Quiet asks a poller of its own, for what comes in, and for room only
+// in Write, and the runtime asks that one: an epoll instance can be polled.
+//
+// Its methods are those of a net.Conn and its RawConn; errors are those of package os.
+type Quiet struct {
+	addr  net.Addr
+	fd    int
+	state atomic.Uint32 // how many use fd, and closed
+	in    interest
+	out   interest
+}
+
+const closed = 1 << 31 // in Quiet.state: nobody begins to use fd any more, the last one closes it
+
+// NewQuiet makes a Quiet of the socket fd of c, and closes c, in which nobody may be at work. It returns nil where that is not
+// possible, for want of descriptors for example, and leaves c as it is.
+func NewQuiet(c *net.UnixConn, fd int) *Quiet {
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	q := &Quiet{addr: c.LocalAddr(), fd: dup}
+	if q.in.init(dup, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET) != nil {
+		unix.Close(dup)
+		return nil
+	}
+	if q.out.init(dup, 0) != nil {
+		q.in.file.Close()
+		unix.Close(dup)
+		return nil
+	}
+	c.Close()
+	return q
+}
+
+// Socket is the number of the socket, valid within Control, Read and Write.
+func (q *Quiet) Socket() int { return q.fd }
+
+// SyscallConn implements syscall.Conn.
+func (q *Quiet) SyscallConn() (syscall.RawConn, error) { return q, nil }
+
+// Control implements syscall.RawConn.
+func (q *Quiet) Control(f func(fd uintptr)) error {
+	if !q.acquire() {
+		return net.ErrClosed
+	}
+	f(uintptr(q.fd))
+	q.release()
+	return nil
+}
+
+// Read implements syscall.RawConn.
+func (q *Quiet) Read(f func(fd uintptr) (done bool)) error { return q.wait(&q.in, f, false) }
+
+// Write implements syscall.RawConn.
+func (q *Quiet) Write(f func(fd uintptr) (done bool)) error { return q.wait(&q.out, f, true) }
+
+// wait calls f until it is done, whenever there is something of interest. If ask is true, that has to be asked for each time.
+func (q *Quiet) wait(i *interest, f func(fd uintptr) bool, ask bool) error {
+	w := waits.Get().(*waiting)
+	w.q, w.i, w.f, w.ask = q, i, f, ask
+	err := i.raw.Read(w.try)
+	if err == nil && w.gone {
+		err = net.ErrClosed
+	}
+	*w = waiting{try: w.try}
+	waits.Put(w)
+	return err
+}
+
+// SetReadDeadline is a net.Conn's.
+func (q *Quiet) SetReadDeadline(t time.Time) error { return q.in.file.SetReadDeadline(t) }
+
+// SetWriteDeadline is a net.Conn's.
+func (q *Quiet) SetWriteDeadline(t time.Time) error { return q.out.file.SetReadDeadline(t) }
+
+// LocalAddr is a net.Conn's.
+func (q *Quiet) LocalAddr() net.Addr { return q.addr }
+
+// Close is a net.Conn's.
+func (q *Quiet) Close() error {
+	before := q.state.Or(closed)
+	if before&closed != 0 {
+		return net.ErrClosed
+	}
+	err := errors.Join(q.in.file.Close(), q.out.file.Close()) // who waits there returns
+	if before == 0 {
+		Close(q.fd)
+	}
+	return err
+}
+
+// acquire keeps fd from being closed until release, or returns false if it is closed.
+func (q *Quiet) acquire() bool {
+	for {
+		n := q.state.Load()
+		if n&closed != 0 {
+			return false
+		}
+		if q.state.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (q *Quiet) release() {
+	if q.state.Add(^uint32(0)) == closed {
+		Close(q.fd)
+	}
+}
+
+// interest is an epoll instance with the socket, and something that may happen to it.
+type interest struct {
+	fd    int
+	file  *os.File // which the runtime polls
+	raw   syscall.RawConn
+	asked bool // within raw.Read: for room
+}
+
+func (i *interest) init(socket int, events uint32) error {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	err = unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, socket, &unix.EpollEvent{Events: events})
+	if err == nil {
+		err = unix.SetNonblock(fd, true) // or else the runtime does not poll it
+	}
+	if err != nil {
+		unix.Close(fd)
+		return err
+	}
+	i.fd, i.file = fd, os.NewFile(uintptr(fd), "epoll")
+	if i.raw, err = i.file.SyscallConn(); err == nil {
+		err = i.file.SetReadDeadline(time.Time{}) // fails if it is not polled
+	}
+	if err != nil {
+		i.file.Close()
+	}
+	return err
+}
+
+// waiting is a call of Read or Write.
+type waiting struct {
+	q    *Quiet
+	i    *interest
+	f    func(fd uintptr) bool
+	ask  bool
+	gone bool                  // q is closed
+	try  func(fd uintptr) bool // again of this one; bound once
+}
+
+var waits = sync.Pool{New: func() any {
+	w := new(waiting)
+	w.try = w.again
+	return w
+}}
+
+// again calls f, and if it is not done has itself called again when there is something of interest.
+func (w *waiting) again(uintptr) bool {
+	if !w.q.acquire() {
+		w.gone = true
+		return true
+	}
+	defer w.q.release()
+	done := w.f(uintptr(w.q.fd))
+	if !done && w.ask && !w.i.asked {
+		w.want(unix.EPOLLOUT)
+		done = w.f(uintptr(w.q.fd)) // what has happened before may not be reported
+	}
+	if done && w.i.asked {
+		w.want(0) // nobody takes events from this poller, so it would go on reporting them
+	}
+	return done || w.gone
+}
+
+// want says what is of interest from now on.
+func (w *waiting) want(events uint32) {
+	e := unix.EpollEvent{Events: events}
+	if err := unix.EpollCtl(w.i.fd, unix.EPOLL_CTL_MOD, w.q.fd, &e); err != nil {
+		w.gone = true
+	}
+	w.i.asked = events != 0
+}
