@@ -88,7 +88,6 @@ func (o *outbox) init(p *Passer) {
 	o.batch, o.body = p.cfg.Batch, p.cfg.maxBody()
 	o.vectors = vectorsOf(p.cfg.Messages, o.body)
 	o.pause = shortage
-	o.looks.out.Store(newLookout())
 	o.control, o.roomReady = o.sendVectors, o.hasRoom
 	if p.cfg.Protocol == Bare {
 		o.flow.Open(math.MaxInt32)

@@ -26,6 +26,7 @@ func (p *Passer) sayHello() syscall.Errno {
 			p.kernel.CloseRange(fd, fd)
 			if errno == 0 {
 				p.out.page = pg
+				p.out.looks.out.Store(newLookout())
 				return 0
 			}
 			// The peer's socket takes no descriptors, or too many are in flight.

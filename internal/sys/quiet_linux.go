@@ -35,18 +35,18 @@ const closed = 1 << 31 // in Quiet.state: nobody begins to use fd any more, the 
 // NewQuiet makes a Quiet of the socket fd of c, and closes c, in which nobody may be at work. It returns nil where that is not
 // possible, for want of descriptors for example, and leaves c as it is.
 func NewQuiet(c *net.UnixConn, fd int) *Quiet {
-	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
+	dup := System.Dup(fd)
+	if dup < 0 {
 		return nil
 	}
 	q := &Quiet{addr: c.LocalAddr(), fd: dup}
 	if q.in.init(dup, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET) != nil {
-		unix.Close(dup)
+		Close(dup)
 		return nil
 	}
 	if q.out.init(dup, 0) != nil {
 		q.in.file.Close()
-		unix.Close(dup)
+		Close(dup)
 		return nil
 	}
 	c.Close()
@@ -70,15 +70,15 @@ func (q *Quiet) Control(f func(fd uintptr)) error {
 }
 
 // Read implements syscall.RawConn.
-func (q *Quiet) Read(f func(fd uintptr) (done bool)) error { return q.wait(&q.in, f, false) }
+func (q *Quiet) Read(f func(fd uintptr) (done bool)) error { return q.wait(&q.in, f) }
 
 // Write implements syscall.RawConn.
-func (q *Quiet) Write(f func(fd uintptr) (done bool)) error { return q.wait(&q.out, f, true) }
+func (q *Quiet) Write(f func(fd uintptr) (done bool)) error { return q.wait(&q.out, f) }
 
-// wait calls f until it is done, whenever there is something of interest. If ask is true, that has to be asked for each time.
-func (q *Quiet) wait(i *interest, f func(fd uintptr) bool, ask bool) error {
+// wait calls f until it is done, whenever there is something of interest.
+func (q *Quiet) wait(i *interest, f func(fd uintptr) bool) error {
 	w := waits.Get().(*waiting)
-	w.q, w.i, w.f, w.ask = q, i, f, ask
+	w.q, w.i, w.f = q, i, f
 	err := i.raw.Read(w.try)
 	if err == nil && w.gone {
 		err = net.ErrClosed
@@ -147,7 +147,7 @@ func (i *interest) init(socket int, events uint32) error {
 		err = unix.SetNonblock(fd, true) // or else the runtime does not poll it
 	}
 	if err != nil {
-		unix.Close(fd)
+		Close(fd)
 		return err
 	}
 	i.fd, i.file = fd, os.NewFile(uintptr(fd), "epoll")
@@ -165,7 +165,6 @@ type waiting struct {
 	q    *Quiet
 	i    *interest
 	f    func(fd uintptr) bool
-	ask  bool
 	gone bool                  // q is closed
 	try  func(fd uintptr) bool // again of this one; bound once
 }
@@ -184,7 +183,7 @@ func (w *waiting) again(uintptr) bool {
 	}
 	defer w.q.release()
 	done := w.f(uintptr(w.q.fd))
-	if !done && w.ask && !w.i.asked {
+	if !done && w.i == &w.q.out && !w.i.asked { // for room it has to ask each time
 		w.want(unix.EPOLLOUT)
 		done = w.f(uintptr(w.q.fd)) // what has happened before may not be reported
 	}

@@ -13,34 +13,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// quietPair returns one end of a socket pair as a Quiet, and the number of the other end.
-func quietPair(t *testing.T) (*Quiet, int) {
+// connPair returns one end of a socket pair as a connection, with the number of its socket, and the number of the other end.
+func connPair(t *testing.T) (c *net.UnixConn, socket, peer int) {
 	t.Helper()
 	fds, err := Socketpair(unix.SOCK_SEQPACKET)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { unix.Close(fds[1]) })
 	f := os.NewFile(uintptr(fds[0]), "socket")
 	defer f.Close()
-	c, err := net.FileConn(f)
+	conn, err := net.FileConn(f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := c.(*net.UnixConn).SyscallConn()
+	c = conn.(*net.UnixConn)
+	t.Cleanup(func() { c.Close() })
+	raw, err := c.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var socket int
 	raw.Control(func(fd uintptr) { socket = int(fd) })
-	q := NewQuiet(c.(*net.UnixConn), socket)
+	return c, socket, fds[1]
+}
+
+// quietPair is connPair with the end as a Quiet.
+func quietPair(t *testing.T) (*Quiet, int) {
+	t.Helper()
+	c, socket, peer := connPair(t)
+	q := NewQuiet(c, socket)
 	if q == nil {
 		t.Fatal("NewQuiet returned nil")
 	}
-	t.Cleanup(func() {
-		q.Close()
-		unix.Close(fds[1])
-	})
-	return q, fds[1]
+	t.Cleanup(func() { q.Close() })
+	return q, peer
 }
 
 // fill sends until there is no room.
@@ -234,24 +240,7 @@ func TestAQuietSocketIsClosedOnceAndByTheLastWhoUsesIt(t *testing.T) {
 }
 
 func TestAFullTableLeavesTheSocketAsItIs(t *testing.T) {
-	fds, err := Socketpair(unix.SOCK_SEQPACKET)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fds[1])
-	f := os.NewFile(uintptr(fds[0]), "socket")
-	c, err := net.FileConn(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
-	defer c.Close()
-	raw, err := c.(*net.UnixConn).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var socket int
-	raw.Control(func(fd uintptr) { socket = int(fd) })
+	c, socket, _ := connPair(t)
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
@@ -265,7 +254,7 @@ func TestAFullTableLeavesTheSocketAsItIs(t *testing.T) {
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &small); err != nil {
 			t.Fatal(err)
 		}
-		q = NewQuiet(c.(*net.UnixConn), socket)
+		q = NewQuiet(c, socket)
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 			t.Fatal(err)
 		}
