@@ -554,3 +554,41 @@ func tcpClients(t testing.TB, addr string, n int) (clients []net.Conn) {
 
 // dupFD returns a duplicate of f.
 func dupFD(f *os.File) (int, error) { return unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0) }
+
+// lingering makes n descriptors of which each takes longer to close than any test waits for anything: TCP sockets with
+// SO_LINGER, and what they have sent is read by nobody. Relent ends that.
+func lingering(t testing.TB, n int) (fds []int, relent func()) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	var others []net.Conn
+	for range n {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		others = append(others, other)
+		fd := connDetach(t, c)
+		fds = append(fds, fd)
+		for b := make([]byte, 1<<16); err == nil; { // until both buffers are full
+			_, err = unix.Write(fd, b)
+		}
+		hours := &unix.Linger{Onoff: 1, Linger: 7200}
+		if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, hours); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return fds, func() {
+		for _, c := range others {
+			c.(*net.TCPConn).SetLinger(0) // the close is a reset, which ends the lingering
+			c.Close()
+		}
+	}
+}

@@ -36,6 +36,9 @@ const (
 // A timer that ends wakes two threads of the Go runtime, the one that waits for it and the monitor, which takes as long as to
 // pass ten connections (50 µs of processor time on a virtual machine). So whoever sends over one of the links has all of them
 // looked at that are due, and the timer's pause grows meanwhile: it is for the time when nobody sends any more.
+//
+// What a look finds is done on the goroutine that looks. So a link shares a lookout only while that holds up nobody: it has no
+// callbacks, and copies to close only of connections that Serve has accepted, for others may linger.
 type lookout struct {
 	calls atomic.Uint32 // since the timer ended last
 
@@ -145,7 +148,9 @@ func (l *lookout) look() {
 		})
 		l.mu.Unlock()
 		for _, o := range few[:n] {
-			o.looks.due.Store(true)
+			o.looks.due.Store(true) // first of all: whoever sends over it sees that as well
+		}
+		for _, o := range few[:n] {
 			o.flush()
 		}
 	}
@@ -153,12 +158,23 @@ func (l *lookout) look() {
 
 // looks is when a link is looked at, as its flusher knows it.
 type looks struct {
-	out      atomic.Pointer[lookout]
-	by       *lookout      // who has been told; nil: nobody
-	within   time.Duration // it was told so
-	due      atomic.Bool   // it is time
-	count    int           // how often it was since something was sent, up to manyLooks
-	seq      uint64        // how much was sent when the flusher looked last
-	progress uint64        // and seen of it when it was time last
-	heeded   uint64        // one more than progress when await last found news; 0: never
+	own      *lookout                // nil where there is no page
+	pool     atomic.Pointer[lookout] // to be shared
+	alone    atomic.Bool             // something that was queued may take long to close
+	by       *lookout                // who has been told; nil: nobody
+	within   time.Duration           // it was told so
+	due      atomic.Bool             // it is time
+	count    int                     // how often it was since something was sent, up to manyLooks
+	seq      uint64                  // how much was sent when the flusher looked last
+	progress uint64                  // and seen of it when it was time last
+	heeded   uint64                  // one more than progress when await last found news; 0: never
+}
+
+// lookout is the one that looks at o.
+func (o *outbox) lookout() *lookout {
+	c := &o.p.cfg
+	if shared := o.looks.pool.Load(); shared != nil && !o.looks.alone.Load() && c.OnSent == nil && c.OnRefused == nil {
+		return shared
+	}
+	return o.looks.own
 }

@@ -4,6 +4,7 @@ package fastpass
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,23 +156,132 @@ func TestWhoSendsLooksAtTheOtherLinks(t *testing.T) {
 	}
 }
 
-func TestTheLinksOfAPoolShareALookout(t *testing.T) {
-	noLeaks(t)
+// pooled returns the ends of two links that send, of one pool, and those that receive.
+func pooled(t *testing.T, a, b *Config) (senders, receivers [2]*Passer) {
+	t.Helper()
 	p, err := NewPool(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.Shutdown(t.Context())
-	seen := map[*lookout]bool{}
-	for range 3 {
-		a, b := link(t, nil, nil)
-		defer b.Close()
-		if err := p.Add(a); err != nil {
+	for i, cfg := range []*Config{a, b} {
+		senders[i], receivers[i] = link(t, cfg, &Config{Direction: RecvOnly})
+		if err := p.Add(senders[i]); err != nil {
 			t.Fatal(err)
 		}
-		seen[a.out.looks.out.Load()] = true
 	}
-	if len(seen) != 1 {
-		t.Errorf("%d lookouts for 3 links", len(seen))
+	t.Cleanup(func() { soon(t, "the pool is shut down", func() { p.Shutdown(t.Context()) }) })
+	return senders, receivers
+}
+
+func TestTheLinksOfAPoolShareALookoutUnlessTheyMayHoldUpEachOther(t *testing.T) {
+	callback := func(Desc) {}
+	for what, tc := range map[string]struct {
+		cfg    Config
+		desc   Desc
+		shared bool
+	}{
+		"nothing sent":   {shared: true},
+		"lent":           {desc: Desc{Keep: true}, shared: true},
+		"from Serve":     {desc: Desc{brief: true}, shared: true},
+		"given away":     {desc: Desc{Tag: 1}},
+		"with OnSent":    {cfg: Config{OnSent: callback}},
+		"with OnRefused": {cfg: Config{OnRefused: func(Desc, error) {}}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			noLeaks(t)
+			tc.cfg.Direction = SendOnly
+			senders, receivers := pooled(t, &tc.cfg, &Config{Direction: SendOnly})
+			if senders[0].out.page == nil {
+				t.Skip("there is no page, and nobody looks at it")
+			}
+			if tc.desc.Keep || tc.desc.brief || tc.desc.Tag > 0 {
+				tc.desc.FD = null(t)
+				if tc.desc.Keep {
+					defer CloseFDs([]int{tc.desc.FD})
+				}
+				if err := senders[0].Send(tc.desc); err != nil {
+					t.Fatal(err)
+				}
+				d, err := receivers[0].Recv()
+				if err != nil {
+					t.Fatal(err)
+				}
+				CloseFDs([]int{d.FD})
+			}
+			if got := senders[0].out.lookout() == senders[1].out.lookout(); got != tc.shared {
+				t.Errorf("shared: %v", got)
+			}
+		})
 	}
+}
+
+// Who sends over one link of a pool looks at the others as well, and must not be held up by what it finds there.
+func TestALinkThatIsSlowToCloseItsCopiesHoldsUpNoOther(t *testing.T) {
+	noLeaks(t)
+	fds, relent := lingering(t, 1)
+	relent = sync.OnceFunc(relent)
+	t.Cleanup(func() { relent() })
+	senders, receivers := pooled(t, &Config{Direction: SendOnly}, &Config{Direction: SendOnly})
+	slow, quick, lent := senders[0], senders[1], null(t)
+	t.Cleanup(func() { CloseFDs([]int{lent}) })
+	go func() {
+		for d, err := receivers[1].Recv(); err == nil; d, err = receivers[1].Recv() {
+			CloseFDs([]int{d.FD})
+		}
+	}()
+	if err := slow.Send(Desc{FD: fds[0]}); err != nil {
+		t.Fatal(err)
+	}
+	d, err := receivers[0].Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	CloseFDs([]int{d.FD}) // so the copy of the sender is the last
+	soon(t, "everything goes over the quick one", func() {
+		for after := 0; after < 1000; after++ {
+			if slow.Stats().Delivered == 0 {
+				after = 0
+			}
+			if err := quick.Send(Desc{FD: lent, Keep: true}); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	until(t, "all of the quick one is delivered", func() bool { return quick.Stats().Queued == 0 })
+	if slow.Stats().Queued != 1 {
+		t.Error("the slow one is not slow")
+	}
+	relent()
+}
+
+func TestACallbackMayCloseAnotherLinkOfThePool(t *testing.T) {
+	noLeaks(t)
+	var quick *Passer
+	closed := make(chan struct{})
+	senders, receivers := pooled(t, &Config{Direction: SendOnly, OnSent: func(Desc) {
+		quick.Close()
+		close(closed)
+	}}, &Config{Direction: SendOnly})
+	quick = senders[1]
+	lent := null(t)
+	t.Cleanup(func() { CloseFDs([]int{lent}) })
+	go func() {
+		for d, err := receivers[1].Recv(); err == nil; d, err = receivers[1].Recv() {
+			CloseFDs([]int{d.FD})
+		}
+	}()
+	if err := senders[0].Send(Desc{FD: lent, Keep: true}); err != nil {
+		t.Fatal(err)
+	}
+	d, err := receivers[0].Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	CloseFDs([]int{d.FD})
+	soon(t, "somebody sends until it is closed", func() {
+		for quick.Send(Desc{FD: lent, Keep: true}) == nil {
+		}
+	})
+	wait(t, "the callback returns", closed)
 }

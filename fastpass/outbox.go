@@ -236,12 +236,13 @@ func (o *outbox) fitting(ds []Desc) int {
 // The entries are the flusher's once they are published.
 func (o *outbox) push(ds []Desc) (pos uint64, n int) {
 	pos, n = o.window.Claim(o.fitting(ds))
-	bytes := 0
+	bytes, brief := 0, true
 	for i := 0; i < n; {
 		slots := o.window.Slots(pos+uint64(i), n-i)
 		for k := range slots {
 			d := &ds[i+k]
 			bytes += len(d.Payload)
+			brief = brief && (d.Keep || d.brief)
 			slots[k].set(d)
 			if !isNumber(d.FD) {
 				slots[k].refused = uint16(syscall.EBADF)
@@ -253,6 +254,9 @@ func (o *outbox) push(ds []Desc) (pos uint64, n int) {
 	if bytes > 0 {
 		o.bytes.Add(int64(bytes)) // before the flusher can release them
 		o.payloads.Store(true)
+	}
+	if !brief && !o.looks.alone.Load() {
+		o.looks.alone.Store(true) // before somebody who looks can close it
 	}
 	o.window.Publish(pos, n)
 	return pos, n

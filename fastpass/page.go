@@ -26,7 +26,7 @@ func (p *Passer) sayHello() syscall.Errno {
 			p.kernel.CloseRange(fd, fd)
 			if errno == 0 {
 				p.out.page = pg
-				p.out.looks.out.Store(newLookout())
+				p.out.looks.own = newLookout()
 				return 0
 			}
 			// The peer's socket takes no descriptors, or too many are in flight.
@@ -146,7 +146,7 @@ func (o *outbox) await() bool {
 		l.count = min(l.count+1, manyLooks)
 		idle, l.progress = l.count == manyLooks && progress == l.progress, progress
 	} else {
-		l.out.Load().called(sent)
+		o.lookout().called(sent)
 	}
 	switch {
 	case !idle:
@@ -176,11 +176,10 @@ func (o *outbox) await() bool {
 
 // lookIn has the page looked at after d at the latest, if not by the timer.
 func (o *outbox) lookIn(d time.Duration) {
-	l := &o.looks
-	if l.by != nil && l.within <= d {
+	l, out := &o.looks, o.lookout()
+	if l.by == out && l.within <= d {
 		return
 	}
-	out := l.out.Load()
 	if l.by != nil && l.by != out {
 		l.by.forget(o)
 	}

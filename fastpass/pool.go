@@ -118,7 +118,7 @@ func (p *Pool) join(w *Passer) (*member, error) {
 	p.mu.Unlock()
 	roomy := p.nudge
 	w.out.roomy.Store(&roomy)
-	w.out.looks.out.Store(p.lookout)
+	w.out.looks.pool.Store(p.lookout)
 	p.poke()
 	return m, nil
 }
