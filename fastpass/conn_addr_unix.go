@@ -6,6 +6,8 @@ import (
 	"net"
 	"strconv"
 	"syscall"
+
+	"example.com/fdpass/internal/sys"
 )
 
 // LocalAddr returns the socket's own address, a *net.TCPAddr or *net.UnixAddr.
@@ -25,32 +27,53 @@ func (c *Conn) RemoteAddr() net.Addr {
 }
 
 func (c *Conn) addrs() (local, remote net.Addr) {
-	c.lookup.Do(func() {
-		c.local, c.remote = &net.TCPAddr{}, &net.TCPAddr{}
-		_ = c.raw.Control(func(fd uintptr) {
-			// package syscall's: x/sys asks for the protocol of every address too, which is a system call each
-			local, _ := syscall.Getsockname(int(fd))
-			remote, _ := syscall.Getpeername(int(fd))
-			c.local, c.remote = netAddr(local, local), netAddr(remote, local)
-		})
-	})
-	return c.local, c.remote
+	a := c.addresses.Load()
+	if a == nil {
+		a = new(addresses)
+		a.local, a.remote = &a.tcp[0], &a.tcp[1]
+		_ = c.raw.Control(a.find) // if it is closed, that is all
+		if !c.addresses.CompareAndSwap(nil, a) {
+			a = c.addresses.Load()
+		}
+	}
+	return a.local, a.remote
 }
 
-// netAddr converts sa; if that is nil, to the zero address of the family.
-func netAddr(sa, family syscall.Sockaddr) net.Addr {
-	switch sa := sa.(type) {
-	case *syscall.SockaddrInet4:
-		return &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port}
-	case *syscall.SockaddrInet6:
-		return &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port, Zone: zoneName(int(sa.ZoneId))}
-	case *syscall.SockaddrUnix:
+// addresses are those of a Conn, as they were when somebody asked first. All of TCP's are one allocation.
+type addresses struct {
+	local, remote net.Addr
+	tcp           [2]net.TCPAddr
+	ends          [2]sys.Addr // the IPs of tcp lie in here
+}
+
+// find asks the kernel.
+func (a *addresses) find(fd uintptr) {
+	if a.ends[0].Local(int(fd)) {
+		a.ends[1].Peer(int(fd)) // or it stays zero
+		for i := range a.ends {
+			e := &a.ends[i]
+			a.tcp[i] = net.TCPAddr{IP: e.IP(), Port: int(e.Port), Zone: zoneName(int(e.Zone))}
+		}
+		return
+	}
+	// package syscall's: x/sys asks for the protocol of every address too, which is a system call each
+	if local, _ := syscall.Getsockname(int(fd)); isUnix(local) {
+		remote, _ := syscall.Getpeername(int(fd))
+		a.local, a.remote = unixAddr(local), unixAddr(remote)
+	}
+}
+
+func isUnix(sa syscall.Sockaddr) bool {
+	_, ok := sa.(*syscall.SockaddrUnix)
+	return ok
+}
+
+// unixAddr converts sa; if that is nil, to the zero address.
+func unixAddr(sa syscall.Sockaddr) net.Addr {
+	if sa, ok := sa.(*syscall.SockaddrUnix); ok {
 		return &net.UnixAddr{Name: sa.Name, Net: "unix"}
 	}
-	if _, ok := family.(*syscall.SockaddrUnix); ok {
-		return &net.UnixAddr{Net: "unix"}
-	}
-	return &net.TCPAddr{}
+	return &net.UnixAddr{Net: "unix"}
 }
 
 // zoneName names a scope as package net does: the interface's name, or its number if it has gone.

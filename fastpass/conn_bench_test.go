@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// BenchmarkConn: "new" is from the descriptor to the net.Conn, "life" from there to the closed descriptor with both
+// BenchmarkConn: op=new is from the descriptor to the net.Conn, op=life from there to the closed descriptor with both
 // addresses asked for, as net/http does. The descriptors are duplicates, so that closing does not measure TCP's end.
 func BenchmarkConn(b *testing.B) {
 	makers := []struct {
@@ -19,10 +19,10 @@ func BenchmarkConn(b *testing.B) {
 		{"FileConn", connFromFile},
 	}
 	for _, m := range makers {
-		b.Run("new/"+m.name, func(b *testing.B) { connBenchNew(b, m.make) })
+		b.Run("op=new/impl="+m.name, func(b *testing.B) { connBenchNew(b, m.make) })
 	}
 	for _, m := range makers {
-		b.Run("life/"+m.name, func(b *testing.B) {
+		b.Run("op=life/impl="+m.name, func(b *testing.B) {
 			connBenchNew(b, func(fd int) (net.Conn, error) {
 				c, err := m.make(fd)
 				if err == nil {
@@ -35,7 +35,7 @@ func BenchmarkConn(b *testing.B) {
 	}
 	for _, network := range []string{"tcp4", "unix"} {
 		for _, m := range makers {
-			b.Run("echo/"+network+"/"+m.name, func(b *testing.B) { connBenchEcho(b, network, m.make) })
+			b.Run("op=echo/network="+network+"/impl="+m.name, func(b *testing.B) { connBenchEcho(b, network, m.make) })
 		}
 	}
 }

@@ -48,8 +48,7 @@ type Conn struct {
 	mu      sync.Mutex
 	payload []byte // guarded by mu: what is unread of it
 
-	lookup        sync.Once
-	local, remote net.Addr // written by lookup
+	addresses atomic.Pointer[addresses] // nil: nobody has asked
 }
 
 // NewConn makes a Conn of a received descriptor, which has to be a stream socket, and takes it over together with

@@ -59,7 +59,7 @@ func TestACallerParksAtOnceWhenTheLinkHasStartedATimer(t *testing.T) {
 		r.hesitation.kernel = &slowYields{}
 		r.timer = time.NewTimer(time.Hour)
 		p.out.p = p
-		p.out.looks.out.Store(newLookout())
+		p.out.looks.own = newLookout()
 		for what, start := range map[string]func(){
 			"the lull's":    r.startTimer,
 			"the lookout's": func() { p.out.lookIn(time.Hour) },

@@ -1,25 +1,35 @@
-//go:build unix && (!linux || fdpass_portable)
+//go:build unix
 
 package sys
 
-import (
-	"encoding/binary"
+import "encoding/binary"
 
-	"golang.org/x/sys/unix"
-)
+// Addr is an end of a connection of IPv4 or IPv6.
+type Addr struct {
+	ip     [16]byte
+	length uint8 // of ip; 0: there is none
+	Port   uint16
+	Zone   uint32 // the number of an interface
+}
+
+// IP is the address; nil if there is none. It lies in a.
+func (a *Addr) IP() []byte {
+	if a.length == 0 {
+		return nil
+	}
+	return a.ip[:a.length:a.length]
+}
 
 // PeerAddress returns a number that stands for the address, without the port, of the peer of the socket fd: the same
 // for the same address, 0 if there is none.
 func PeerAddress(fd int) uint64 {
-	sa, err := unix.Getpeername(fd)
-	if err != nil {
-		return 0
-	}
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return uint64(binary.NativeEndian.Uint32(sa.Addr[:]))
-	case *unix.SockaddrInet6:
-		return binary.NativeEndian.Uint64(sa.Addr[:8])*31 + binary.NativeEndian.Uint64(sa.Addr[8:])
+	var a Addr
+	a.Peer(fd)
+	switch a.length {
+	case 4:
+		return uint64(binary.NativeEndian.Uint32(a.ip[:]))
+	case 16:
+		return binary.NativeEndian.Uint64(a.ip[:])*31 + binary.NativeEndian.Uint64(a.ip[8:])
 	}
 	return 0
 }

@@ -9,20 +9,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PeerAddress returns a number that stands for the address, without the port, of the peer of the socket fd: the same
-// for the same address, 0 if there is none. It does not allocate, as unix.Getpeername does.
-func PeerAddress(fd int) uint64 {
+// Local asks for the socket's own address. It returns false if it has none, of IPv4 or IPv6. It does not allocate, as
+// unix.Getsockname does.
+func (a *Addr) Local(fd int) bool { return a.ask(unix.SYS_GETSOCKNAME, fd) }
+
+// Peer asks for the address of the other end. It returns false if there is none.
+func (a *Addr) Peer(fd int) bool { return a.ask(unix.SYS_GETPEERNAME, fd) }
+
+func (a *Addr) ask(trap uintptr, fd int) bool {
 	var sa [unix.SizeofSockaddrInet6]byte // v4 is shorter, and a Unix address is cut
 	size := uint32(len(sa))
-	_, _, errno := unix.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)))
+	_, _, errno := unix.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)))
 	if errno != 0 {
-		return 0
+		return false
 	}
 	switch binary.NativeEndian.Uint16(sa[:]) {
 	case unix.AF_INET:
-		return uint64(binary.NativeEndian.Uint32(sa[4:]))
+		a.length = uint8(copy(a.ip[:], sa[4:8]))
 	case unix.AF_INET6:
-		return binary.NativeEndian.Uint64(sa[8:])*31 + binary.NativeEndian.Uint64(sa[16:])
+		a.length = uint8(copy(a.ip[:], sa[8:24]))
+		a.Zone = binary.NativeEndian.Uint32(sa[24:])
+	default:
+		return false
 	}
-	return 0
+	a.Port = binary.BigEndian.Uint16(sa[2:])
+	return true
 }
