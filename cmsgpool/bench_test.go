@@ -55,13 +55,13 @@ func BenchmarkAppendFDs(b *testing.B) {
 
 // BenchmarkPool is one Get and one Put.
 func BenchmarkPool(b *testing.B) {
-	b.Run("serial", func(b *testing.B) {
+	b.Run("get=serial", func(b *testing.B) {
 		p := New(16)
 		for b.Loop() {
 			p.Put(p.Get())
 		}
 	})
-	b.Run("parallel", func(b *testing.B) {
+	b.Run("get=parallel", func(b *testing.B) {
 		p := New(16)
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
@@ -69,7 +69,7 @@ func BenchmarkPool(b *testing.B) {
 			}
 		})
 	})
-	b.Run("new", func(b *testing.B) { // what the pool saves
+	b.Run("get=new", func(b *testing.B) { // what the pool saves
 		var none *Pool
 		var out *Buffer
 		for b.Loop() {

@@ -13,13 +13,13 @@ import (
 func BenchmarkXSys(b *testing.B) {
 	for _, n := range counts {
 		fds := make([]int, n)
-		b.Run(fmt.Sprint("rights/n=", n), func(b *testing.B) {
+		b.Run(fmt.Sprint("op=rights/n=", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				unix.UnixRights(fds...)
 			}
 		})
-		b.Run(fmt.Sprint("parse/n=", n), func(b *testing.B) {
+		b.Run(fmt.Sprint("op=parse/n=", n), func(b *testing.B) {
 			b.ReportAllocs()
 			oob := build(other(12), rights(make([]int32, n)...))
 			for b.Loop() {

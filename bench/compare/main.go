@@ -86,10 +86,11 @@ func compare(ctx context.Context, o *options) error {
 			expected += s.Expected(o.Options)
 		}
 	}
+	run := result.Run{Command: o.command(), Commit: commit(ctx), Quick: o.Quick, Rounds: o.Rounds, Machine: result.ThisMachine()}
 	progress := progressFor(expected)
 	var failed []string
 	for _, s := range chosen {
-		r, err := measure(ctx, s, o, shop, progress)
+		r, err := measure(ctx, s, o, run, shop, progress)
 		if err != nil {
 			return err
 		}
@@ -105,11 +106,9 @@ func compare(ctx context.Context, o *options) error {
 	return nil
 }
 
-func measure(ctx context.Context, s *suite.Suite, o *options, shop *peer.Shop, progress suite.Progress) (*result.Suite, error) {
-	run := result.Run{
-		Date: time.Now().UTC().Format(time.RFC3339), Command: o.command(), Commit: commit(ctx), Quick: o.Quick, Rounds: o.Rounds,
-		Machine: result.ThisMachine(),
-	}
+// measure measures a suite. The run is as it began: a suite writes its results into the work tree, and is a load to the next one.
+func measure(ctx context.Context, s *suite.Suite, o *options, run result.Run, shop *peer.Shop, progress suite.Progress) (*result.Suite, error) {
+	run.Date = time.Now().UTC().Format(time.RFC3339)
 	r, err := suite.Run(ctx, s, o.Options, shop, progress)
 	if err != nil {
 		return nil, err

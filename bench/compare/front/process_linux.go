@@ -14,6 +14,7 @@ import (
 // The processes that this package starts are this program again, in a role.
 func init() {
 	role.RegisterTask("front: accept with a pool", acceptWithPool)
+	role.RegisterTask(withLoop, acceptInLoop)
 	role.RegisterTask("front: accept with package net", acceptWithNet)
 	role.RegisterTask("front: work", work)
 	role.RegisterTask("front: greet", greet)

@@ -177,6 +177,10 @@ func imbalanceOf(before, after []done) float64 {
 // verdicts say whether the targets are met: 0.95 of the rate of SO_REUSEPORT, better balance than it, no failed request.
 func verdicts(r *result.Suite) (all []string) {
 	for _, c := range r.Contenders {
+		if of, ok := r.Ratio(lightCase, perSecond, c.Name, reuseport.name); ok && c.Role == result.Limit {
+			all = append(all, fmt.Sprintf("%s: %.2f (%.2f to %.2f) of the connections/s of %s: what is left to a front that does nothing but what it must.",
+				c.Name, of.Median, of.Q1, of.Q3, reuseport.name))
+		}
 		if c.Role != result.Own {
 			continue
 		}

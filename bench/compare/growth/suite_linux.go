@@ -22,7 +22,7 @@ const about = `Does a descriptor cost more when there is more of something? Conn
 another, which closes them, in full messages, 8 per system call, and one thing at a time is made larger:
 
 - *in flight*: one process sends so many and then receives them, turn about, so that they all lie in the window and in the socket
-  before the first one is taken. With few, every ten wait for an acknowledgement.
+  before the first one is taken. With few, few share a system call.
 - *open descriptors* in both processes, besides those that are passed.
 - *payload bytes* with each descriptor. C sends as many bytes, and as many descriptors per message as share a frame here.
 - *workers*, a process each, behind a pool that is given 253 at a time, as from accept. In C each gets its share of 253 as one
@@ -172,52 +172,66 @@ func theLimit() suite.Contender {
 
 const limitName = "C limit"
 
-// flat is how much more a descriptor may cost at most when there is more of something.
+// flat is how much more a descriptor may cost at most in one case of a group than in another.
 const flat = 1.3
+
+// reasons say why a line is not flat: what more of something, or less, has the kernel do.
+var reasons = map[string]string{
+	"in flight": "of ten in flight a few share the system calls and the wake-ups, of many many do",
+	"payload bytes": "the kernel copies the bytes in and out, and a message holds fewer descriptors; the library has copied them " +
+		"before, for the caller may use its own again",
+	"workers": "253 among 64 workers are 64 messages of 4, and 64 processes to wake on the processors that there are",
+}
 
 // verdicts say of every line whether it is flat.
 func verdicts(r *result.Suite) (all []string) {
 	for _, g := range r.Groups() {
 		for _, c := range r.Contenders {
-			if grows, ok := growth(r, g, c.Name, cpuEach); ok && c.Role == result.Own {
-				all = append(all, verdict(r, g, c.Name, grows))
+			if own, ok := lineOf(r, g, c.Name, cpuEach); ok && c.Role == result.Own {
+				all = append(all, verdict(r, g, c.Name, own))
 			}
 		}
 	}
 	return all
 }
 
-func verdict(r *result.Suite, group, contender string, grows float64) string {
-	clock, _ := growth(r, group, contender, perDescriptor)
-	text := fmt.Sprintf("%s, %s: grows %.2f× (%.2f× by the clock)", group, contender, grows, clock)
-	limits, known := growth(r, group, limitName, cpuEach)
+func verdict(r *result.Suite, group, contender string, own line) string {
+	clock, _ := lineOf(r, group, contender, perDescriptor)
+	text := fmt.Sprintf("%s, %s: from %.2f× to %.2f× of the first (%.2f× to %.2f× by the clock)",
+		group, contender, own.least, own.most, clock.least, clock.most)
+	limit, known := lineOf(r, group, limitName, cpuEach)
 	if known {
-		clock, _ := growth(r, group, limitName, perDescriptor)
-		text += fmt.Sprintf(", the C limit %.2f× (%.2f×)", limits, clock)
+		text += fmt.Sprintf(", the C limit from %.2f× to %.2f×", limit.least, limit.most)
 	}
-	switch {
-	case grows <= flat:
+	if own.spread() <= flat {
 		return text + ": flat."
-	case known && grows <= flat*limits:
-		return text + ": not flat, no more than the kernel."
 	}
-	return text + ": **not flat**."
+	text += ": **not flat**"
+	if known && own.spread() <= flat*limit.spread() {
+		text += ", no more than the limit"
+	}
+	if reason := reasons[group]; reason != "" {
+		text += ": " + reason
+	}
+	return text + "."
 }
 
-// growth is the most that a case of a group costs over one in which there is less.
-func growth(r *result.Suite, group, contender string, m result.Metric) (most float64, ok bool) {
-	least := 0.0
+// line is how the cheapest case of a group and the dearest one compare with the first.
+type line struct{ least, most float64 }
+
+func (l line) spread() float64 { return l.most / l.least }
+
+func lineOf(r *result.Suite, group, contender string, m result.Metric) (l line, ok bool) {
+	first := 0.0
 	for _, c := range r.InGroup(group) {
 		f, found := r.Figure(c.Name, contender, m.Key)
-		if !found {
-			continue
-		}
-		if least > 0 {
-			most, ok = max(most, f.Median/least), true
-		}
-		if least == 0 || f.Median < least {
-			least = f.Median
+		switch {
+		case !found:
+		case first == 0:
+			first, l = f.Median, line{1, 1}
+		default:
+			l, ok = line{min(l.least, f.Median/first), max(l.most, f.Median/first)}, true
 		}
 	}
-	return most, ok
+	return l, ok
 }

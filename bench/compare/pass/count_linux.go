@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"example.com/fdpass/bench/compare/perf"
 	"example.com/fdpass/bench/compare/strace"
 	"example.com/fdpass/bench/compare/suite"
 )
@@ -17,11 +18,14 @@ type tracer func(*exec.Cmd) *exec.Cmd
 func untraced(cmd *exec.Cmd) *exec.Cmd { return cmd }
 
 // countCalls returns how many system calls a descriptor takes. It passes twice: the difference is without what the processes
-// need to start and to end.
+// need to start and to end. perf counts, or strace where there is none or it may not: what is slowed down that much merges less.
 func countCalls(w work, pass func(n int, t tracer) error) (suite.Sample, error) {
-	const messages, descriptors = 8000, 16 << 10 // what strace takes seconds for
+	messages, descriptors := 8000, 16<<10 // what strace takes seconds for
+	if perf.Works() {
+		messages, descriptors = 80_000, 640<<10
+	}
 	many := w.whole(min(messages*w.Batch, descriptors))
-	few := w.whole(many / 4)
+	few := w.whole(w.Batch) // how much merges varies from run to run, and would with more
 	a, err := callsOf(few, pass)
 	if err != nil {
 		return nil, err
@@ -35,7 +39,11 @@ func countCalls(w work, pass func(n int, t tracer) error) (suite.Sample, error) 
 
 // callsOf counts the system calls of all processes that pass starts.
 func callsOf(n int, pass func(n int, t tracer) error) (calls int, err error) {
-	dir, err := os.MkdirTemp("", "fdpass-strace-")
+	name, options, read := "strace", strace.Options, strace.Read
+	if perf.Works() {
+		name, options, read = "perf", perf.Options, perf.Read
+	}
+	dir, err := os.MkdirTemp("", "fdpass-calls-")
 	if err != nil {
 		return 0, err
 	}
@@ -44,14 +52,14 @@ func callsOf(n int, pass func(n int, t tracer) error) (calls int, err error) {
 	err = pass(n, func(cmd *exec.Cmd) *exec.Cmd {
 		log := filepath.Join(dir, strconv.Itoa(len(logs)))
 		logs = append(logs, log)
-		cmd.Args = slices.Concat([]string{"strace"}, strace.Options(log), []string{cmd.Path}, cmd.Args[1:])
-		if cmd.Path, err = exec.LookPath("strace"); err != nil {
+		cmd.Args = slices.Concat([]string{name}, options(log), []string{cmd.Path}, cmd.Args[1:])
+		if cmd.Path, err = exec.LookPath(name); err != nil {
 			cmd.Err = err
 		}
 		return cmd
 	})
 	for _, log := range logs {
-		n, readErr := strace.Read(log)
+		n, readErr := read(log)
 		if err == nil {
 			err = readErr
 		}

@@ -16,6 +16,7 @@ import (
 
 const (
 	limitName     = "C limit"
+	threadedName  = "C limit, two threads"
 	yardstickName = "the yardstick"
 )
 
@@ -29,7 +30,7 @@ func theLimit() suite.Contender {
 // theThreadedLimit is what the kernel leaves of the limit to programs with threads, as all in Go are.
 func theThreadedLimit() suite.Contender {
 	return limitOf(suite.Contender{
-		Name: "C limit, two threads", Role: result.Aside,
+		Name: threadedName, Role: result.Aside,
 		How: "the same with a second thread in each process, which sleeps: system calls then count references to files, as in any Go program",
 	}, limit.Options{Threaded: true})
 }

@@ -13,17 +13,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// What the verdicts name.
+const (
+	bareName      = "fastpass Bare"
+	framedName    = "fastpass Framed"
+	fdchannelName = "gVisor fdchannel"
+)
+
 // programs are the contenders that are pairs of processes, in the order of the tables.
 func programs() []program {
 	all := []program{
-		inGo(viaBare, "fastpass Bare", result.Own, unix.SOCK_SEQPACKET, "SendBatch, RecvBatch, CloseFDs; plain SCM_RIGHTS, no acknowledgement"),
-		inGo(viaFramed, "fastpass Framed", result.Own, unix.SOCK_SEQPACKET, "SendBatch, RecvBatch, CloseFDs; tags, acknowledged, none lost"),
+		inGo(viaBare, bareName, result.Own, unix.SOCK_SEQPACKET, "SendBatch, RecvBatch, CloseFDs; plain SCM_RIGHTS, no acknowledgement"),
+		inGo(viaFramed, framedName, result.Own, unix.SOCK_SEQPACKET, "SendBatch, RecvBatch, CloseFDs; tags, acknowledged, none lost"),
 		merging(inGo(viaBareMerging, "fastpass Bare, merging", result.Aside, unix.SOCK_SEQPACKET, "Send one by one with the defaults: batches form by themselves")),
 		merging(inGo(viaFramedMerging, "fastpass Framed, merging", result.Aside, unix.SOCK_SEQPACKET, "Send one by one with the defaults: batches form by themselves")),
 		portable(viaBare, "fastpass Bare, portable"),
 		portable(viaFramed, "fastpass Framed, portable"),
 		ofModule("gvisor.dev/gvisor", inGo(viaUnet, "gVisor unet", result.Peer, unix.SOCK_SEQPACKET, "PackFDs and WriteVec, EnableFDs, ReadVec and ExtractFDs")),
-		ofModule("gvisor.dev/gvisor", inGo(viaFDChannel, "gVisor fdchannel", result.Peer, unix.SOCK_SEQPACKET, "SendFD, RecvFD")),
+		ofModule("gvisor.dev/gvisor", inGo(viaFDChannel, fdchannelName, result.Peer, unix.SOCK_SEQPACKET, "SendFD, RecvFD")),
 		ofModule("golang.org/x/sys", inGo(viaSys, "x/sys", result.Peer, unix.SOCK_SEQPACKET, "unix.Sendmsg with UnixRights, unix.Recvmsg with ParseUnixRights")),
 		inGo(viaNet, "Go net", result.Peer, unix.SOCK_STREAM, "TCPConn.File and UnixConn.WriteMsgUnix, ReadMsgUnix with ParseUnixRights"),
 		libuv(), capnp(), python(), perl(),

@@ -19,8 +19,8 @@ lends the same 2,048 connections again and again. *Giving away*: it makes a copy
 closes it, as a front does with the connections that it accepts.
 
 The time is wall clock, from the first send until both sides are done, over the number of descriptors. CPU time is each process's
-own (getrusage). System calls are those of both processes together, counted by strace in separate runs (without nanosleep,
-which is Go's timer thread). Allocations are those of both processes together, where the language counts them. Every receiver counts what it
+own (getrusage). System calls are those of both processes together, counted in separate runs (without nanosleep,
+which is Go's timer thread): by perf, or, where it may not, by strace, which slows down who makes many, so that less merges. Allocations are those of both processes together, where the language counts them. Every receiver counts what it
 got, and compares the inodes of the first ones with those sent.
 
 *Merging* stands for Send one by one, on a link with the defaults, on which full messages form by themselves: what a user gets who
@@ -70,17 +70,68 @@ func Suite(yardstick string) *suite.Suite {
 		Metrics: metrics, Cases: cases,
 		Tools: []string{"strace"},
 		Each:  time.Second, Quick: 80 * time.Millisecond,
-		Close: sockets.close,
+		Close: sockets.close, Verdicts: verdicts,
 	}
 	s.Contenders = append(s.Contenders, theLimit(), theThreadedLimit(), theVectoredLimit())
 	if yardstick != "" {
 		s.Contenders = append(s.Contenders, theYardstick(yardstick))
-		s.Verdicts = agreement
 	}
 	for _, p := range programs() {
 		s.Contenders = append(s.Contenders, p.contender())
 	}
 	return s
+}
+
+// verdicts say whether the C limit is what the yardstick is, if there is one, and whether the targets are met.
+func verdicts(r *result.Suite) (all []string) {
+	all = agreement(r)
+	say := func(caseName, of, than string, target float64) {
+		f, ok := r.Ratio(caseName, perDescriptor, of, than)
+		if !ok {
+			return
+		}
+		verdict := "."
+		if target > 0 {
+			verdict = fmt.Sprintf("; the target, %.2f, is %s.", target, result.Met(f.Median >= target))
+		}
+		all = append(all, fmt.Sprintf("%s, %s: %.2f (%.2f to %.2f) of the rate of %s%s", caseName, of, f.Median, f.Q1, f.Q3, than, verdict))
+	}
+	for _, full := range []string{"253 per message, keeping", "253 per message, giving away"} {
+		say(full, bareName, limitName, 0.90)
+		say(full, framedName, limitName, 0.85)
+		say(full, bareName, threadedName, 0)
+		say(full, framedName, threadedName, 0)
+	}
+	const single = "1 per message, keeping"
+	say(single, bareName, limitName, 0.95)
+	say(single, bareName, fdchannelName, 1)
+	say(single, framedName, limitName, 0)
+	for _, g := range r.Groups() {
+		if text := againstPeers(r, g); text != "" {
+			all = append(all, text)
+		}
+	}
+	return all
+}
+
+// againstPeers compares the best of the library with the best peer, each with as many per message as suits it best.
+func againstPeers(r *result.Suite, group string) string {
+	best := func(role result.Role) (name string, ns float64) {
+		for _, c := range r.InGroup(group) {
+			if of, f, ok := r.Best(c.Name, perDescriptor, role); ok && (ns == 0 || f.Median < ns) {
+				name, ns = of, f.Median
+			}
+		}
+		return name, ns
+	}
+	own, ours := best(result.Own)
+	peer, theirs := best(result.Peer)
+	_, limit := best(result.Limit)
+	if ours == 0 || theirs == 0 || limit == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s, each at its best: %s passes %.2f times what %s does, the C limit %.2f times; the target, 1.5, is %s.",
+		group, own, theirs/ours, peer, theirs/limit, result.Met(theirs/ours >= 1.5))
 }
 
 // agreement says whether the C limit is what the yardstick is.

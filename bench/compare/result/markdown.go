@@ -27,6 +27,9 @@ func (s *Suite) markdown(w io.Writer) {
 	if len(s.Verdicts) > 0 {
 		fmt.Fprintf(w, "\n- %s\n", strings.Join(s.Verdicts, "\n- "))
 	}
+	if slices.ContainsFunc(s.Contenders, func(c Contender) bool { return c.Role == Aside }) {
+		fmt.Fprint(w, "\nRows in italics are there to compare with: they take no part in *Who wins* and in what is bold, though they may be better.\n")
+	}
 	fmt.Fprintf(w, "\n## Who wins\n\n")
 	s.winners(w)
 	for _, g := range s.Groups() {
@@ -118,7 +121,7 @@ func (s *Suite) table(w io.Writer, columns []column, without ...Role) {
 		if slices.Contains(without, of.Role) {
 			continue
 		}
-		cells := []string{of.Name}
+		cells := []string{of.label()}
 		for i, c := range columns {
 			text := s.text(c.at, of, c.metric)
 			if best[i] == of.Name {
@@ -173,14 +176,17 @@ func (m Metric) Format(v float64) string {
 
 // contenders writes who took part and how, and who is missing, and why.
 func (s *Suite) contenders(w io.Writer) {
-	row(w, "", "how", "version, or why it is missing")
+	row(w, "", "how", "version; why it is missing, or has a dash")
 	fmt.Fprintln(w, "|---|---|---|")
 	for _, c := range s.Contenders {
 		says := c.Version
 		if c.Missing != "" {
 			says = "**missing**: " + c.Missing
 		}
-		row(w, c.Name, c.How, says)
+		for _, reason := range s.reasons(c.Name) {
+			says = strings.TrimPrefix(says+"; "+dash+": "+reason, "; ")
+		}
+		row(w, c.label(), c.How, says)
 	}
 	for _, cell := range s.Cells {
 		if cell.Failed != "" {
@@ -190,6 +196,24 @@ func (s *Suite) contenders(w io.Writer) {
 			fmt.Fprintf(w, "\n%s at %s: %s\n", cell.Contender, cell.Case, cell.Note)
 		}
 	}
+}
+
+// label is how a contender is named in tables.
+func (c Contender) label() string {
+	if c.Role == Aside {
+		return "*" + c.Name + "*"
+	}
+	return c.Name
+}
+
+// reasons are why a contender cannot do some cases, each once.
+func (s *Suite) reasons(contender string) (all []string) {
+	for _, cell := range s.Cells {
+		if cell.Contender == contender && cell.Unable != "" && !slices.Contains(all, cell.Unable) {
+			all = append(all, cell.Unable)
+		}
+	}
+	return all
 }
 
 func row(w io.Writer, cells ...string) {

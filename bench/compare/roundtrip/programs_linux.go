@@ -19,6 +19,8 @@ var (
 	pythonSource []byte
 )
 
+const blockingC = "C, blocking"
+
 // programs are the contenders in the order of the tables.
 func programs() []program {
 	return []program{
@@ -47,7 +49,7 @@ func inGo(w way, name string, of result.Role, socket int, how string) program {
 func inC() program {
 	var path string
 	return program{
-		name: "C, blocking", role: result.Limit, how: "sendmsg, recvmsg, close on a blocking socket", socket: unix.SOCK_SEQPACKET,
+		name: blockingC, role: result.Limit, how: "sendmsg, recvmsg, close on a blocking socket", socket: unix.SOCK_SEQPACKET,
 		prepare: func(ctx context.Context, shop *peer.Shop) (version string, err error) {
 			if version, err = shop.Need(ctx, "gcc", "libc6-dev"); err == nil {
 				path, err = shop.Build(ctx, peer.C, "fdecho.c", cSource)

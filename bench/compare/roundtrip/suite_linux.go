@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"example.com/fdpass/bench/compare/peer"
@@ -28,6 +29,9 @@ closes its copy once it has passed the descriptor on. *Two links*: one for each 
 socket themselves. Reported are percentiles of the time there and back, which are the medians of those of
 the rounds. *Idle*: nothing else runs, as far as the comparison can know. *Beside a busy core*: another process
 works without a pause on the last core.
+
+C that blocks is the limit beside a busy core. On an idle machine it is none: each time the other one is woken on a processor that sleeps, which takes most of the
+time, and who stays awake for a moment, as the Go runtime does, goes without.
 
 With Spin (50 µs), fastpass looks at the socket for that long before it parks.`
 
@@ -51,12 +55,33 @@ func cases(bool) []suite.Case {
 func Suite() *suite.Suite {
 	s := &suite.Suite{
 		Name: "roundtrip", Title: "There and back", About: about, Metrics: metrics, Cases: cases,
-		Each: time.Second, Quick: 150 * time.Millisecond,
+		Each: time.Second, Quick: 150 * time.Millisecond, Verdicts: verdicts,
 	}
 	for _, p := range programs() {
 		s.Contenders = append(s.Contenders, p.contender())
 	}
 	return s
+}
+
+// verdicts say whether the targets are met: p50 twice that of C at most, with Spin 1.25 times, and p99 five times.
+func verdicts(r *result.Suite) (all []string) {
+	p50, p99 := metrics[0], metrics[1]
+	for _, c := range r.Cases {
+		for _, of := range r.Contenders {
+			slow, ok1 := r.Ratio(c.Name, p50, blockingC, of.Name)
+			late, ok2 := r.Ratio(c.Name, p99, blockingC, of.Name)
+			if of.Role != result.Own || !ok1 || !ok2 {
+				continue
+			}
+			most := 2.0
+			if strings.HasSuffix(of.Name, "Spin") {
+				most = 1.25
+			}
+			all = append(all, fmt.Sprintf("%s, %s: p50 is %.2f (%.2f to %.2f) of that of %s; the target, %.2f, is %s; p99 is %.2f of its; the target, 5, is %s.",
+				c.Name, of.Name, slow.Median, slow.Q1, slow.Q3, blockingC, most, result.Met(slow.Median <= most), late.Median, result.Met(late.Median <= 5)))
+		}
+	}
+	return all
 }
 
 // A program is a contender that is two processes, run as package process says, with the arguments ping|echo N. Both have
