@@ -154,7 +154,7 @@ chaos: ## real processes killed, stopped and starved at random for DURATION, fro
 	@exec .build/chaos --duration '$(DURATION)' $(if $(SEED),--seed '$(SEED)') $(ARGS)
 
 .PHONY: inject
-inject: ## each error at each of the first CALLS calls of every system call on the path, by strace (about 20 minutes)
+inject: ## each error at each of the first CALLS calls of every system call on the path, by strace (about 10 minutes)
 	@internal/packages/need strace strace
 	go test -timeout 2h -run '^TestAnErrorOfASystemCallLosesNothing$$' $(ARGS) ./fastpass -inject $(CALLS)
 

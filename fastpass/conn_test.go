@@ -592,11 +592,14 @@ func linkLocalListener(t *testing.T) net.Listener {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var cfg net.ListenConfig
+	cfg.SetMultipathTCP(false) // with it Linux names no zone
 	for _, ifi := range ifis {
 		addrs, _ := ifi.Addrs()
 		for _, a := range addrs {
 			if ip, ok := a.(*net.IPNet); ok && ip.IP.To4() == nil && ip.IP.IsLinkLocalUnicast() {
-				if ln, err := net.ListenTCP("tcp6", &net.TCPAddr{IP: ip.IP, Zone: ifi.Name}); err == nil {
+				at := net.TCPAddr{IP: ip.IP, Zone: ifi.Name}
+				if ln, err := cfg.Listen(t.Context(), "tcp6", at.String()); err == nil {
 					return ln
 				}
 			}

@@ -2,6 +2,7 @@ package leak
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"runtime"
@@ -57,7 +58,35 @@ func raiseLoopback() error {
 		return err
 	}
 	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
+		return err
+	}
+	if err := addLinkLocal(); err != nil {
+		say("the loopback has no link-local address, and tests that want one skip themselves: %v", err)
+	}
+	return nil
+}
+
+// addLinkLocal gives the loopback, the namespace's first and only interface, the address fe80::1, for tests of zones.
+func addLinkLocal() error {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	const size = unix.SizeofNlMsghdr + unix.SizeofIfAddrmsg + unix.SizeofRtAttr + 16
+	var m bytes.Buffer
+	for _, part := range []any{
+		unix.NlMsghdr{Len: size, Type: unix.RTM_NEWADDR, Flags: unix.NLM_F_REQUEST | unix.NLM_F_CREATE},
+		unix.IfAddrmsg{Family: unix.AF_INET6, Prefixlen: 64, Scope: unix.RT_SCOPE_LINK, Index: 1},
+		unix.RtAttr{Len: unix.SizeofRtAttr + 16, Type: unix.IFA_LOCAL},
+		[16]byte{0: 0xfe, 1: 0x80, 15: 1},
+	} {
+		if err := binary.Write(&m, binary.NativeEndian, part); err != nil {
+			return err
+		}
+	}
+	return unix.Sendto(fd, m.Bytes(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 }
 
 // sockets returns a line for each socket of the namespace, for those that /proc/net/unix lists what it says; nil if it is shared with
