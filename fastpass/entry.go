@@ -16,12 +16,20 @@ type entry struct {
 }
 
 func (e *entry) set(d *Desc) {
-	*e = entry{tag: d.Tag, fd: int32(d.FD), keep: d.Keep, brief: d.brief, shared: d.Keep || d.Shared}
+	e.tag, e.fd, e.refused = d.Tag, int32(d.FD), 0
+	e.keep, e.brief, e.shared = d.Keep, d.brief, d.Keep || d.Shared
 	e.setPayload(d.Payload)
 }
 
+// setPayload makes b the payload. Few have one: nothing is written then, and it is inlined.
 func (e *entry) setPayload(b []byte) {
-	if len(b) > 0 {
+	if len(b) > 0 || e.payload != nil {
+		e.copyPayload(b)
+	}
+}
+
+func (e *entry) copyPayload(b []byte) {
+	if e.payload = nil; len(b) > 0 {
 		e.payload = bytebufferpool.Get()
 		e.payload.Set(b)
 	}

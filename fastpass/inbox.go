@@ -381,12 +381,14 @@ func (in *inbox) store(fd int32, tag uint64, shared bool, payload []byte) {
 	if in.got < len(in.target) && in.queue.len() == 0 {
 		d := &in.target[in.got]
 		d.FD, d.Tag, d.Keep, d.Shared = int(fd), tag, false, shared
-		d.Payload = append(d.Payload[:0], payload...)
+		if len(payload) > 0 || len(d.Payload) > 0 {
+			d.Payload = append(d.Payload[:0], payload...)
+		}
 		in.got++
 		return
 	}
 	e := in.queue.add()
-	*e = entry{fd: fd, tag: tag, shared: shared}
+	e.fd, e.tag, e.refused, e.keep, e.brief, e.shared = fd, tag, 0, false, false, shared
 	e.setPayload(payload)
 }
 

@@ -171,12 +171,12 @@ func (o *outbox) good(ds []Desc) (n int, err error) {
 	if err = o.refusal(); err != nil {
 		return 0, err
 	}
-	for n < len(ds) && err == nil {
-		if err = checkPayload(&ds[n], o.p.cfg.MaxPayload); err == nil {
-			n++
+	for most := o.p.cfg.MaxPayload; n < len(ds); n++ {
+		if len(ds[n].Payload) > most {
+			return n, checkPayload(&ds[n], most)
 		}
 	}
-	return n, err
+	return n, nil
 }
 
 // check says why d cannot be queued, as far as that can be told without asking the kernel.
