@@ -61,7 +61,7 @@ func (s *sockets) load(ds []fastpass.Desc, give bool) error {
 	for i := range ds {
 		fd := s.fds[s.next%len(s.fds)]
 		if give {
-			copied, _, errno := unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+			copied, _, errno := unix.RawSyscall(unix.SYS_DUP, uintptr(fd), 0, 0)
 			if errno != 0 {
 				return fmt.Errorf("copying descriptor %d: %w", fd, errno)
 			}
