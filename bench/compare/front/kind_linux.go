@@ -64,8 +64,10 @@ func (p *program) contenderOf(k kind) suite.Contender {
 	c := suite.Contender{Name: k.name, Role: k.rank, How: k.how}
 	if k.acceptor == inC {
 		c.Prepare = func(ctx context.Context, shop *peer.Shop) (version string, err error) {
-			p.path, err = shop.Build(ctx, peer.C, "front.c", cSource)
-			return "", err
+			if p.path, err = shop.Build(ctx, peer.C, "front.c", cSource); err != nil {
+				return "", err
+			}
+			return peer.VersionOfC(ctx)
 		}
 	}
 	return c

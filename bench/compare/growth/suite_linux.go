@@ -142,8 +142,10 @@ func theLimit() suite.Contender {
 	return suite.Contender{
 		Name: limitName, Role: result.Limit, How: "bench/limit: sendmmsg, recvmmsg and close_range",
 		Prepare: func(ctx context.Context, _ *peer.Shop) (string, error) {
-			_, err := limit.Build(ctx)
-			return "", err
+			if _, err := limit.Build(ctx); err != nil {
+				return "", err
+			}
+			return peer.VersionOfC(ctx)
 		},
 		Measure: func(ctx context.Context, c suite.Case, d time.Duration) (suite.Sample, error) {
 			w := c.Work.(work)

@@ -59,7 +59,7 @@ func limitOf(c suite.Contender, o limit.Options) suite.Contender {
 		if _, err := limit.Build(ctx); err != nil {
 			return "", err
 		}
-		return peer.VersionOf(ctx, "cc", "--version")
+		return peer.VersionOfC(ctx)
 	}
 	c.Measure = func(ctx context.Context, c suite.Case, d time.Duration) (suite.Sample, error) {
 		if o.Messages != 0 && c.Work.(work).Batch > 8 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os/exec"
-	"runtime/debug"
 
 	"example.com/fdpass/bench/compare/peer"
 	"example.com/fdpass/bench/compare/result"
@@ -69,17 +68,8 @@ func merging(p program) program {
 	return p
 }
 
-// ofModule makes the version of p that of a Go module. (Test binaries know only their names.)
+// ofModule makes the version of p that of a Go module.
 func ofModule(path string, p program) program {
-	p.prepare = func(context.Context, *peer.Shop) (string, error) {
-		if info, ok := debug.ReadBuildInfo(); ok {
-			for _, m := range info.Deps {
-				if m.Path == path {
-					return path + " " + m.Version, nil
-				}
-			}
-		}
-		return path, nil
-	}
+	p.prepare = func(context.Context, *peer.Shop) (string, error) { return peer.VersionOfModule(path), nil }
 	return p
 }

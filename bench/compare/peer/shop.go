@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 )
 
@@ -115,6 +116,21 @@ func VersionOf(ctx context.Context, name string, args ...string) (string, error)
 	}
 	first, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 	return first, nil
+}
+
+// VersionOfC returns what the C compiler says of its version.
+func VersionOfC(ctx context.Context) (string, error) { return VersionOf(ctx, C[0], "--version") }
+
+// VersionOfModule returns which version of a Go module this program is built with. (Test binaries know only its name.)
+func VersionOfModule(path string) string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range info.Deps {
+			if m.Path == path {
+				return path + " " + m.Version
+			}
+		}
+	}
+	return path
 }
 
 // run runs a command; its error has the line that says what went wrong.

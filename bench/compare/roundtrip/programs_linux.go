@@ -33,7 +33,7 @@ func programs() []program {
 		inGo(viaBareSpin, "fastpass Bare, Spin", result.Own, unix.SOCK_SEQPACKET, "the same, Recv spins for 50 µs"),
 		inGo(viaBareTwo, "fastpass Bare, two links", result.Own, unix.SOCK_SEQPACKET, "Send, Recv; a link for each direction"),
 		inGo(viaBareTwoSpin, "fastpass Bare, two links, Spin", result.Own, unix.SOCK_SEQPACKET, "the same, Recv spins for 50 µs"),
-		inGo(viaFDChannel, "gVisor fdchannel", result.Peer, unix.SOCK_SEQPACKET, "SendFD, RecvFD, close"),
+		inGVisor(),
 		inGo(viaNet, "Go net", result.Peer, unix.SOCK_STREAM, "WriteMsgUnix, ReadMsgUnix with ParseUnixRights, close"),
 		inPython(),
 	}
@@ -44,6 +44,12 @@ func inGo(w way, name string, of result.Role, socket int, how string) program {
 	return program{name: name, role: of, how: how, socket: socket, command: func(ctx context.Context, args ...string) *exec.Cmd {
 		return role.Command(ctx, w.role(), args...)
 	}}
+}
+
+func inGVisor() program {
+	p := inGo(viaFDChannel, "gVisor fdchannel", result.Peer, unix.SOCK_SEQPACKET, "SendFD, RecvFD, close")
+	p.prepare = func(context.Context, *peer.Shop) (string, error) { return peer.VersionOfModule("gvisor.dev/gvisor"), nil }
+	return p
 }
 
 func inC() program {
