@@ -48,7 +48,9 @@ func inGo(w way, name string, of result.Role, socket int, how string) program {
 
 func inGVisor() program {
 	p := inGo(viaFDChannel, "gVisor fdchannel", result.Peer, unix.SOCK_SEQPACKET, "SendFD, RecvFD, close")
-	p.prepare = func(context.Context, *peer.Shop) (string, error) { return peer.VersionOfModule("gvisor.dev/gvisor"), nil }
+	p.prepare = func(context.Context, *peer.Shop) (string, error) {
+		return peer.VersionOfModule("gvisor.dev/gvisor"), nil
+	}
 	return p
 }
 
