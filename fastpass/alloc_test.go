@@ -101,7 +101,7 @@ func TestPassingAllocatesNothing(t *testing.T) {
 						noLeaks(t)
 						n := newLane(t, l, batch, []byte(payload))
 						defer close(n.taken)
-						million := 1_000_000 // make alloc has them all pass a million
+						million := scaled(1_000_000) // make alloc has them all pass a million
 						switch {
 						case payload != "":
 							million /= 10
