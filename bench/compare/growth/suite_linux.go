@@ -211,7 +211,7 @@ func verdict(r *result.Suite, group, contender string, own line) string {
 	}
 	text += ": **not flat**"
 	if known && own.spread() <= flat*limit.spread() {
-		text += ", no more than the limit"
+		text += fmt.Sprintf(", within %.1f× of the limit's own growth", flat)
 	}
 	if reason := reasons[group]; reason != "" {
 		text += ": " + reason
