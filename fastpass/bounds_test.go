@@ -109,7 +109,6 @@ func TestWhatAFloodBringsUnaskedIsBounded(t *testing.T) {
 				if l.Protocol == Framed {
 					r.hello()
 				}
-				unix.SetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 1<<20)
 				sent, refused := 0, 0
 				for refused < 50 && p.Err() == nil { // the socket is full, and stays so
 					var data []byte

@@ -26,7 +26,7 @@ import (
 
 // patience is how long a test waits for something that must happen before it says that it does not. It decides only
 // how long a failure takes.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // scaled is n, or fewer where everything is slow: under the race detector, and with the system calls of 386, int 0x80, which
 // on some virtual machines take ten times as long.

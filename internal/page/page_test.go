@@ -12,7 +12,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen before it says that it does not.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // Every end has its own version of this package: what lies where is part of the protocol.
 func TestTheWordsLieWhereEveryEndLooksForThem(t *testing.T) {
