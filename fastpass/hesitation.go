@@ -17,24 +17,29 @@ import (
 // With Config.Spin this goes on for a while.
 //
 // A thread that computes and never waits would keep the processor for milliseconds, where who is woken comes before it.
-// After a yield that took long there is none for twenty times as long, so that hardly a twentieth of the time is lost.
+// After a yield that took long there is none for as long again, and for longer each time that the next one takes long as well: a
+// single one, as when the scheduler moves a thread, costs little, and such a thread hardly a twentieth of the time.
 //
 // The Go runtime keeps a thread in epoll_wait while others run, if a timer was started or another descriptor is waited for, and each
-// message wakes that one, too. Parking puts the caller in its place. So after the link has started a timer, and
-// once in a while, a caller parks at once.
+// message wakes that one, too. Parking puts the caller in its place. So after the link has started a timer a caller parks at
+// once, again soon, in case it came before that thread did, and then ever more rarely.
 type hesitation struct {
 	kernel     sys.Kernel
 	spin       time.Duration
 	start, now time.Time
-	waits      int         // how often there was nothing
-	looks      int         // since
-	hurry      time.Time   // no yield before that
-	timer      atomic.Bool // the link has started one
+	waits      int           // how often there was nothing
+	looks      int           // since
+	park, gap  int           // in which wait to park at once, and how many lie between it and the one before
+	hurry      time.Time     // no yield before that
+	dear       time.Duration // how many times as long as the last yield took that is
+	timer      atomic.Bool   // the link has started one
 }
 
-const parkEvery = 128 // waits
-
-const dearYield = 100 * time.Microsecond // longer than a peer takes that only answers
+const (
+	mostGap   = 1024                   // waits
+	dearYield = 100 * time.Microsecond // longer than a peer takes that only answers
+	mostDear  = 20
+)
 
 // begin is called when there is nothing.
 func (h *hesitation) begin() {
@@ -48,14 +53,25 @@ func (h *hesitation) again() bool {
 	if h.looks++; h.looks > 1 && h.now.Sub(h.start) >= h.spin {
 		return false
 	}
-	if h.timer.Load() && h.timer.Swap(false) || h.waits%parkEvery == 0 || h.now.Before(h.hurry) {
+	if h.timer.Load() && h.timer.Swap(false) {
+		h.park, h.gap = h.waits, 0
+	}
+	if h.waits >= h.park {
+		h.gap = min(4*h.gap+1, mostGap)
+		h.park = h.waits + h.gap
+		return false
+	}
+	if h.now.Before(h.hurry) {
 		return false
 	}
 	before := h.now
 	h.kernel.Yield()
 	h.now = time.Now()
 	if took := h.now.Sub(before); took > dearYield {
-		h.hurry = h.now.Add(20 * took)
+		h.dear = min(2*h.dear+1, mostDear)
+		h.hurry = h.now.Add(h.dear * took)
+	} else {
+		h.dear = 0
 	}
 	return true
 }

@@ -3,6 +3,8 @@
 package fastpass
 
 import (
+	"math"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,7 +24,9 @@ func (k *slowYields) Yield() {
 	k.yields++
 }
 
-// looks is how often a caller that never finds anything looks again before it parks.
+const never = math.MaxInt // for hesitation.park: it parks for no other reason
+
+// count is how often a caller that never finds anything looks again before it parks.
 func (h *hesitation) count() (looks int) {
 	for h.begin(); h.again(); {
 		looks++
@@ -42,7 +46,7 @@ func TestACallerLooksOnceMoreBeforeItParksAndForLongerOnlyWithSpin(t *testing.T)
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			k := &slowYields{took: tc.took}
-			h := hesitation{kernel: k, spin: tc.spin}
+			h := hesitation{kernel: k, spin: tc.spin, park: never}
 			for range 3 {
 				if n := h.count(); n != tc.looks {
 					t.Errorf("a yield takes %v, Spin is %v: %d looks, want %d", tc.took, tc.spin, n, tc.looks)
@@ -65,7 +69,7 @@ func TestACallerParksAtOnceWhenTheLinkHasStartedATimer(t *testing.T) {
 			"the lookout's": func() { p.out.lookIn(time.Hour) },
 		} {
 			start()
-			for i, want := range []int{0, 1, 1} {
+			for i, want := range []int{0, 0, 1} { // again soon
 				if n := r.hesitation.count(); n != want {
 					t.Errorf("%s timer, time %d: %d looks, want %d", what, i+1, n, want)
 				}
@@ -76,17 +80,26 @@ func TestACallerParksAtOnceWhenTheLinkHasStartedATimer(t *testing.T) {
 	})
 }
 
-func TestOnceInAWhileACallerParksAtOnce(t *testing.T) {
+func TestACallerParksAtOnceAgainAndAgainButEverMoreRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hesitation{kernel: &slowYields{}}
-		parked := 0
-		for range 10 * parkEvery {
-			if h.count() == 0 {
-				parked++
+		parks := func(waits int) (at []int) {
+			for i := range waits {
+				if h.count() == 0 {
+					at = append(at, i)
+				}
 			}
+			return at
 		}
-		if parked != 10 {
-			t.Errorf("%d times in %d waits", parked, 10*parkEvery)
+		parks(10 * mostGap)
+		if n := len(parks(10 * mostGap)); n != 10 {
+			t.Errorf("in the long run %d times in %d waits", n, 10*mostGap)
+		}
+		for range 2 {
+			h.timer.Store(true)
+			if at, want := parks(200), []int{0, 1, 6, 27, 112}; !slices.Equal(at, want) {
+				t.Errorf("after a timer was started in waits %v, want %v", at, want)
+			}
 		}
 	})
 }
@@ -94,17 +107,37 @@ func TestOnceInAWhileACallerParksAtOnce(t *testing.T) {
 func TestAYieldThatTookLongIsNotRepeatedForAWhile(t *testing.T) {
 	for _, spin := range []time.Duration{0, 50 * time.Microsecond} {
 		synctest.Test(t, func(t *testing.T) {
-			const slice = 3 * time.Millisecond
+			const slice, long = 3 * time.Millisecond, 10 * time.Second
 			k := &slowYields{took: slice}
 			h := hesitation{kernel: k, spin: spin}
-			start := time.Now()
-			for time.Since(start) < time.Second {
+			for start := time.Now(); time.Since(start) < long; time.Sleep(10 * time.Microsecond) {
 				h.count()
-				time.Sleep(10 * time.Microsecond)
 			}
-			if lost := time.Duration(k.yields) * slice; k.yields < 10 || lost > time.Second/20 {
-				t.Errorf("Spin %v: %d yields of %v each in a second", spin, k.yields, slice)
+			if lost := time.Duration(k.yields) * slice; k.yields < 100 || lost > long/20 {
+				t.Errorf("Spin %v: %d yields of %v each in %v", spin, k.yields, slice, long)
 			}
 		})
 	}
+}
+
+func TestASingleYieldThatTookLongCostsLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const slice = 3 * time.Millisecond
+		k := &slowYields{}
+		h := hesitation{kernel: k, park: never}
+		for range 3 {
+			k.took = slice
+			h.count()
+			k.took = 0
+			for _, c := range []struct {
+				after time.Duration
+				looks int
+			}{{slice / 2, 0}, {slice / 2, 1}, {0, 1}} {
+				time.Sleep(c.after)
+				if n := h.count(); n != c.looks {
+					t.Errorf("%v later %d looks, want %d", c.after, n, c.looks)
+				}
+			}
+		}
+	})
 }
