@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"example.com/fdpass/cmsgpool"
 	"example.com/fdpass/internal/flow"
 	"example.com/fdpass/internal/page"
 	"example.com/fdpass/internal/sys"
@@ -30,6 +31,7 @@ type outbox struct {
 	room      ring.Event             // for those who wait until the window has room, or is empty
 	roomReady func() bool            // hasRoom, bound once
 	waiters   atomic.Int32           // senders that wait for room
+	hasty     atomic.Int32           // of them, those that have less to send than a message carries
 	armed     atomic.Bool            // moment runs; who sets this may start it
 	moment    *time.Timer            // until they are content with little room
 	content   atomic.Bool            // it has run out
@@ -126,7 +128,7 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 			continue
 		}
 		if wait {
-			o.waitForRoom()
+			o.waitForRoom(len(ds)-n < cmsgpool.MaxFDs)
 		} else if o.flush(); !o.hasAnyRoom() { // it may have found acknowledgements
 			return n, ErrFull
 		}
@@ -135,7 +137,11 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 }
 
 // waitForRoom is for a sender that has found the window full. What Push has queued is sent by nobody else.
-func (o *outbox) waitForRoom() {
+func (o *outbox) waitForRoom(hasty bool) {
+	if hasty {
+		o.hasty.Add(1)
+		defer o.hasty.Add(-1)
+	}
 	o.waiters.Add(1) // first: the flusher then sees to it that room is noticed
 	o.flush()
 	if o.hasAnyRoom() {
@@ -152,7 +158,7 @@ func (o *outbox) hasRoom() bool {
 	return o.hasMuchRoom() || o.content.Load() && o.hasAnyRoom() || o.write.passed() || o.closing.Load() || o.p.deaf.Load() || o.p.ending.Load() != nil
 }
 
-// hasMuchRoom reports whether an eighth of the window is free. Who found it full waits for that much, or for a while: woken
+// hasMuchRoom reports whether much of the window is free. Who found it full waits for that, or for a while: woken
 // for each slot, a sender would fill it and park again, which costs as much as sending.
 func (o *outbox) hasMuchRoom() bool {
 	return o.window.Len() <= o.muchRoom() && o.bytes.Load() <= maxQueuedBytes-maxQueuedBytes/8
@@ -162,8 +168,16 @@ func (o *outbox) hasAnyRoom() bool {
 	return o.window.Len() < o.window.Cap() && o.bytes.Load() < maxQueuedBytes
 }
 
-// muchRoom is how many entries the window has when much of it is free.
-func (o *outbox) muchRoom() int { return o.window.Cap() - max(1, o.window.Cap()/8) }
+// muchRoom is how many entries the window has when much of it is free: an eighth, or half if all who wait fill messages by
+// themselves. The more they send at a time, the more seldom are they woken, and the less often do both ends reach for the
+// same files. What is sent in small pieces is put together while the window is full, so those come back sooner.
+func (o *outbox) muchRoom() int {
+	free := o.window.Cap() / 8
+	if o.waiters.Load() > 0 && o.hasty.Load() == 0 {
+		free = o.window.Cap() / 2
+	}
+	return o.window.Cap() - max(1, free)
+}
 
 // good returns how many of the first of ds can be queued, and what is wrong with the next one. A number that is none is
 // queued with the others and refused like one that is not open.
