@@ -67,7 +67,7 @@ func (s *sockets) load(ds []fastpass.Desc, give bool) error {
 			}
 			fd = int(copied)
 		}
-		ds[i] = fastpass.Desc{FD: fd, Tag: uint64(s.next), Keep: !give}
+		ds[i] = fastpass.Desc{FD: fd, Keep: !give}
 		s.next++
 	}
 	return nil

@@ -119,8 +119,10 @@ func (in *inbox) takeData(h *wire.Header, body []byte, truncated bool) error {
 	if !in.expects {
 		return fmt.Errorf("%d descriptors from an end that only receives", h.Count)
 	}
-	if err := wire.CheckRecords(body, h.Count, in.p.cfg.MaxPayload); err != nil {
-		return err
+	if !h.Plain() {
+		if err := wire.CheckRecords(body, h.Count, in.p.cfg.MaxPayload); err != nil {
+			return err
+		}
 	}
 	in.countBatch()
 	got := len(in.fds)
@@ -129,11 +131,12 @@ func (in *inbox) takeData(h *wire.Header, body []byte, truncated bool) error {
 	if err != nil {
 		return err
 	}
-	payloads := body[h.Count*wire.RecordSize:]
-	for i := range n {
-		tag, length, flags := wire.Record(body[i*wire.RecordSize:])
-		in.store(in.fds[i], tag, flags&wire.RecordShared != 0, payloads[:length])
-		payloads = payloads[length:]
+	if h.Plain() {
+		for _, fd := range in.fds[:n] {
+			in.store(fd, 0, h.Flags&wire.FlagShared != 0, nil)
+		}
+	} else {
+		in.storeWith(body, h.Count, n)
 	}
 	if got < h.Count {
 		in.stats.truncated.Add(1)
@@ -143,6 +146,16 @@ func (in *inbox) takeData(h *wire.Header, body []byte, truncated bool) error {
 	}
 	in.closeFrom(n)
 	return nil
+}
+
+// storeWith stores the first n descriptors of a message with what a body of count records says of them.
+func (in *inbox) storeWith(body []byte, count, n int) {
+	payloads := body[count*wire.RecordSize:]
+	for i, fd := range in.fds[:n] {
+		tag, length, flags := wire.Record(body[i*wire.RecordSize:])
+		in.store(fd, tag, flags&wire.RecordShared != 0, payloads[:length])
+		payloads = payloads[length:]
+	}
 }
 
 // acknowledge tells the peer that n more of what was taken in are the application's from now on, before the

@@ -131,6 +131,14 @@ func dataFrame(seq uint64, count int, header func(*wire.Header), payloads ...int
 	return b
 }
 
+// plainFrame is a DATA frame without records, with these flags besides.
+func plainFrame(seq uint64, count int, flags uint16) []byte {
+	b := make([]byte, wire.HeaderSize)
+	h := wire.Header{Type: wire.TypeData, Count: count, Seq: seq, Flags: wire.FlagPlain | flags}
+	h.Put(b)
+	return b
+}
+
 func ackFrame(seq uint64, credit int) []byte {
 	b := make([]byte, wire.HeaderSize)
 	h := wire.Header{Type: wire.TypeAck, Seq: seq, Credit: credit}
@@ -205,7 +213,12 @@ var hostilePeers = []struct {
 	{"has a payload over the limit", Both, 0, []message{good, {dataFrame(0, 1, nil, 4097), 1}}, "4097"},
 	{"has a payload of 4 GiB", Both, 0, []message{good, {patched(patched(dataFrame(0, 1, nil), wire.HeaderSize+11, 0xFF), wire.HeaderSize+8, 0xFF), 1}}, "payload"},
 	{"has unknown record flags", Both, 0, []message{good, {patched(dataFrame(0, 1, nil), wire.HeaderSize+15, 0x80), 1}}, "flags"},
-	{"has unknown frame flags", Both, 0, []message{good, {dataFrame(0, 1, func(h *wire.Header) { h.Flags = 2 }), 1}}, "flags 0x2"},
+	{"has unknown frame flags", Both, 0, []message{good, {dataFrame(0, 1, func(h *wire.Header) { h.Flags = 8 }), 1}}, "flags 0x8"},
+	{"has unknown flags in a frame without records", Both, 0, []message{good, {plainFrame(0, 1, 8), 1}}, "flags 0xa"},
+	{"has records in a frame without", Both, 0, []message{good, {dataFrame(0, 1, func(h *wire.Header) { h.Flags = wire.FlagPlain }), 1}}, "body of 16"},
+	{"shares all in a frame with records", Both, 0, []message{good, {dataFrame(0, 1, func(h *wire.Header) { h.Flags = wire.FlagShared }), 1}}, "flags 0x4"},
+	{"sends fewer descriptors than announced, without records", Both, 0, []message{good, {plainFrame(0, 5, 0), 2}}, "only 2 descriptors"},
+	{"sends beyond its credit, without records", Both, 0, []message{good, {plainFrame(1<<40, 2, 0), 2}}, "credit"},
 	{"begins with a number that is not the next", Both, 0, []message{good, {dataFrame(1, 1, nil), 1}}, "begins at 1"},
 	{"sends a number twice", Both, 0, []message{good, {dataFrame(0, 2, nil), 2}, {dataFrame(0, 2, nil), 2}}, "begins at 0"},
 	{"has numbers that wrap", Both, 0, []message{good, {dataFrame(1<<64-1, 2, nil), 2}}, "credit"},

@@ -30,9 +30,12 @@ func (o *outbox) pack() {
 		o.packRights(i, pos, end, n)
 		var length int
 		if o.p.cfg.Protocol == Framed {
-			length = o.packRecords(i, pos, end, n)
-			h := wire.Header{Type: wire.TypeData, Count: n, Seq: seq, Length: length - wire.HeaderSize}
+			h := wire.Header{Type: wire.TypeData, Count: n, Seq: seq, Flags: o.plain(pos, end)}
+			if !h.Plain() {
+				h.Length = o.packRecords(i, pos, end, n)
+			}
 			h.Put(o.vector.data[i])
+			length = wire.HeaderSize + h.Length
 		} else {
 			length = o.packByte(i, pos)
 		}
@@ -94,12 +97,36 @@ func (o *outbox) packRights(i int, pos, end uint64, n int) {
 	}
 }
 
+// plain returns the flags of a DATA frame without records for the entries in pos..end-1, or 0 if it needs some: because of a tag, of a
+// payload, or because not all that are to be said to be shared are.
+func (o *outbox) plain(pos, end uint64) (flags uint16) {
+	for pos != end {
+		slots := o.window.Slots(pos, int(end-pos))
+		pos += uint64(len(slots))
+		for j := range slots {
+			e := &slots[j]
+			if e.refused != 0 {
+				continue
+			}
+			own := uint16(wire.FlagPlain)
+			if e.shared {
+				own |= wire.FlagShared
+			}
+			if e.tag != 0 || e.payload != nil || flags != 0 && flags != own {
+				return 0
+			}
+			flags = own
+		}
+	}
+	return flags
+}
+
 // packRecords packs what belongs to the n descriptors that lie in pos..end-1 into message i as the body of a DATA frame,
-// and returns the length of the frame.
+// and returns the length of the body.
 func (o *outbox) packRecords(i int, pos, end uint64, n int) int {
-	frame := o.vector.data[i]
-	records := frame[wire.HeaderSize:]
-	length := wire.HeaderSize + n*wire.RecordSize
+	body := o.vector.data[i][wire.HeaderSize:]
+	records := body
+	length := n * wire.RecordSize
 	for pos != end {
 		slots := o.window.Slots(pos, int(end-pos))
 		pos += uint64(len(slots))
@@ -115,7 +142,7 @@ func (o *outbox) packRecords(i int, pos, end uint64, n int) int {
 			payload := e.payloadBytes()
 			wire.PutRecord(records, e.tag, len(payload), flags)
 			records = records[wire.RecordSize:]
-			length += copy(frame[length:], payload)
+			length += copy(body[length:], payload)
 		}
 	}
 	return length

@@ -17,6 +17,7 @@ type simProc struct {
 	name string
 	app  []int // descriptors that the application may close
 	ends []*simEnd
+	made map[int]*simDesc // by number, what it was to send last
 }
 
 // simLink is a link: end a is the front's, b the worker's.
@@ -52,7 +53,7 @@ type simEnd struct {
 }
 
 func (s *sim) process(name string) *simProc {
-	return &simProc{Process: s.k.NewProcess(name, simLimit), name: name}
+	return &simProc{Process: s.k.NewProcess(name, simLimit), name: name, made: map[int]*simDesc{}}
 }
 
 // processes are all that ever were.

@@ -84,13 +84,15 @@ func (m *noCount) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Errno)
 			// There is no frame without descriptors: an acknowledgement that an end which sends nothing takes for one.
 			continue
 		}
-		body := data[wire.HeaderSize:v.Bytes(i)]
-		length := got * wire.RecordSize
-		payloads := body[count*wire.RecordSize:]
-		for k := range got {
-			_, size, _ := wire.Record(body[k*wire.RecordSize:])
-			length += copy(body[length:], payloads[:size])
-			payloads = payloads[size:]
+		length := 0
+		if body := data[wire.HeaderSize:v.Bytes(i)]; len(body) > 0 {
+			length = got * wire.RecordSize
+			payloads := body[count*wire.RecordSize:]
+			for k := range got {
+				_, size, _ := wire.Record(body[k*wire.RecordSize:])
+				length += copy(body[length:], payloads[:size])
+				payloads = payloads[size:]
+			}
 		}
 		binary.LittleEndian.PutUint16(data[4:], uint16(got))
 		binary.LittleEndian.PutUint32(data[16:], uint32(length))

@@ -47,7 +47,7 @@ func (t *table) own(fd, id int, what string) {
 		t.s.violation("%s: %s has descriptor %d, which is not open", t.p.name, what, fd)
 	case t.owners[fd] != "":
 		t.s.violation("%s: descriptor %d belongs to %s and to %s", t.p.name, fd, t.owners[fd], what)
-	case id >= 0 && t.files[fd].ID != id:
+	case id >= 0 && t.files[fd].ID != id && (id != 0 || !t.s.untagged):
 		t.s.violation("%s: descriptor %d of %s is file %d, not %d", t.p.name, fd, what, t.files[fd].ID, id)
 	default:
 		t.owners[fd] = what
@@ -197,7 +197,7 @@ func (e *simEnd) sentAt(i int) (id int, ok bool) {
 			continue
 		}
 		if i == 0 {
-			return int(w.tag), true
+			return e.s.desc(e.proc, Desc{FD: int(w.fd), Tag: w.tag}).id, true
 		}
 		i--
 	}

@@ -8,7 +8,7 @@ import "fmt"
 func (s *sim) checkEnd() {
 	if s.pool != nil && !s.front.Dead() {
 		for _, d := range s.pool.leftover.ds {
-			s.violation("%d comes back from the pool, and workers were there", d.Tag)
+			s.violation("%d comes back from the pool, and workers were there", s.desc(s.front, d).id)
 		}
 		s.pool.leftover.ds = nil
 	}

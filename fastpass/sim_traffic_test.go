@@ -45,6 +45,11 @@ func (s *sim) make(p *simProc, n int) (ds []Desc) {
 			ds = append(ds, Desc{FD: notOpen + s.rng.IntN(100), Tag: notOpen})
 		}
 	}
+	if s.untagged {
+		for i := range ds {
+			ds[i].Tag = 0
+		}
+	}
 	return ds
 }
 
@@ -58,8 +63,16 @@ func (s *sim) open(p *simProc) *simDesc {
 	for len(s.descs) <= f.ID {
 		s.descs = append(s.descs, nil)
 	}
-	s.descs[f.ID] = d
+	s.descs[f.ID], p.made[fd] = d, d
 	return d
+}
+
+// desc finds what p has sent, or was to send, as d.
+func (s *sim) desc(p *simProc, d Desc) *simDesc {
+	if d.Tag == 0 {
+		return p.made[d.FD]
+	}
+	return s.descs[d.Tag]
 }
 
 // took notes that the library took the first n of ds, and closes the others.
@@ -68,10 +81,10 @@ func (s *sim) took(p *simProc, ds []Desc, n int) {
 		switch {
 		case d.FD >= notOpen:
 		case i < n:
-			s.descs[d.Tag].taken = true
+			s.desc(p, d).taken = true
 		default:
 			p.CloseRange(d.FD, d.FD)
-			s.descs[d.Tag].returned()
+			s.desc(p, d).returned()
 		}
 	}
 }
@@ -119,8 +132,8 @@ func (e *simEnd) onSent(d Desc) {
 		e.s.violation("%s says that %d, which is not open, was sent", e.name, d.FD)
 		return
 	}
-	e.acked = append(e.acked, int(d.Tag))
-	w := e.s.descs[d.Tag]
+	w := e.s.desc(e.proc, d)
+	e.acked = append(e.acked, w.id)
 	w.via, w.sent = e, w.keep
 }
 
@@ -132,7 +145,7 @@ func (e *simEnd) onRefused(d Desc, err error) {
 		e.s.violation("%s refuses the good descriptor %v: %v", e.name, d, err)
 		return
 	}
-	e.s.descs[d.Tag].returned()
+	e.s.desc(e.proc, d).returned()
 	e.proc.app = append(e.proc.app, d.FD)
 }
 
@@ -158,9 +171,9 @@ func (s *sim) takeBack(e *simEnd, d Desc) {
 	if d.FD >= notOpen {
 		return
 	}
-	w := s.descs[d.Tag]
+	w := s.desc(e.proc, d)
 	if w.got != nil {
-		s.violation("descriptor %d is doubled: %s has it, and it is in Undelivered of %s", d.Tag, w.got.name, e.name)
+		s.violation("descriptor %d is doubled: %s has it, and it is in Undelivered of %s", w.id, w.got.name, e.name)
 	}
 	if e.proc == s.front && s.pool == nil {
 		s.back = append(s.back, d)
@@ -276,7 +289,7 @@ func (e *simEnd) recvBatch(ds []Desc) (n int, err error) {
 func (s *sim) receive(e *simEnd, d Desc) {
 	id := int(d.Tag)
 	if f := e.proc.File(d.FD); f != nil {
-		if s.Protocol == Framed && f.ID != id && e.peer != nil {
+		if s.Protocol == Framed && f.ID != id && e.peer != nil && (id != 0 || !s.untagged) {
 			s.violation("%s got file %d with the tag of %d", e.name, f.ID, id)
 			return
 		}
@@ -287,6 +300,8 @@ func (s *sim) receive(e *simEnd, d Desc) {
 		return
 	} else if s.Protocol == Bare || e.peer == nil {
 		return // nobody will know
+	} else if s.untagged {
+		id, _ = e.peer.sentAt(len(e.got)) // it was killed meanwhile, and with it went the number
 	}
 	if id >= len(s.descs) || s.descs[id] == nil {
 		s.violation("%s got file %d, which nobody sent", e.name, id)

@@ -72,6 +72,7 @@ type simOptions struct {
 	pooled     bool
 	policy     Policy
 	payloads   bool
+	untagged   bool // descriptors have no tag, so that messages go without records
 	bad        bool // descriptors that are not open
 	refusing   bool // the kernel refuses descriptors that are open
 	broken     bool // calls fail with an errno that nobody has heard of
@@ -148,6 +149,7 @@ func (o *simOptions) pick(r *rand.Rand) {
 	o.faults = pick(0, 10, 50, 150)
 	o.buffer = pick(2304, 4608, 9000, simkernel.DefaultSendBuffer)
 	o.steps = 50 + r.IntN(200)
+	o.untagged = o.steps%3 == 0
 	o.workers = 1 + r.IntN(3)
 }
 

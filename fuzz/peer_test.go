@@ -99,8 +99,13 @@ func (s *peerScript) message() bool {
 		hello.Put(msg)
 		damage(msg, &s.events)
 	case 2:
-		h.Type, h.Count, h.Seq = wire.TypeData, int(s.byte()%5), uint64(s.byte())
+		n := s.byte()
+		h.Type, h.Count, h.Seq = wire.TypeData, int(n%5), uint64(s.byte())
 		fds += h.Count
+		if n >= 128 {
+			h.Flags = wire.FlagPlain | uint16(n)>>5&1*wire.FlagShared
+			break
+		}
 		msg = make([]byte, h.Count*wire.RecordSize)
 		for i := range h.Count {
 			n := int(s.byte() % 80)

@@ -8,7 +8,8 @@
 //	|0x50FD|1        |      |       |       |        |        |        |
 //	+------+---------+------+-------+-------+--------+--------+--------+------
 //
-// A DATA body is count records {tag u64, payload length u32, flags u32} and then the payloads in the same order.
+// A DATA body is count records {tag u64, payload length u32, flags u32} and then the payloads in the same order. With FlagPlain there
+// is none: no descriptor has a tag or a payload, and FlagShared says of all what RecordShared does of one.
 // A HELLO body is a [Hello]. An ACK with FlagResend has a body of eight bytes: the number to resend from.
 //
 // With HELLO on SEQPACKET an end that sends may hand over a descriptor: a page of memory for acknowledgements (internal/page). Where the
@@ -61,7 +62,11 @@ func (t Type) String() string {
 }
 
 // Header flags.
-const FlagResend = 1 // ACK: descriptors were lost on the way in; send again from the number in the body
+const (
+	FlagResend = 1 << iota // ACK: descriptors were lost on the way in; send again from the number in the body
+	FlagPlain              // DATA: there is no body
+	FlagShared             // DATA with FlagPlain: other processes may hold the descriptors a while longer
+)
 
 // Record flags.
 const RecordShared = 1 // other processes may hold the descriptor a while longer
@@ -70,11 +75,14 @@ const RecordShared = 1 // other processes may hold the descriptor a while longer
 type Header struct {
 	Type   Type
 	Count  int    // DATA: descriptors attached. HELLO: the largest batch this end takes
-	Flags  uint16 // FlagResend
+	Flags  uint16 // FlagResend and so on
 	Seq    uint64 // DATA: number of the first descriptor. ACK: every number below it has been taken
 	Length int    // bytes after the header
 	Credit int    // ACK: how many descriptors beyond Seq may be in flight
 }
+
+// Plain reports whether a DATA frame has no records.
+func (h *Header) Plain() bool { return h.Flags&FlagPlain != 0 }
 
 // Put writes h to the first HeaderSize bytes of b.
 func (h *Header) Put(b []byte) {
@@ -124,11 +132,15 @@ func (h *Header) check() error {
 			return fmt.Errorf("HELLO with a batch limit of %d, outside 1..%d", h.Count, MaxCount)
 		}
 	case TypeData:
-		body, count = h.Length, h.Count
+		count = h.Count
 		if h.Count < 1 || h.Count > MaxCount {
 			return fmt.Errorf("DATA with %d descriptors, outside 1..%d", h.Count, MaxCount)
 		}
-		if h.Length < h.Count*RecordSize {
+		if h.Plain() {
+			flags = FlagPlain | h.Flags&FlagShared
+			break
+		}
+		if body = h.Length; body < h.Count*RecordSize {
 			return fmt.Errorf("DATA with %d descriptors in a body of %d bytes, too short for their records", h.Count, h.Length)
 		}
 	case TypeAck:

@@ -21,6 +21,16 @@ func TestTheFormatIsAsPublished(t *testing.T) {
 			Header{Type: TypeData, Count: 2, Seq: 0x0102030405060708, Length: 32},
 			"fd5001 02 0200 0000 0807060504030201 20000000 00000000",
 		},
+		{
+			"DATA without records",
+			Header{Type: TypeData, Count: 2, Seq: 3, Flags: FlagPlain},
+			"fd5001 02 0200 0200 0300000000000000 00000000 00000000",
+		},
+		{
+			"DATA without records, shared",
+			Header{Type: TypeData, Count: 2, Seq: 3, Flags: FlagPlain | FlagShared},
+			"fd5001 02 0200 0600 0300000000000000 00000000 00000000",
+		},
 		{"ACK", Header{Type: TypeAck, Seq: 7, Credit: 0x4000}, "fd5001 03 0000 0000 0700000000000000 00000000 00400000"},
 		{
 			"ACK, resend",
@@ -139,6 +149,9 @@ func TestHeadersThatBreakTheRulesAreRefused(t *testing.T) {
 		{"DATA with 254", put(Header{Type: TypeData, Count: 254, Length: 254 * RecordSize}), "254 descriptors"},
 		{"DATA without records", put(Header{Type: TypeData, Count: 2, Length: 31}), "too short"},
 		{"DATA with flags", put(Header{Type: TypeData, Count: 1, Length: 16, Flags: FlagResend}), "do not go together"},
+		{"DATA that shares all, with records", put(Header{Type: TypeData, Count: 1, Length: 16, Flags: FlagShared}), "do not go together"},
+		{"DATA without records, with a body", put(Header{Type: TypeData, Count: 1, Length: 16, Flags: FlagPlain}), "do not go together"},
+		{"DATA without records, with flags", put(Header{Type: TypeData, Count: 1, Flags: FlagPlain | FlagResend}), "do not go together"},
 		{"ACK with a count", put(Header{Type: TypeAck, Count: 1}), "do not go together"},
 		{"ACK with a body", put(Header{Type: TypeAck, Length: 8}), "do not go together"},
 		{"ACK with unknown flags", put(Header{Type: TypeAck, Flags: 2}), "do not go together"},

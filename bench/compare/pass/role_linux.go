@@ -40,7 +40,7 @@ type way struct {
 }
 
 func ways() []way {
-	return []way{viaBare, viaFramed, viaBareMerging, viaFramedMerging, viaUnet, viaFDChannel, viaSys, viaNet}
+	return []way{viaBare, viaFramed, viaFramedTagged, viaBareMerging, viaFramedMerging, viaUnet, viaFDChannel, viaSys, viaNet}
 }
 
 func init() {

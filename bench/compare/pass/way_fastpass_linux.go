@@ -8,11 +8,18 @@ import (
 	"example.com/fdpass/fastpass"
 )
 
-// viaFastpass is this library. Merging: each descriptor is sent for itself, on a link with the defaults.
-func viaFastpass(name string, protocol fastpass.Protocol, merging bool) way {
+// fastpassUse is how the library is used.
+type fastpassUse struct {
+	protocol fastpass.Protocol
+	merging  bool // each descriptor is sent for itself, on a link with the defaults
+	tagged   bool // each has a tag
+}
+
+// viaFastpass is this library.
+func viaFastpass(name string, u fastpassUse) way {
 	config := func(w work, d fastpass.Direction) *fastpass.Config {
-		c := &fastpass.Config{Protocol: protocol, Direction: d}
-		if !merging {
+		c := &fastpass.Config{Protocol: u.protocol, Direction: d}
+		if !u.merging {
 			c.Batch = w.Batch
 		}
 		return c
@@ -21,7 +28,7 @@ func viaFastpass(name string, protocol fastpass.Protocol, merging bool) way {
 		name: name,
 		sender: func(w work, _ []int) (sender, error) {
 			p, err := inherited(config(w, fastpass.SendOnly))
-			return &fastpassSender{p: p}, err
+			return &fastpassSender{p: p, tagged: u.tagged}, err
 		},
 		receiver: func(w work) (receiver, error) {
 			p, err := inherited(config(w, fastpass.RecvOnly))
@@ -33,10 +40,11 @@ func viaFastpass(name string, protocol fastpass.Protocol, merging bool) way {
 }
 
 var (
-	viaBare          = viaFastpass("bare", fastpass.Bare, false)
-	viaFramed        = viaFastpass("framed", fastpass.Framed, false)
-	viaBareMerging   = viaFastpass("bare merging", fastpass.Bare, true)
-	viaFramedMerging = viaFastpass("framed merging", fastpass.Framed, true)
+	viaBare          = viaFastpass("bare", fastpassUse{protocol: fastpass.Bare})
+	viaFramed        = viaFastpass("framed", fastpassUse{protocol: fastpass.Framed})
+	viaFramedTagged  = viaFastpass("framed tagged", fastpassUse{protocol: fastpass.Framed, tagged: true})
+	viaBareMerging   = viaFastpass("bare merging", fastpassUse{protocol: fastpass.Bare, merging: true})
+	viaFramedMerging = viaFastpass("framed merging", fastpassUse{protocol: fastpass.Framed, merging: true})
 )
 
 // inherited makes a Passer of the link.
@@ -50,6 +58,8 @@ func inherited(cfg *fastpass.Config) (*fastpass.Passer, error) {
 
 type fastpassSender struct {
 	p      *fastpass.Passer
+	tagged bool
+	tag    uint64
 	ds     []fastpass.Desc
 	copies []int
 }
@@ -64,12 +74,15 @@ func (s *fastpassSender) give(fds []int) (err error) {
 }
 
 func (s *fastpassSender) pass(fds []int, keep bool) error {
+	if s.tagged {
+		s.tag++
+	}
 	if len(fds) == 1 {
-		return s.p.Send(fastpass.Desc{FD: fds[0], Keep: keep})
+		return s.p.Send(fastpass.Desc{FD: fds[0], Keep: keep, Tag: s.tag})
 	}
 	s.ds = s.ds[:0]
 	for _, fd := range fds {
-		s.ds = append(s.ds, fastpass.Desc{FD: fd, Keep: keep})
+		s.ds = append(s.ds, fastpass.Desc{FD: fd, Keep: keep, Tag: s.tag})
 	}
 	_, err := s.p.SendBatch(s.ds)
 	return err
