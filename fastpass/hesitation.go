@@ -17,7 +17,7 @@ import (
 // With Config.Spin this goes on for a while.
 //
 // A thread that computes and never waits would keep the processor for milliseconds, where who is woken comes before it.
-// After a yield that took long there is none for as long again, and for longer each time that the next one takes long as well: a
+// After a yield that took long there is none for as long again, and for longer each time that one does soon after: a
 // single one, as when the scheduler moves a thread, costs little, and such a thread hardly a twentieth of the time.
 //
 // The Go runtime keeps a thread in epoll_wait while others run, if a timer was started or another descriptor is waited for, and each
@@ -31,7 +31,8 @@ type hesitation struct {
 	looks      int           // since
 	park, gap  int           // in which wait to park at once, and how many lie between it and the one before
 	hurry      time.Time     // no yield before that
-	dear       time.Duration // how many times as long as the last yield took that is
+	dear       time.Duration // how many times as long as the last long yield took that is
+	end        time.Time     // of that one
 	timer      atomic.Bool   // the link has started one
 }
 
@@ -39,6 +40,7 @@ const (
 	mostGap   = 1024                   // waits
 	dearYield = 100 * time.Microsecond // longer than a peer takes that only answers
 	mostDear  = 20
+	mostHurry = time.Second // a yield in which the whole process was stopped says nothing
 )
 
 // begin is called when there is nothing.
@@ -68,10 +70,11 @@ func (h *hesitation) again() bool {
 	h.kernel.Yield()
 	h.now = time.Now()
 	if took := h.now.Sub(before); took > dearYield {
+		if before.Sub(h.end) > 2*mostDear*took { // it was a single one
+			h.dear = 0
+		}
 		h.dear = min(2*h.dear+1, mostDear)
-		h.hurry = h.now.Add(h.dear * took)
-	} else {
-		h.dear = 0
+		h.hurry, h.end = h.now.Add(min(h.dear*took, mostHurry)), h.now
 	}
 	return true
 }

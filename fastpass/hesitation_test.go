@@ -12,16 +12,20 @@ import (
 	"example.com/fdpass/internal/sys"
 )
 
-// slowYields is a kernel in which others keep the processor for so long.
+// slowYields is a kernel in which others keep the processor for so long, in one of every so many yields if not in each.
 type slowYields struct {
 	sys.Kernel
 	took   time.Duration
+	every  int
 	yields int
+	lost   time.Duration
 }
 
 func (k *slowYields) Yield() {
-	time.Sleep(k.took)
-	k.yields++
+	if k.yields++; k.every == 0 || k.yields%k.every == 0 {
+		time.Sleep(k.took)
+		k.lost += k.took
+	}
 }
 
 const never = math.MaxInt // for hesitation.park: it parks for no other reason
@@ -104,19 +108,24 @@ func TestACallerParksAtOnceAgainAndAgainButEverMoreRarely(t *testing.T) {
 	})
 }
 
-func TestAYieldThatTookLongIsNotRepeatedForAWhile(t *testing.T) {
+// A thread that computes takes some of the yields beside it, and others find it waiting for its turn.
+func TestAThreadThatComputesTakesHardlyATwentieth(t *testing.T) {
 	for _, spin := range []time.Duration{0, 50 * time.Microsecond} {
-		synctest.Test(t, func(t *testing.T) {
-			const slice, long = 3 * time.Millisecond, 10 * time.Second
-			k := &slowYields{took: slice}
-			h := hesitation{kernel: k, spin: spin}
-			for start := time.Now(); time.Since(start) < long; time.Sleep(10 * time.Microsecond) {
-				h.count()
+		for every := 1; every <= 3; every++ {
+			for _, pause := range []time.Duration{50 * time.Microsecond, 200 * time.Microsecond, time.Millisecond} {
+				synctest.Test(t, func(t *testing.T) {
+					const slice, long = 3 * time.Millisecond, 10 * time.Second
+					k := &slowYields{took: slice, every: every}
+					h := hesitation{kernel: k, spin: spin, park: never}
+					for start := time.Now(); time.Since(start) < long; time.Sleep(pause) {
+						h.count()
+					}
+					if k.lost < 50*slice || k.lost > long/20 {
+						t.Errorf("Spin %v, every %d. yield takes %v, %v between waits: %v of %v are lost", spin, every, slice, pause, k.lost, long)
+					}
+				})
 			}
-			if lost := time.Duration(k.yields) * slice; k.yields < 100 || lost > long/20 {
-				t.Errorf("Spin %v: %d yields of %v each in %v", spin, k.yields, slice, long)
-			}
-		})
+		}
 	}
 }
 
@@ -132,12 +141,26 @@ func TestASingleYieldThatTookLongCostsLittle(t *testing.T) {
 			for _, c := range []struct {
 				after time.Duration
 				looks int
-			}{{slice / 2, 0}, {slice / 2, 1}, {0, 1}} {
+			}{{slice / 2, 0}, {slice / 2, 1}, {0, 1}, {2 * mostDear * slice, 1}} {
 				time.Sleep(c.after)
 				if n := h.count(); n != c.looks {
 					t.Errorf("%v later %d looks, want %d", c.after, n, c.looks)
 				}
 			}
+		}
+	})
+}
+
+func TestAProcessThatWasStoppedYieldsAgainSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &slowYields{took: time.Hour}
+		h := hesitation{kernel: k, park: never}
+		for range 8 {
+			h.count()
+			time.Sleep(mostHurry)
+		}
+		if k.yields != 8 {
+			t.Errorf("%d yields", k.yields)
 		}
 	})
 }
