@@ -3,6 +3,7 @@
 package fastpass
 
 import (
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -284,4 +285,41 @@ func TestACallbackMayCloseAnotherLinkOfThePool(t *testing.T) {
 		}
 	})
 	wait(t, "the callback returns", closed)
+}
+
+// What Serve has accepted before there is a worker is closed as briefly as what it accepts later.
+func TestWhatHasWaitedInTheBacklogHoldsNobodyUpEither(t *testing.T) {
+	noLeaks(t)
+	pool, err := NewPool(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- pool.Serve(ln) }()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	until(t, "it waits in the backlog", func() bool { return pool.Stats().Waiting == 1 })
+	a, b := link(t, &Config{Direction: SendOnly}, &Config{Direction: RecvOnly})
+	if err := pool.Add(a); err != nil {
+		t.Fatal(err)
+	}
+	d, err := b.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	CloseFDs([]int{d.FD})
+	if a.out.looks.alone.Load() {
+		t.Error("only what Serve has accepted went over the link, and it shares no lookout")
+	}
+	ln.Close()
+	b.Close()
+	pool.Shutdown(t.Context())
+	<-served
 }

@@ -270,7 +270,7 @@ func (o *outbox) push(ds []Desc) (pos uint64, n int) {
 		o.payloads.Store(true)
 	}
 	if !brief && !o.looks.alone.Load() {
-		o.looks.alone.Store(true) // before somebody who looks can close it
+		o.looks.alone.Store(true) // whoever begins to look at other links from now on leaves this one alone
 	}
 	o.window.Publish(pos, n)
 	return pos, n

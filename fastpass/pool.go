@@ -266,7 +266,9 @@ func (p *Pool) drain() {
 	for p.backlog.len() > 0 && !p.ended {
 		k := min(len(ds), p.backlog.len())
 		for i := range k {
-			ds[i] = p.backlog.at(i).desc()
+			e := p.backlog.at(i)
+			ds[i] = e.desc()
+			ds[i].brief = e.brief
 		}
 		n, err := p.place(ds[:k])
 		clear(ds[:k])
