@@ -77,7 +77,7 @@ func addLinkLocal() error {
 	const size = unix.SizeofNlMsghdr + unix.SizeofIfAddrmsg + unix.SizeofRtAttr + 16
 	var m bytes.Buffer
 	for _, part := range []any{
-		unix.NlMsghdr{Len: size, Type: unix.RTM_NEWADDR, Flags: unix.NLM_F_REQUEST | unix.NLM_F_CREATE},
+		unix.NlMsghdr{Len: size, Type: unix.RTM_NEWADDR, Flags: unix.NLM_F_REQUEST | unix.NLM_F_CREATE | unix.NLM_F_ACK},
 		unix.IfAddrmsg{Family: unix.AF_INET6, Prefixlen: 64, Scope: unix.RT_SCOPE_LINK, Index: 1},
 		unix.RtAttr{Len: unix.SizeofRtAttr + 16, Type: unix.IFA_LOCAL},
 		[16]byte{0: 0xfe, 1: 0x80, 15: 1},
@@ -86,7 +86,21 @@ func addLinkLocal() error {
 			return err
 		}
 	}
-	return unix.Sendto(fd, m.Bytes(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+	if err := unix.Sendto(fd, m.Bytes(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return err
+	}
+	var b [1 << 10]byte
+	n, err := unix.Read(fd, b[:])
+	if err != nil {
+		return err
+	}
+	if n < unix.SizeofNlMsghdr+4 {
+		return fmt.Errorf("an answer of %d bytes", n)
+	}
+	if errno := int32(binary.NativeEndian.Uint32(b[unix.SizeofNlMsghdr:])); errno != 0 {
+		return syscall.Errno(-errno)
+	}
+	return nil
 }
 
 // sockets returns a line for each socket of the namespace, for those that /proc/net/unix lists what it says; nil if it is shared with
