@@ -307,6 +307,7 @@ func TestWhatHasWaitedInTheBacklogHoldsNobodyUpEither(t *testing.T) {
 	defer c.Close()
 	until(t, "it waits in the backlog", func() bool { return pool.Stats().Waiting == 1 })
 	a, b := link(t, &Config{Direction: SendOnly}, &Config{Direction: RecvOnly})
+	shared := a.out.page != nil // otherwise nobody looks
 	if err := pool.Add(a); err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +316,7 @@ func TestWhatHasWaitedInTheBacklogHoldsNobodyUpEither(t *testing.T) {
 		t.Fatal(err)
 	}
 	CloseFDs([]int{d.FD})
-	if a.out.looks.alone.Load() {
+	if shared && a.out.looks.alone.Load() {
 		t.Error("only what Serve has accepted went over the link, and it shares no lookout")
 	}
 	ln.Close()
