@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"example.com/fdpass/internal/sys"
 )
 
 // aLink returns a link that only counts how often it is looked at: the test has its sending role.
@@ -307,7 +309,6 @@ func TestWhatHasWaitedInTheBacklogHoldsNobodyUpEither(t *testing.T) {
 	defer c.Close()
 	until(t, "it waits in the backlog", func() bool { return pool.Stats().Waiting == 1 })
 	a, b := link(t, &Config{Direction: SendOnly}, &Config{Direction: RecvOnly})
-	shared := a.out.page != nil // otherwise nobody looks
 	if err := pool.Add(a); err != nil {
 		t.Fatal(err)
 	}
@@ -316,8 +317,14 @@ func TestWhatHasWaitedInTheBacklogHoldsNobodyUpEither(t *testing.T) {
 		t.Fatal(err)
 	}
 	CloseFDs([]int{d.FD})
-	if shared && a.out.looks.alone.Load() {
-		t.Error("only what Serve has accepted went over the link, and it shares no lookout")
+	if raw, err := ln.(*net.TCPListener).SyscallConn(); err != nil {
+		t.Error(err)
+	} else if err := raw.Control(func(fd uintptr) {
+		if alone := a.out.looks.alone.Load(); alone == sys.Brief(int(fd)) {
+			t.Error("only what Serve has accepted went over the link; it has a lookout of its own:", alone)
+		}
+	}); err != nil {
+		t.Error(err)
 	}
 	ln.Close()
 	b.Close()
