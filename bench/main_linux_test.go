@@ -21,7 +21,7 @@ var roles = map[string]func() error{
 }
 
 var (
-	window   = flag.Int("window", 0, "Config.Window of the benchmarks' links; 0 is the library's default")
+	window   = flag.Int("window", 0, "Config.Window of the benchmarks' links; 0 is the library's default, and 16384 where batches are lent")
 	only     = flag.String("only", "", "BenchmarkRatio: measure only the groups whose name ends so, such as 253-lend")
 	rounds   = flag.Int("rounds", 7, "BenchmarkRatio: interleaved rounds")
 	perRound = flag.Int("descriptors", 500_000, "BenchmarkRatio: descriptors per measurement in full messages (a fifth of that one at a time)")

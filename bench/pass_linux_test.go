@@ -39,8 +39,15 @@ func ownership(give bool) string {
 	return "lend"
 }
 
-func of(protocol fastpass.Protocol, batch int) setup {
-	return setup{Protocol: protocol, Batch: batch, Window: *window}
+// lentWindow is the default of a process that may open many descriptors; here 20,000 may be the limit. What is lent needs none.
+const lentWindow = 16 << 10
+
+func of(protocol fastpass.Protocol, batch int, give bool) setup {
+	s := setup{Protocol: protocol, Batch: batch, Window: *window}
+	if s.Window == 0 && !give && batch != auto {
+		s.Window = lentWindow
+	}
+	return s
 }
 
 // BenchmarkPass passes TCP connections to another process, which closes them. One operation is one descriptor.
@@ -55,7 +62,7 @@ func BenchmarkPass(b *testing.B) {
 			for _, give := range []bool{false, true} {
 				b.Run(fmt.Sprintf("proto=%v/batch=%s/own=%s", protocol, batchName(batch), ownership(give)), func(b *testing.B) {
 					b.ReportAllocs()
-					s := of(protocol, batch)
+					s := of(protocol, batch, give)
 					s.Profile = profileOf(b)
 					l := newLink(b, s, give)
 					b.ResetTimer()
@@ -93,7 +100,7 @@ func TestEveryWayOfPassingPassesAll(t *testing.T) {
 		for _, batch := range []int{auto, 1, 253} {
 			for _, give := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%v, %s per message, %s", protocol, batchName(batch), ownership(give)), func(t *testing.T) {
-					l := newLink(t, of(protocol, batch), give)
+					l := newLink(t, of(protocol, batch, give), give)
 					if _, err := l.pass(1001); err != nil {
 						t.Fatal(err)
 					}

@@ -81,7 +81,7 @@ func pathsOf(b *testing.B, batch int, give bool) []*path {
 	}
 	for _, size := range sizes {
 		for _, protocol := range []fastpass.Protocol{fastpass.Bare, fastpass.Framed} {
-			l := newLink(b, of(protocol, size), give)
+			l := newLink(b, of(protocol, size, give), give)
 			measure := func(n int) (sample, error) {
 				r, err := l.pass(n)
 				each := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / float64(n) }

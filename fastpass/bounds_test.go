@@ -4,6 +4,7 @@ package fastpass
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"slices"
@@ -224,49 +225,51 @@ func TestTheWindowIsFullWhenItsPayloadsAre(t *testing.T) {
 	}
 }
 
-// Who fills messages by itself is woken when half of the window is free; small pieces are put together while it is full.
+// Who fills messages by itself is woken when half of the window is free, or all but what a call carries; small pieces are put
+// together while it is full.
 func TestWhoSendsManyAtATimeWaitsForMoreRoom(t *testing.T) {
-	const window = 1 << 10
 	for _, l := range everyLink {
-		t.Run(l.String(), func(t *testing.T) {
-			noLeaks(t)
-			cfg := l.config()
-			cfg.Window = window
-			p, _ := link(t, cfg, l.config())
-			fd := null(t)
-			defer unix.Close(fd)
-			for p.Push(Desc{FD: fd, Keep: true}) == nil {
-			}
-			o := &p.out
-			if n := o.muchRoom(); n != window-window/8 {
-				t.Errorf("nobody waits: %d of %d is much room", n, window)
-			}
-			waits := func(n int, want int) {
-				t.Helper()
-				o.work.Add(1) // nothing is sent meanwhile
-				ds := slices.Repeat([]Desc{{FD: fd, Keep: true}}, n)
-				done := make(chan error, 1)
-				go func() {
-					_, err := p.SendBatch(ds)
-					done <- err
-				}()
-				until(t, "a sender waits", func() bool { return o.waiters.Load() == 1 })
-				if n := o.muchRoom(); n != want {
-					t.Errorf("one waits with %d: %d of %d is much room, want %d", len(ds), n, window, want)
+		for window, few := range map[int]int{1 << 10: 1 << 9, 4 << 10: fullCall, 16 << 10: fullCall} {
+			t.Run(fmt.Sprintf("%v, window %d", l, window), func(t *testing.T) {
+				noLeaks(t)
+				cfg := l.config()
+				cfg.Window = window
+				p, _ := link(t, cfg, l.config())
+				fd := null(t)
+				defer unix.Close(fd)
+				for p.Push(Desc{FD: fd, Keep: true}) == nil {
 				}
-				p.SetWriteDeadline(time.Unix(1, 0))
-				if err := <-done; !errors.Is(err, os.ErrDeadlineExceeded) {
-					t.Error(err)
+				o := &p.out
+				if n := o.muchRoom(); n != window-window/8 {
+					t.Errorf("nobody waits: %d of %d is much room", n, window)
 				}
-				p.SetWriteDeadline(time.Time{})
-				o.work.Store(0)
-			}
-			waits(cmsgpool.MaxFDs, window/2)
-			waits(cmsgpool.MaxFDs-1, window-window/8)
-			if w, h := o.waiters.Load(), o.hasty.Load(); w != 0 || h != 0 {
-				t.Errorf("%d wait, %d of them with little, when all have left", w, h)
-			}
-			p.Flush()
-		})
+				waits := func(n int, want int) {
+					t.Helper()
+					o.work.Add(1) // nothing is sent meanwhile
+					ds := slices.Repeat([]Desc{{FD: fd, Keep: true}}, n)
+					done := make(chan error, 1)
+					go func() {
+						_, err := p.SendBatch(ds)
+						done <- err
+					}()
+					until(t, "a sender waits", func() bool { return o.waiters.Load() == 1 })
+					if n := o.muchRoom(); n != want {
+						t.Errorf("one waits with %d: %d of %d is much room, want %d", len(ds), n, window, want)
+					}
+					p.SetWriteDeadline(time.Unix(1, 0))
+					if err := <-done; !errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Error(err)
+					}
+					p.SetWriteDeadline(time.Time{})
+					o.work.Store(0)
+				}
+				waits(cmsgpool.MaxFDs, few)
+				waits(cmsgpool.MaxFDs-1, window-window/8)
+				if w, h := o.waiters.Load(), o.hasty.Load(); w != 0 || h != 0 {
+					t.Errorf("%d wait, %d of them with little, when all have left", w, h)
+				}
+				p.Flush()
+			})
+		}
 	}
 }

@@ -168,15 +168,15 @@ func (o *outbox) hasAnyRoom() bool {
 	return o.window.Len() < o.window.Cap() && o.bytes.Load() < maxQueuedBytes
 }
 
-// muchRoom is how many entries the window has when much of it is free: an eighth, or half if all who wait fill messages by
-// themselves. The more they send at a time, the more seldom are they woken, and the less often do both ends reach for the
-// same files. What is sent in small pieces is put together while the window is full, so those come back sooner.
+// muchRoom is how many entries the window has when much of it is free: all but an eighth, or, if all who wait fill messages by
+// themselves, half, and no more than a full call, which keeps the receiver busy until the next ones come. The more they
+// send at a time, the more seldom are they woken, and the less often do both ends reach for the same files: where one has just written,
+// the other has to wait for the memory. What is sent in small pieces is put together while the window is full, so those come back sooner.
 func (o *outbox) muchRoom() int {
-	free := o.window.Cap() / 8
 	if o.waiters.Load() > 0 && o.hasty.Load() == 0 {
-		free = o.window.Cap() / 2
+		return min(o.window.Cap()/2, fullCall)
 	}
-	return o.window.Cap() - max(1, free)
+	return o.window.Cap() - max(1, o.window.Cap()/8)
 }
 
 // good returns how many of the first of ds can be queued, and what is wrong with the next one. A number that is none is

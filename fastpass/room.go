@@ -26,7 +26,7 @@ const (
 )
 
 // room estimates how many more descriptors this process can take in. The probe is a system call or two, so its result is
-// used until a quarter of it is taken or it is old.
+// used until a quarter of it is taken, or a full call, or it is old: what was closed meanwhile is not seen before.
 type room struct {
 	kernel     sys.Kernel
 	source     int  // any open descriptor
@@ -58,7 +58,7 @@ func (r *room) left() int {
 	if now.Before(r.hold) {
 		return 0
 	}
-	if 4*r.used >= r.free || now.Sub(r.at) > probeFor {
+	if r.used >= min(r.free/4, fullCall) || now.Sub(r.at) > probeFor {
 		r.free, r.used, r.at = r.kernel.FreeSlots(r.source, r.limit()), 0, now
 	}
 	return min(r.limit(), r.free-r.used)

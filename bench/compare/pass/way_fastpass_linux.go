@@ -15,12 +15,18 @@ type fastpassUse struct {
 	tagged   bool // each has a tag
 }
 
+// lentWindow is the default of a process that may open many descriptors; here 20,000 may be the limit. What is lent needs none.
+const lentWindow = 16 << 10
+
 // viaFastpass is this library.
 func viaFastpass(name string, u fastpassUse) way {
 	config := func(w work, d fastpass.Direction) *fastpass.Config {
 		c := &fastpass.Config{Protocol: u.protocol, Direction: d}
 		if !u.merging {
 			c.Batch = w.Batch
+			if !w.Give {
+				c.Window = lentWindow
+			}
 		}
 		return c
 	}
