@@ -55,3 +55,30 @@ func TestRoomIsLookedForAgainBeforeACallIsCutDown(t *testing.T) {
 		})
 	}
 }
+
+// What the application has closed is room again for the peer after a full call at the latest; few descriptors are not worth a probe.
+func TestCreditCountsWhatWasClosedSinceAFullCall(t *testing.T) {
+	for what, tc := range map[string]struct {
+		each, probes int
+		want         int // descriptors at least, each time
+	}{
+		"full calls": {each: fullCall, probes: 20, want: maxCredit},
+		"few":        {each: 8, probes: 1, want: maxCredit - 20*8},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := &roomyKernel{limit: 20_000}
+				r := room{kernel: k, asked: true}
+				for range 20 {
+					if n := r.left(); n < tc.want {
+						t.Errorf("room for %d, want %d at least", n, tc.want)
+					}
+					r.used += tc.each
+				}
+				if k.probes != tc.probes {
+					t.Errorf("%d probes, want %d", k.probes, tc.probes)
+				}
+			})
+		})
+	}
+}
