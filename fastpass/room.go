@@ -25,8 +25,8 @@ const (
 	maxCPU = 1 << 10
 )
 
-// room estimates how many more descriptors this process can take in. The probe is a system call or two, so its result is
-// used until a quarter of it is taken, or a full call, or it is old: what was closed meanwhile is not seen before.
+// room estimates how many more descriptors this process can take in. The probe is a system call or two, if not more, so its result is
+// used until a quarter of it is taken, or a full call where it is cheap, or it is old: what was closed meanwhile is not seen before.
 type room struct {
 	kernel     sys.Kernel
 	source     int  // any open descriptor
@@ -58,7 +58,11 @@ func (r *room) left() int {
 	if now.Before(r.hold) {
 		return 0
 	}
-	if r.used >= min(r.free/4, fullCall) || now.Sub(r.at) > probeFor {
+	most := r.free / 4
+	if r.least > 0 { // it does not take long to find out
+		most = min(most, fullCall)
+	}
+	if r.used >= most || now.Sub(r.at) > probeFor {
 		r.free, r.used, r.at = r.kernel.FreeSlots(r.source, r.limit()), 0, now
 	}
 	return min(r.limit(), r.free-r.used)

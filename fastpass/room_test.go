@@ -56,19 +56,21 @@ func TestRoomIsLookedForAgainBeforeACallIsCutDown(t *testing.T) {
 	}
 }
 
-// What the application has closed is room again for the peer after a full call at the latest; few descriptors are not worth a probe.
+// What the application has closed is room again for the peer after a full call at the latest, where that is found out at once; few
+// descriptors are not worth a probe.
 func TestCreditCountsWhatWasClosedSinceAFullCall(t *testing.T) {
 	for what, tc := range map[string]struct {
-		each, probes int
-		want         int // descriptors at least, each time
+		margin, each, probes int
+		want                 int // descriptors at least, each time
 	}{
-		"full calls": {each: fullCall, probes: 20, want: maxCredit},
-		"few":        {each: 8, probes: 1, want: maxCredit - 20*8},
+		"full calls":             {margin: 4096, each: fullCall, probes: 20, want: maxCredit},
+		"full calls, dear probe": {each: fullCall, probes: 7, want: maxCredit - 2*fullCall},
+		"few":                    {margin: 4096, each: 8, probes: 1, want: maxCredit - 20*8},
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := &roomyKernel{limit: 20_000}
-				r := room{kernel: k, asked: true}
+				r := room{kernel: k, asked: true, least: tc.margin}
 				for range 20 {
 					if n := r.left(); n < tc.want {
 						t.Errorf("room for %d, want %d at least", n, tc.want)
