@@ -39,7 +39,8 @@ func ownership(give bool) string {
 	return "lend"
 }
 
-// lentWindow is the default of a process that may open many descriptors; here 20,000 may be the limit. What is lent needs none.
+// lentWindow is the default of a process that may open many descriptors; here 20,000 may be the limit. What is lent needs no room in the
+// sender's table. (The comparison, a module of its own, has it as role.Window.)
 const lentWindow = 16 << 10
 
 func of(protocol fastpass.Protocol, batch int, give bool) setup {

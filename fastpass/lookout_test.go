@@ -317,14 +317,16 @@ func TestWhatHasWaitedInTheBacklogHoldsNobodyUpEither(t *testing.T) {
 		t.Fatal(err)
 	}
 	CloseFDs([]int{d.FD})
-	if raw, err := ln.(*net.TCPListener).SyscallConn(); err != nil {
-		t.Error(err)
-	} else if err := raw.Control(func(fd uintptr) {
-		if alone := a.out.looks.alone.Load(); alone == sys.Brief(int(fd)) {
-			t.Error("only what Serve has accepted went over the link; it has a lookout of its own:", alone)
-		}
-	}); err != nil {
-		t.Error(err)
+	raw, err := ln.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var brief bool
+	if err := raw.Control(func(fd uintptr) { brief = sys.Brief(int(fd)) }); err != nil {
+		t.Fatal(err)
+	}
+	if alone := a.out.looks.alone.Load(); alone == brief {
+		t.Error("only what Serve has accepted went over the link; it has a lookout of its own:", alone)
 	}
 	ln.Close()
 	b.Close()

@@ -3,6 +3,7 @@ package growth
 import (
 	"time"
 
+	"example.com/fdpass/bench/compare/role"
 	"example.com/fdpass/bench/limit"
 	"example.com/fdpass/fastpass"
 )
@@ -25,9 +26,9 @@ type task struct {
 }
 
 func (t *task) config(d fastpass.Direction) *fastpass.Config {
-	c := &fastpass.Config{Protocol: t.Protocol, Direction: d, Window: window}
+	c := &fastpass.Config{Protocol: t.Protocol, Direction: d, Window: role.Window}
 	if t.InFlight > 0 {
-		c.Window = 2 * window // the acknowledgements of one turn may still be on their way when the next one begins
+		c.Window = 2 * role.Window // the acknowledgements of one turn may still be on their way when the next one begins
 	}
 	return c
 }
@@ -40,9 +41,6 @@ type outcome struct {
 }
 
 const (
-	// window is the default of a process that may open many descriptors; here 20,000 may be the limit.
-	window = 16 << 10
-
 	// lent is how many connections there are to pass, over and over: as many as in the C program.
 	lent = 2048
 

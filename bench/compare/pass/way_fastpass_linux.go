@@ -15,9 +15,6 @@ type fastpassUse struct {
 	tagged   bool // each has a tag
 }
 
-// lentWindow is the default of a process that may open many descriptors; here 20,000 may be the limit. What is lent needs none.
-const lentWindow = 16 << 10
-
 // viaFastpass is this library.
 func viaFastpass(name string, u fastpassUse) way {
 	config := func(w work, d fastpass.Direction) *fastpass.Config {
@@ -25,7 +22,7 @@ func viaFastpass(name string, u fastpassUse) way {
 		if !u.merging {
 			c.Batch = w.Batch
 			if !w.Give {
-				c.Window = lentWindow
+				c.Window = role.Window
 			}
 		}
 		return c
