@@ -59,15 +59,18 @@ func (s *sockets) close() {
 // is what the benchmark costs and not the library, so it is the bare system call, as in the limit program.
 func (s *sockets) load(ds []fastpass.Desc, give bool) error {
 	for i := range ds {
-		fd := s.fds[s.next%len(s.fds)]
+		if s.next == len(s.fds) {
+			s.next = 0
+		}
+		fd := s.fds[s.next]
 		if give {
-			copied, _, errno := unix.RawSyscall(unix.SYS_DUP, uintptr(fd), 0, 0)
+			copied, _, errno := unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 			if errno != 0 {
 				return fmt.Errorf("copying descriptor %d: %w", fd, errno)
 			}
 			fd = int(copied)
 		}
-		ds[i] = fastpass.Desc{FD: fd, Keep: !give}
+		ds[i].FD, ds[i].Keep = fd, !give
 		s.next++
 	}
 	return nil

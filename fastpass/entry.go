@@ -9,19 +9,19 @@ type entry struct {
 	payload *bytebufferpool.ByteBuffer // nil: none
 	tag     uint64
 	fd      int32
-	refused uint16 // errno with which the kernel would not pass it; not 0: it takes no part any more
-	keep    bool   // leave fd open here
-	brief   bool   // or close it with CloseBriefly
-	shared  bool   // other processes may hold it a while longer
+	refused uint8 // errno with which the kernel would not pass it; not 0: it takes no part any more
+	keep    bool  // leave fd open here
+	brief   bool  // or close it with CloseBriefly
+	shared  bool  // other processes may hold it a while longer
 }
 
+// set makes e that of d, but for the payload. It is inlined, and so is setPayload.
 func (e *entry) set(d *Desc) {
 	e.tag, e.fd, e.refused = d.Tag, int32(d.FD), 0
 	e.keep, e.brief, e.shared = d.Keep, d.brief, d.Keep || d.Shared
-	e.setPayload(d.Payload)
 }
 
-// setPayload makes b the payload. Few have one: nothing is written then, and it is inlined.
+// setPayload makes b the payload. Few have one: nothing is written then.
 func (e *entry) setPayload(b []byte) {
 	if len(b) > 0 || e.payload != nil {
 		e.copyPayload(b)
@@ -102,7 +102,9 @@ func (q *queue) prepend(ds []Desc) {
 		*q.at(i) = *q.at(i - len(ds))
 	}
 	for i := range ds {
-		q.at(i).set(&ds[i])
+		e := q.at(i)
+		e.set(&ds[i])
+		e.setPayload(ds[i].Payload)
 	}
 }
 

@@ -114,11 +114,13 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 		if wait && o.write.passed() {
 			return n, os.ErrDeadlineExceeded
 		}
-		good, bad := o.good(ds[n:])
-		if good == 0 {
+		if err := o.refusal(); err != nil {
+			return n, err
+		}
+		pos, k, bad := o.push(ds[n:])
+		if bad != nil {
 			return n, bad
 		}
-		pos, k := o.push(ds[n : n+good])
 		if k > 0 {
 			o.flush()
 			n += k
@@ -179,20 +181,6 @@ func (o *outbox) muchRoom() int {
 	return o.window.Cap() - max(1, o.window.Cap()/8)
 }
 
-// good returns how many of the first of ds can be queued, and what is wrong with the next one. A number that is none is
-// queued with the others and refused like one that is not open.
-func (o *outbox) good(ds []Desc) (n int, err error) {
-	if err = o.refusal(); err != nil {
-		return 0, err
-	}
-	for most := o.p.cfg.MaxPayload; n < len(ds); n++ {
-		if len(ds[n].Payload) > most {
-			return n, checkPayload(&ds[n], most)
-		}
-	}
-	return n, nil
-}
-
 // check says why d cannot be queued, as far as that can be told without asking the kernel.
 func (o *outbox) check(d *Desc) error {
 	if err := o.refusal(); err != nil {
@@ -232,34 +220,45 @@ func (o *outbox) pending() int {
 // processor's cache does. The last payload may exceed it.
 const maxQueuedBytes = 512 << 10
 
-// fitting returns how many of the first of ds have room as far as the bytes of their payloads go.
-func (o *outbox) fitting(ds []Desc) int {
-	bytes := o.bytes.Load()
+// fitting returns how many of the first of ds have room as far as their payloads go, or what is wrong with the first one's.
+func (o *outbox) fitting(ds []Desc) (int, error) {
+	most, bytes := o.p.cfg.MaxPayload, o.bytes.Load()
 	for i := range ds {
-		if n := len(ds[i].Payload); n > 0 {
-			if bytes >= maxQueuedBytes {
-				return i
-			}
-			bytes += int64(n)
+		n := len(ds[i].Payload)
+		if n == 0 {
+			continue
 		}
+		if n > most && i == 0 {
+			return 0, checkPayload(&ds[0], most)
+		}
+		if n > most || bytes >= maxQueuedBytes {
+			return i, nil
+		}
+		bytes += int64(n)
 	}
-	return len(ds)
+	return len(ds), nil
 }
 
-// push queues the first of ds, as many as fit, and returns where they lie and how many they are. It does not block.
-// The entries are the flusher's once they are published.
-func (o *outbox) push(ds []Desc) (pos uint64, n int) {
-	pos, n = o.window.Claim(o.fitting(ds))
+// push queues the first of ds, as many as fit, and returns where they lie and how many they are, or what is wrong with the payload of
+// the first one. A number that is none is queued with the others, and refused like one that is not open. It does not block. The entries
+// are the flusher's once they are published.
+func (o *outbox) push(ds []Desc) (pos uint64, n int, err error) {
+	fit, err := o.fitting(ds)
+	if err != nil {
+		return 0, 0, err
+	}
+	pos, n = o.window.Claim(fit)
 	bytes, brief := 0, true
 	for i := 0; i < n; {
 		slots := o.window.Slots(pos+uint64(i), n-i)
 		for k := range slots {
-			d := &ds[i+k]
+			d, e := &ds[i+k], &slots[k]
+			e.set(d)
+			e.setPayload(d.Payload)
 			bytes += len(d.Payload)
 			brief = brief && (d.Keep || d.brief)
-			slots[k].set(d)
 			if !isNumber(d.FD) {
-				slots[k].refused = uint16(syscall.EBADF)
+				e.refused = uint8(syscall.EBADF)
 				o.refusals.add(pos+uint64(i+k), &DescError{d.FD, syscall.EBADF})
 			}
 		}
@@ -273,7 +272,7 @@ func (o *outbox) push(ds []Desc) (pos uint64, n int) {
 		o.looks.alone.Store(true) // whoever begins to look at other links from now on leaves this one alone
 	}
 	o.window.Publish(pos, n)
-	return pos, n
+	return pos, n, nil
 }
 
 // flush has everything sent that can be sent now: by the caller, if nobody is at it, or else by the one who is, who
@@ -417,7 +416,7 @@ func (o *outbox) refuse() bool {
 	}
 	end := o.vector.ends[0]
 	e := &o.window.Slots(end-1, 1)[0]
-	e.refused = uint16(o.errno)
+	e.refused = uint8(o.errno)
 	o.refusals.add(end-1, e.refusal())
 	o.sent = end
 	o.isolate = max(0, o.isolate-1)

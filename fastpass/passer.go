@@ -203,10 +203,11 @@ func (p *Passer) Push(d Desc) error {
 		return err
 	}
 	ds := [1]Desc{d}
-	if _, n := p.out.push(ds[:]); n == 0 {
+	_, n, err := p.out.push(ds[:])
+	if n == 0 && err == nil {
 		return ErrFull
 	}
-	return nil
+	return err
 }
 
 // SendBatch is Send for many: it queues all of ds, in order and next to each other as far as the window has room, and has

@@ -197,7 +197,9 @@ func (p *Pool) accept(ds []Desc) (n int, err error) {
 		}
 	}
 	for n < good && p.backlog.len() < p.cfg.Backlog {
-		p.backlog.add().set(&ds[n])
+		e := p.backlog.add()
+		e.set(&ds[n])
+		e.setPayload(ds[n].Payload)
 		n++
 	}
 	if before := p.waiting.Swap(int32(p.backlog.len())); before == 0 && p.backlog.len() > 0 {
@@ -216,7 +218,7 @@ func (p *Pool) place(ds []Desc) (n int, err error) {
 			return n, fmt.Errorf("fastpass: PoolConfig.Policy picked worker %d of %d", i, len(p.choice))
 		}
 		w, m := &p.choice[i], p.chosen[i]
-		if _, k := m.p.out.push(ds[n : n+1]); k == 0 {
+		if _, k, _ := m.p.out.push(ds[n : n+1]); k == 0 {
 			p.choice = append(p.choice[:i], p.choice[i+1:]...) // full
 			p.chosen = append(p.chosen[:i], p.chosen[i+1:]...)
 			continue

@@ -252,7 +252,7 @@ static void load(int n, const struct config *c) {
 	static unsigned turn;
 	for (int i = 0; i < n * c->batch; i++) {
 		held[i] = sockets[turn++ % SOCKETS];
-		if (c->give && (held[i] = dup(held[i])) < 0)
+		if (c->give && (held[i] = fcntl(held[i], F_DUPFD_CLOEXEC, 0)) < 0)
 			fail("copying a descriptor");
 	}
 	for (int i = 0; i < n; i++)

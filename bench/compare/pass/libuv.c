@@ -3,6 +3,7 @@
 // Passes TCP handles with libuv: uv_write2 on an IPC pipe, one handle with each write; uv_accept on the other side.
 // Arguments and output: process_linux.go, type program. (The line above is for the go command.)
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,7 +51,7 @@ static void release(uv_handle_t *handle) { free(handle); }
 
 static uv_tcp_t *copy_of(int fd) {
 	uv_tcp_t *handle = malloc(sizeof *handle);
-	int copied = dup(fd);
+	int copied = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (!handle || copied < 0)
 		must(-1, "copying a descriptor");
 	must(uv_tcp_init(loop, handle), "uv_tcp_init");

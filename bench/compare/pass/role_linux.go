@@ -194,7 +194,7 @@ func clock() int64 {
 func copies(to, fds []int) ([]int, error) {
 	to = to[:0]
 	for _, fd := range fds {
-		copied, _, errno := unix.RawSyscall(unix.SYS_DUP, uintptr(fd), 0, 0)
+		copied, _, errno := unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 		if errno != 0 {
 			return to, errno
 		}

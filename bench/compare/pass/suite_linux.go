@@ -15,7 +15,7 @@ import (
 )
 
 const about = `Descriptors of accepted TCP connections go from one process to another, which closes them. *Keeping*: the sender
-lends the same 2,048 connections again and again. *Giving away*: it makes a copy of each with dup, passes the copy and
+lends the same 2,048 connections again and again. *Giving away*: it makes a copy of each, passes the copy and
 closes it, as a front does with the connections that it accepts.
 
 The time is wall clock, from the first send until both sides are done, over the number of descriptors. CPU time is each process's
