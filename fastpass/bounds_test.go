@@ -245,7 +245,7 @@ func TestWhoSendsManyAtATimeWaitsForMoreRoom(t *testing.T) {
 				}
 				waits := func(n int, want int) {
 					t.Helper()
-					o.work.Add(1) // nothing is sent meanwhile
+					until(t, "nobody flushes", func() bool { return o.work.CompareAndSwap(0, 1) }) // nor will anybody
 					ds := slices.Repeat([]Desc{{FD: fd, Keep: true}}, n)
 					done := make(chan error, 1)
 					go func() {
@@ -261,7 +261,7 @@ func TestWhoSendsManyAtATimeWaitsForMoreRoom(t *testing.T) {
 						t.Error(err)
 					}
 					p.SetWriteDeadline(time.Time{})
-					o.work.Store(0)
+					o.work.Store(0) // who has asked meanwhile is served by the Flush below
 				}
 				waits(cmsgpool.MaxFDs, few)
 				waits(cmsgpool.MaxFDs-1, window-window/8)
