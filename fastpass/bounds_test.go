@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"example.com/fdpass/cmsgpool"
 	"example.com/fdpass/internal/leak"
 
 	"golang.org/x/sys/unix"
@@ -225,8 +224,8 @@ func TestTheWindowIsFullWhenItsPayloadsAre(t *testing.T) {
 	}
 }
 
-// Who fills messages by itself is woken when half of the window is free, or all but what a call carries; small pieces are put
-// together while it is full.
+// Who sends a handful at a time is woken when half of the window is free, or all but what a call carries, even if only a few
+// of them are left to send; small pieces are put together while it is full.
 func TestWhoSendsManyAtATimeWaitsForMoreRoom(t *testing.T) {
 	for _, l := range everyLink {
 		for window, few := range map[int]int{1 << 10: 1 << 9, 4 << 10: fullCall, 16 << 10: fullCall} {
@@ -237,7 +236,10 @@ func TestWhoSendsManyAtATimeWaitsForMoreRoom(t *testing.T) {
 				p, _ := link(t, cfg, l.config())
 				fd := null(t)
 				defer unix.Close(fd)
-				for p.Push(Desc{FD: fd, Keep: true}) == nil {
+				for range window - (handful - 1) {
+					if err := p.Push(Desc{FD: fd, Keep: true}); err != nil {
+						t.Fatal(err)
+					}
 				}
 				o := &p.out
 				if n := o.muchRoom(); n != window-window/8 {
@@ -263,8 +265,8 @@ func TestWhoSendsManyAtATimeWaitsForMoreRoom(t *testing.T) {
 					p.SetWriteDeadline(time.Time{})
 					o.work.Store(0) // who has asked meanwhile is served by the Flush below
 				}
-				waits(cmsgpool.MaxFDs, few)
-				waits(cmsgpool.MaxFDs-1, window-window/8)
+				waits(handful, few) // all but one have room
+				waits(handful-1, window-window/8)
 				if w, h := o.waiters.Load(), o.hasty.Load(); w != 0 || h != 0 {
 					t.Errorf("%d wait, %d of them with little, when all have left", w, h)
 				}

@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"example.com/fdpass/cmsgpool"
 	"example.com/fdpass/internal/flow"
 	"example.com/fdpass/internal/page"
 	"example.com/fdpass/internal/sys"
@@ -31,7 +30,7 @@ type outbox struct {
 	room      ring.Event             // for those who wait until the window has room, or is empty
 	roomReady func() bool            // hasRoom, bound once
 	waiters   atomic.Int32           // senders that wait for room
-	hasty     atomic.Int32           // of them, those that have less to send than a message carries
+	hasty     atomic.Int32           // of them, those that send less than a handful at a time
 	armed     atomic.Bool            // moment runs; who sets this may start it
 	moment    *time.Timer            // until they are content with little room
 	content   atomic.Bool            // it has run out
@@ -130,7 +129,7 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 			continue
 		}
 		if wait {
-			o.waitForRoom(len(ds)-n < cmsgpool.MaxFDs)
+			o.waitForRoom(len(ds) < handful)
 		} else if o.flush(); !o.hasAnyRoom() { // it may have found acknowledgements
 			return n, ErrFull
 		}
@@ -170,8 +169,12 @@ func (o *outbox) hasAnyRoom() bool {
 	return o.window.Len() < o.window.Cap() && o.bytes.Load() < maxQueuedBytes
 }
 
-// muchRoom is how many entries the window has when much of it is free: all but an eighth, or, if all who wait fill messages by
-// themselves, half, and no more than a full call, which keeps the receiver busy until the next ones come. The more they
+// handful is from how many descriptors at a time on it costs less to send them as they come than to put them together with others
+// first (measured: 8 at a time are better put together).
+const handful = 32
+
+// muchRoom is how many entries the window has when much of it is free: all but an eighth, or, if all who wait send a handful or
+// more at a time, half, and no more than a full call, which keeps the receiver busy until the next ones come. The more they
 // send at a time, the more seldom are they woken, and the less often do both ends reach for the same files: where one has just written,
 // the other has to wait for the memory. What is sent in small pieces is put together while the window is full, so those come back sooner.
 func (o *outbox) muchRoom() int {
