@@ -82,6 +82,13 @@ func (q *queue) add() *entry {
 	return q.at(q.n - 1)
 }
 
+// push appends d, with a copy of its payload.
+func (q *queue) push(d *Desc) {
+	e := q.add()
+	e.set(d)
+	e.setPayload(d.Payload)
+}
+
 // drop removes the n oldest entries and returns their payload buffers.
 func (q *queue) drop(n int) {
 	for i := range n {

@@ -5,8 +5,11 @@ package fastpass
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -611,6 +614,46 @@ func TestADescriptorThatIsNotOpenIsRefusedAndTheOthersGo(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// One that does not fit into what the kernel takes is not mistaken for the one that its lower half is the number of.
+func TestANumberTooLargeIsNotCutShort(t *testing.T) {
+	if strconv.IntSize == 32 {
+		t.Skip("an int has 32 bits here: there is none")
+	}
+	for _, l := range everyLink {
+		t.Run(l.String(), func(t *testing.T) {
+			noLeaks(t)
+			var refused []int
+			cfg := l.config()
+			cfg.OnRefused = func(d Desc, err error) {
+				if de := (*DescError)(nil); !errors.As(err, &de) || de.FD != d.FD || !errors.Is(err, syscall.EBADF) {
+					t.Errorf("%d was refused because of %v", d.FD, err)
+				}
+				refused = append(refused, d.FD)
+			}
+			p, q := link(t, cfg, l.config())
+			ds := nulls(t, 2)
+			fd := ds[0].FD
+			defer unix.Close(fd)
+			ds[0].FD |= math.MaxInt &^ math.MaxUint32
+			n, err := p.SendBatch(ds)
+			if de := (*DescError)(nil); n != 2 || !errors.As(err, &de) || de.FD != ds[0].FD {
+				t.Errorf("SendBatch: %d, %v", n, err)
+			}
+			d, err := q.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			CloseFDs([]int{d.FD})
+			if err := p.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if !slices.Equal(refused, []int{-1}) {
+				t.Errorf("OnRefused was told of %d, want -1: %d is open, and another one", refused, fd)
+			}
+		})
 	}
 }
 

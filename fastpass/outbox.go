@@ -90,6 +90,8 @@ func (o *outbox) init(p *Passer) {
 	o.vectors = vectorsOf(p.cfg.Messages, o.body)
 	o.pause = shortage
 	o.control, o.roomReady = o.sendVectors, o.hasRoom
+	o.moment = time.AfterFunc(moment, o.settled)
+	o.moment.Stop()
 	if p.cfg.Protocol == Bare {
 		o.flow.Open(math.MaxInt32)
 		o.open.Store(true)
@@ -141,7 +143,6 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 func (o *outbox) waitForRoom(hasty bool) {
 	if hasty {
 		o.hasty.Add(1)
-		defer o.hasty.Add(-1)
 	}
 	o.waiters.Add(1) // first: the flusher then sees to it that room is noticed
 	o.flush()
@@ -150,8 +151,13 @@ func (o *outbox) waitForRoom(hasty bool) {
 	}
 	o.p.in.handOver()
 	o.room.Wait(o.roomReady)
-	o.waiters.Add(-1)
+	if hasty {
+		o.hasty.Add(-1)
+	}
 	o.content.Store(false)
+	if o.waiters.Add(-1) > 0 && !o.hasMuchRoom() && o.hasAnyRoom() {
+		o.settle() // what this one took for much, or was content with, the others do not
+	}
 }
 
 // hasRoom reports whether a sender need not wait (any longer).
@@ -261,7 +267,7 @@ func (o *outbox) push(ds []Desc) (pos uint64, n int, err error) {
 			bytes += len(d.Payload)
 			brief = brief && (d.Keep || d.brief)
 			if !isNumber(d.FD) {
-				e.refused = uint8(syscall.EBADF)
+				e.fd, e.refused = min(e.fd, -1), uint8(syscall.EBADF) // never the number of another one
 				o.refusals.add(pos+uint64(i+k), &DescError{d.FD, syscall.EBADF})
 			}
 		}
@@ -531,20 +537,21 @@ func (o *outbox) notify() {
 	}
 }
 
+// moment is how long senders wait for much room where there is little.
+const moment = time.Millisecond
+
 // settle wakes senders in a moment, although there is only little room: the peer may take no more for long.
 func (o *outbox) settle() {
-	const moment = time.Millisecond
-	switch {
-	case o.armed.Swap(true):
-	case o.moment == nil:
-		o.moment = time.AfterFunc(moment, func() {
-			o.armed.Store(false)
-			o.content.Store(true)
-			o.room.Notify()
-		})
-	default:
+	if !o.armed.Swap(true) {
 		o.moment.Reset(moment)
 	}
+}
+
+// settled is what happens after that moment.
+func (o *outbox) settled() {
+	o.armed.Store(false)
+	o.content.Store(true)
+	o.room.Notify()
 }
 
 // callBack tells the application what became of e.

@@ -212,8 +212,8 @@ func (p *Passer) Push(d Desc) error {
 
 // SendBatch is Send for many: it queues all of ds, in order and next to each other as far as the window has room, and has
 // them sent. The first n belong to the library now, whatever the error, which is a *BatchError if n < len(ds). With
-// n == len(ds) a *DescError tells of the first one that was refused, a negative number for example; the others are on
-// their way, and OnRefused hears of each.
+// n == len(ds) a *DescError tells of the first one that was refused, a negative number for example (of a later one, if they are
+// more than 64); the others are on their way, and OnRefused hears of each.
 func (p *Passer) SendBatch(ds []Desc) (n int, err error) {
 	n, err = p.out.send(ds, true)
 	if n < len(ds) && err != nil {

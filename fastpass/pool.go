@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -161,7 +162,7 @@ func (p *Pool) SetDeadline(t time.Time) error {
 func (p *Pool) adopt(ds []Desc) {
 	p.mu.Lock()
 	for i := range ds {
-		p.backlog.add().set(&ds[i])
+		p.backlog.push(&ds[i])
 	}
 	p.drain()
 	p.flushUnlock()
@@ -197,9 +198,7 @@ func (p *Pool) accept(ds []Desc) (n int, err error) {
 		}
 	}
 	for n < good && p.backlog.len() < p.cfg.Backlog {
-		e := p.backlog.add()
-		e.set(&ds[n])
-		e.setPayload(ds[n].Payload)
+		p.backlog.push(&ds[n])
 		n++
 	}
 	if before := p.waiting.Swap(int32(p.backlog.len())); before == 0 && p.backlog.len() > 0 {
@@ -290,6 +289,7 @@ func (p *Pool) flushUnlock() {
 	for _, m := range p.touched {
 		m.touched = false
 	}
+	clear(p.touched)
 	p.touched = p.touched[:0]
 	p.mu.Unlock()
 	for _, m := range touched {
@@ -368,12 +368,9 @@ func (p *Pool) watch(m *member) {
 		ds[i].Shared = ds[i].Shared || errors.Is(err, ErrStalled)
 	}
 	p.mu.Lock()
-	for i := range p.members {
-		if p.members[i] == m {
-			p.members = append(p.members[:i], p.members[i+1:]...)
-			break
-		}
-	}
+	p.members = slices.DeleteFunc(p.members, func(other *member) bool { return other == m })
+	clear(p.choice[:cap(p.choice)]) // they would keep its Passer's memory
+	clear(p.chosen[:cap(p.chosen)])
 	p.back += uint64(len(ds))
 	p.backlog.prepend(ds)
 	p.drain()

@@ -92,7 +92,7 @@ func TestTheSystemCallsOfBothProcessesAreCounted(t *testing.T) {
 	p := named(t, "x/sys")
 	for _, tc := range []struct {
 		w    work
-		want float64 // sendmsg and recvmsg for each message, close for each descriptor, and to give dup and close
+		want float64 // sendmsg and recvmsg for each message, close for each descriptor, and to give a copy and another close
 	}{
 		{work{Batch: 1}, 3},
 		{work{Batch: 50, Give: true}, 3 + 2.0/50},

@@ -2,7 +2,7 @@
 // Unix socket, another one receives and closes them.
 //
 // Each measurement is a new pair of processes (process_linux.go says what they have to do); for the contenders in Go
-// they are this program in a role (role_linux.go and contender_*_linux.go), the others are the small programs beside.
+// they are this program in a role (role_linux.go and way_*_linux.go), the others are the small programs beside.
 package pass
 
 import (
