@@ -17,10 +17,15 @@ var (
 	protocols = []fastpass.Protocol{fastpass.Framed, fastpass.Bare}
 )
 
-// messages is how many messages of the given size are handed over at a time: single descriptors one by one.
-func messages(batch int) int {
-	if batch == 1 {
+// messages is how many messages of the given size are handed over at a time: single descriptors one by one, and of those that are
+// given away no more than a quarter of the sockets that there are. Who copies most of them at once writes to the same
+// files, in the same order and at the same time, as the receiver of the last call.
+func messages(batch int, give bool) int {
+	switch {
+	case batch == 1:
 		return 1
+	case give:
+		return min(8, pooled/4/batch)
 	}
 	return 8
 }

@@ -38,11 +38,11 @@ func (s setup) config(d fastpass.Direction) *fastpass.Config {
 }
 
 // atOnce is how many descriptors the sender hands to the library in one call.
-func (s setup) atOnce() int {
+func (s setup) atOnce(give bool) int {
 	if s.Batch == auto {
 		return 1
 	}
-	return s.Batch * messages(s.Batch)
+	return s.Batch * messages(s.Batch, give)
 }
 
 // usage is what a process has used so far.
@@ -196,7 +196,7 @@ func newLink(tb testing.TB, s setup, give bool) *link {
 		p.Close()
 		tb.Fatal(err)
 	}
-	l := &link{s, p, other, make([]fastpass.Desc, s.atOnce()), give}
+	l := &link{s, p, other, make([]fastpass.Desc, s.atOnce(give)), give}
 	tb.Cleanup(func() {
 		if err := errors.Join(l.p.Close(), l.peer.stop()); err != nil {
 			tb.Error(err)

@@ -26,8 +26,9 @@ got, and compares the inodes of the first ones with those sent.
 *Merging* stands for Send one by one, on a link with the defaults, on which full messages form by themselves: what a user gets who
 does not batch. That is not one per message, so it neither wins nor loses.
 
-The C limit puts up to 8 messages into a system call, and with 1 per message makes a call for each one, as the peers do. fastpass is handed
-one descriptor at a time then, sends those together that have to wait, and takes what is there, up to 32 messages in a call: "C
+The C limit puts up to 8 messages into a system call, no more than 512 descriptors if it gives them away (they are copies of 2,048 sockets,
+to which both sides write), and with 1 per message makes a call for each one, as the peers do. fastpass is handed as many; if
+one descriptor at a time, it sends those together that have to wait, and takes what is there, up to 32 messages in a call: "C
 limit, 32 messages a call" is C doing that. Its window has 16,384 descriptors where they are lent, the default of a process that may open
 32,768; with copies it has what the limit here leaves room for. A dash: there is no way to put that many into one message.`
 
