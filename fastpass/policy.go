@@ -50,14 +50,6 @@ func (roundRobin) Pick(_ *Desc, number uint64, workers []Worker) int {
 	return int(number % uint64(len(workers)))
 }
 
-// piece is how many of n descriptors that came at once go to a worker together.
-func piece(policy Policy, n, workers int) int {
-	if policy != RoundRobin {
-		return 1
-	}
-	return max(1, n/max(1, workers))
-}
-
 func leastLoaded(_ *Desc, number uint64, workers []Worker) int {
 	n := uint64(len(workers))
 	best := int(number % n)

@@ -21,6 +21,7 @@ import (
 // goroutines.
 type Pool struct {
 	cfg     PoolConfig
+	inTurn  bool        // the policy is RoundRobin
 	room    ring.Event  // for Dispatch while the backlog is full
 	ready   func() bool // hasRoom, bound once
 	write   deadline
@@ -82,6 +83,7 @@ func assemblePool(cfg *PoolConfig) (*Pool, error) {
 	if p.cfg, err = cfg.withDefaults(); err != nil {
 		return nil, err
 	}
+	p.inTurn = p.cfg.Policy == RoundRobin
 	p.ready = p.hasRoom
 	return p, nil
 }
@@ -210,14 +212,15 @@ func (p *Pool) accept(ds []Desc) (n int, err error) {
 // place pushes the first of ds to workers, until none has room. The caller holds mu.
 func (p *Pool) place(ds []Desc) (n int, err error) {
 	p.gather()
-	piece := piece(p.cfg.Policy, len(ds), len(p.choice))
+	piece := p.piece(len(ds))
 	for n < len(ds) && len(p.choice) > 0 {
 		i := p.cfg.Policy.Pick(&ds[n], p.turns, p.choice)
 		if i < 0 || i >= len(p.choice) {
 			return n, fmt.Errorf("fastpass: PoolConfig.Policy picked worker %d of %d", i, len(p.choice))
 		}
 		w, m := &p.choice[i], p.chosen[i]
-		if _, k, _ := m.p.out.push(ds[n : n+1]); k == 0 {
+		_, k, _ := m.p.out.push(ds[n:min(len(ds), n+piece-n%piece)])
+		if k == 0 {
 			p.choice = append(p.choice[:i], p.choice[i+1:]...) // full
 			p.chosen = append(p.chosen[:i], p.chosen[i+1:]...)
 			continue
@@ -226,11 +229,11 @@ func (p *Pool) place(ds []Desc) (n int, err error) {
 			m.touched = true
 			p.touched = append(p.touched, m)
 		}
-		w.InFlight++
-		w.Passed++
-		m.passed++
-		p.placed++
-		n++
+		w.InFlight += k
+		w.Passed += uint64(k)
+		m.passed += uint64(k)
+		p.placed += uint64(k)
+		n += k
 		if n%piece == 0 || n == len(ds) {
 			p.turns++
 		}
@@ -238,23 +241,35 @@ func (p *Pool) place(ds []Desc) (n int, err error) {
 	return n, nil
 }
 
+// piece is how many of n descriptors that came at once go to a worker together. More than one only where Pick takes turns, and so
+// has the same answer for all of them.
+func (p *Pool) piece(n int) int {
+	if !p.inTurn {
+		return 1
+	}
+	return max(1, n/max(1, len(p.choice)))
+}
+
 // gather lists the workers that have room, without those that are still starting.
 func (p *Pool) gather() {
 	p.choice, p.chosen = p.choice[:0], p.chosen[:0]
-	all := p.cfg.Policy != RoundRobin // which does not look, and what the workers write is in their processors' caches
+	tell := !p.inTurn // RoundRobin does not look, and what the workers write is in their processors' caches
 	for _, m := range p.members {
 		o := &m.p.out
 		n := o.window.Len()
 		if o.open.Load() && n < o.window.Cap() && o.refusal() == nil {
-			w := Worker{ID: m.id, InFlight: max(0, n-o.unread()), Passed: m.passed, Passer: m.p}
-			if all {
-				w.Open, all = o.page.Open()
+			w := Worker{ID: m.id, InFlight: n, Passed: m.passed, Passer: m.p}
+			if !p.inTurn {
+				w.InFlight = max(0, n-o.unread())
+			}
+			if tell {
+				w.Open, tell = o.page.Open()
 			}
 			p.choice = append(p.choice, w)
 			p.chosen = append(p.chosen, m)
 		}
 	}
-	if !all { // who does not tell would seem to have nothing to do
+	if !tell { // who does not tell would seem to have nothing to do
 		for i := range p.choice {
 			p.choice[i].Open = 0
 		}
