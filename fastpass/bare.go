@@ -54,12 +54,8 @@ func (in *inbox) takeMessage(data []byte) {
 	case len(in.fds) == 0:
 		in.store(-1, 0, false, data)
 	default:
-		for i, fd := range in.fds {
-			if i > 0 {
-				data = nil
-			}
-			in.store(fd, 0, false, data)
-		}
+		in.store(in.fds[0], 0, false, data)
+		in.storePlain(in.fds[1:], false)
 		in.room.came()
 	}
 }

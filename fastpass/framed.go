@@ -132,9 +132,7 @@ func (in *inbox) takeData(h *wire.Header, body []byte, truncated bool) error {
 		return err
 	}
 	if h.Plain() {
-		for _, fd := range in.fds[:n] {
-			in.store(fd, 0, h.Flags&wire.FlagShared != 0, nil)
-		}
+		in.storePlain(in.fds[:n], h.Flags&wire.FlagShared != 0)
 	} else {
 		in.storeWith(body, h.Count, n)
 	}

@@ -376,6 +376,26 @@ func (in *inbox) closeFrom(i int) {
 	in.fds = in.fds[:i]
 }
 
+// storePlain adds descriptors without tags and payloads to what the application gets next.
+func (in *inbox) storePlain(fds []int32, shared bool) {
+	if in.queue.len() == 0 {
+		n := min(len(fds), len(in.target)-in.got)
+		ds := in.target[in.got:][:n]
+		for i, fd := range fds[:n] {
+			d := &ds[i]
+			d.FD, d.Tag, d.Keep, d.Shared = int(fd), 0, false, shared
+			if len(d.Payload) > 0 {
+				d.Payload = d.Payload[:0]
+			}
+		}
+		in.got += n
+		fds = fds[n:]
+	}
+	for _, fd := range fds {
+		in.store(fd, 0, shared, nil)
+	}
+}
+
 // store adds a descriptor to what the application gets next.
 func (in *inbox) store(fd int32, tag uint64, shared bool, payload []byte) {
 	if in.got < len(in.target) && in.queue.len() == 0 {

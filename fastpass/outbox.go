@@ -42,6 +42,7 @@ type outbox struct {
 	shut     atomic.Bool // the window is shut, and rest of what was in it is undelivered
 	rest     atomic.Int32
 	payloads atomic.Bool  // some entry has had a payload
+	closes   atomic.Bool  // some entry's copy was to be closed
 	bytes    atomic.Int64 // of payloads that are in the window
 
 	work    atomic.Int32  // calls of flush not answered yet; not 0: somebody has the role
@@ -257,7 +258,7 @@ func (o *outbox) push(ds []Desc) (pos uint64, n int, err error) {
 		return 0, 0, err
 	}
 	pos, n = o.window.Claim(fit)
-	bytes, brief := 0, true
+	bytes, brief, keep := 0, true, true
 	for i := 0; i < n; {
 		slots := o.window.Slots(pos+uint64(i), n-i)
 		for k := range slots {
@@ -266,6 +267,7 @@ func (o *outbox) push(ds []Desc) (pos uint64, n int, err error) {
 			e.setPayload(d.Payload)
 			bytes += len(d.Payload)
 			brief = brief && (d.Keep || d.brief)
+			keep = keep && d.Keep
 			if !isNumber(d.FD) {
 				e.fd, e.refused = min(e.fd, -1), uint8(syscall.EBADF) // never the number of another one
 				o.refusals.add(pos+uint64(i+k), &DescError{d.FD, syscall.EBADF})
@@ -276,6 +278,9 @@ func (o *outbox) push(ds []Desc) (pos uint64, n int, err error) {
 	if bytes > 0 {
 		o.bytes.Add(int64(bytes)) // before the flusher can release them
 		o.payloads.Store(true)
+	}
+	if !keep && !o.closes.Load() {
+		o.closes.Store(true)
 	}
 	if !brief && !o.looks.alone.Load() {
 		o.looks.alone.Store(true) // whoever begins to look at other links from now on leaves this one alone
@@ -484,6 +489,10 @@ func (o *outbox) unblock() {
 func (o *outbox) release(n int) {
 	o.stats.delivered.Add(uint64(n))
 	from, bytes := o.head, 0
+	if !o.closes.Load() && o.alike() {
+		o.releaseTo(from, from+uint64(n), 0)
+		return
+	}
 	for pos := o.head; pos != o.sent; {
 		slots := o.window.Slots(pos, int(o.sent-pos))
 		for i := range slots {

@@ -27,10 +27,10 @@ func (o *outbox) pack() {
 			o.skipRefused(pos, end)
 			return
 		}
-		o.packRights(i, pos, end, n)
+		plain := o.packRights(i, pos, end, n)
 		var length int
 		if o.p.cfg.Protocol == Framed {
-			h := wire.Header{Type: wire.TypeData, Count: n, Seq: seq, Flags: o.plain(pos, end)}
+			h := wire.Header{Type: wire.TypeData, Count: n, Seq: seq, Flags: plain}
 			if !h.Plain() {
 				h.Length = o.packRecords(i, pos, end, n)
 			}
@@ -49,10 +49,13 @@ func (o *outbox) pack() {
 	}
 }
 
+// alike reports whether no entry has a payload, and none was refused.
+func (o *outbox) alike() bool { return !o.payloads.Load() && o.refusals.total.Load() == 0 }
+
 // measure returns how many descriptors from pos on the next message carries, most at the most, and the position behind
 // them; refused entries lie between them.
 func (o *outbox) measure(pos uint64, most int) (n int, end uint64) {
-	if !o.payloads.Load() && o.refusals.total.Load() == 0 {
+	if o.alike() {
 		n = min(most, int(o.end-pos))
 		return n, pos + uint64(n)
 	}
@@ -82,24 +85,12 @@ func (o *outbox) skipRefused(pos, end uint64) {
 	}
 }
 
-// packRights packs the n descriptors that lie in pos..end-1 into the control buffer of message i.
-func (o *outbox) packRights(i int, pos, end uint64, n int) {
+// packRights packs the n descriptors that lie in pos..end-1 into the control buffer of message i. It returns the flags of a DATA
+// frame without records for them, or 0 if it needs some: because of a tag, of a payload, or because not all that are to be
+// said to be shared are.
+func (o *outbox) packRights(i int, pos, end uint64, n int) (flags uint16) {
 	rights := o.vector.control[i].Rights(n)
-	for pos != end {
-		slots := o.window.Slots(pos, int(end-pos))
-		pos += uint64(len(slots))
-		for j := range slots {
-			if slots[j].refused == 0 {
-				rights[0] = slots[j].fd
-				rights = rights[1:]
-			}
-		}
-	}
-}
-
-// plain returns the flags of a DATA frame without records for the entries in pos..end-1, or 0 if it needs some: because of a tag, of a
-// payload, or because not all that are to be said to be shared are.
-func (o *outbox) plain(pos, end uint64) (flags uint16) {
+	shared, differs := 0, false
 	for pos != end {
 		slots := o.window.Slots(pos, int(end-pos))
 		pos += uint64(len(slots))
@@ -108,17 +99,21 @@ func (o *outbox) plain(pos, end uint64) (flags uint16) {
 			if e.refused != 0 {
 				continue
 			}
-			own := uint16(wire.FlagPlain)
+			rights[0] = e.fd
+			rights = rights[1:]
 			if e.shared {
-				own |= wire.FlagShared
+				shared++
 			}
-			if e.tag != 0 || e.payload != nil || flags != 0 && flags != own {
-				return 0
-			}
-			flags = own
+			differs = differs || e.tag != 0 || e.payload != nil
 		}
 	}
-	return flags
+	switch {
+	case differs || shared != 0 && shared != n:
+		return 0
+	case shared != 0:
+		return wire.FlagPlain | wire.FlagShared
+	}
+	return wire.FlagPlain
 }
 
 // packRecords packs what belongs to the n descriptors that lie in pos..end-1 into message i as the body of a DATA frame,
