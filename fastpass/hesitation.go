@@ -26,13 +26,14 @@ import (
 type hesitation struct {
 	kernel     sys.Kernel
 	spin       time.Duration
-	start, now time.Time
+	first      time.Time // when a caller found nothing first; what follows is since then, for one clock is read faster than two
+	start, now time.Duration
 	waits      int           // how often there was nothing
 	looks      int           // since
 	park, gap  int           // in which wait to park at once, and how many lie between it and the one before
-	hurry      time.Time     // no yield before that
+	hurry      time.Duration // no yield before that
 	dear       time.Duration // how many times as long as the last long yield took that is
-	end        time.Time     // of that one
+	end        time.Duration // of that one
 	timer      atomic.Bool   // the link has started one
 }
 
@@ -45,14 +46,17 @@ const (
 
 // begin is called when there is nothing.
 func (h *hesitation) begin() {
-	h.start = time.Now()
+	if h.first.IsZero() {
+		h.first = time.Now()
+	}
+	h.start = time.Since(h.first)
 	h.now, h.looks = h.start, 0
 	h.waits++
 }
 
 // again lets others go first, and reports whether to look again; if not, it is time to park.
 func (h *hesitation) again() bool {
-	if h.looks++; h.looks > 1 && h.now.Sub(h.start) >= h.spin {
+	if h.looks++; h.looks > 1 && h.now-h.start >= h.spin {
 		return false
 	}
 	if h.timer.Load() && h.timer.Swap(false) {
@@ -63,18 +67,18 @@ func (h *hesitation) again() bool {
 		h.park = h.waits + h.gap
 		return false
 	}
-	if h.now.Before(h.hurry) {
+	if h.now < h.hurry {
 		return false
 	}
 	before := h.now
 	h.kernel.Yield()
-	h.now = time.Now()
-	if took := h.now.Sub(before); took > dearYield {
-		if before.Sub(h.end) > 2*mostDear*took { // it was a single one
+	h.now = time.Since(h.first)
+	if took := h.now - before; took > dearYield {
+		if before-h.end > 2*mostDear*took { // it was a single one
 			h.dear = 0
 		}
 		h.dear = min(2*h.dear+1, mostDear)
-		h.hurry, h.end = h.now.Add(min(h.dear*took, mostHurry)), h.now
+		h.hurry, h.end = h.now+min(h.dear*took, mostHurry), h.now
 	}
 	return true
 }

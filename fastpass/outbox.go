@@ -258,16 +258,20 @@ func (o *outbox) push(ds []Desc) (pos uint64, n int, err error) {
 		return 0, 0, err
 	}
 	pos, n = o.window.Claim(fit)
-	bytes, brief, keep := 0, true, true
+	bytes, kept, brief := 0, 0, 0
 	for i := 0; i < n; {
 		slots := o.window.Slots(pos+uint64(i), n-i)
+		run := ds[i:][:len(slots)]
 		for k := range slots {
-			d, e := &ds[i+k], &slots[k]
+			d, e := &run[k], &slots[k]
 			e.set(d)
 			e.setPayload(d.Payload)
 			bytes += len(d.Payload)
-			brief = brief && (d.Keep || d.brief)
-			keep = keep && d.Keep
+			if d.Keep {
+				kept++
+			} else if d.brief {
+				brief++
+			}
 			if !isNumber(d.FD) {
 				e.fd, e.refused = min(e.fd, -1), uint8(syscall.EBADF) // never the number of another one
 				o.refusals.add(pos+uint64(i+k), &DescError{d.FD, syscall.EBADF})
@@ -279,10 +283,10 @@ func (o *outbox) push(ds []Desc) (pos uint64, n int, err error) {
 		o.bytes.Add(int64(bytes)) // before the flusher can release them
 		o.payloads.Store(true)
 	}
-	if !keep && !o.closes.Load() {
+	if kept < n && !o.closes.Load() {
 		o.closes.Store(true)
 	}
-	if !brief && !o.looks.alone.Load() {
+	if kept+brief < n && !o.looks.alone.Load() {
 		o.looks.alone.Store(true) // whoever begins to look at other links from now on leaves this one alone
 	}
 	o.window.Publish(pos, n)

@@ -54,16 +54,18 @@ func (r *room) limit() int {
 
 // left is how many descriptors there is room for, as far as one can know.
 func (r *room) left() int {
-	now := time.Now()
-	if now.Before(r.hold) {
-		return 0
+	if !r.hold.IsZero() { // hardly ever: the clock is read for nothing otherwise
+		if time.Now().Before(r.hold) {
+			return 0
+		}
+		r.hold = time.Time{}
 	}
 	most := r.free / 4
 	if r.least > 0 { // it does not take long to find out
 		most = min(most, fullCall)
 	}
-	if r.used >= most || now.Sub(r.at) > probeFor {
-		r.free, r.used, r.at = r.kernel.FreeSlots(r.source, r.limit()), 0, now
+	if r.used >= most || time.Since(r.at) > probeFor {
+		r.free, r.used, r.at = r.kernel.FreeSlots(r.source, r.limit()), 0, time.Now()
 	}
 	return min(r.limit(), r.free-r.used)
 }
