@@ -123,6 +123,22 @@ func TestWhatComesAtOnceIsCutIntoAPieceForEachWorker(t *testing.T) {
 	wantTags(t, recvTags(t, a, 2), 4, 1)
 }
 
+// A piece is pushed as a whole. Of one that finds too little room the rest goes to the next worker, and the pieces behind it are as long as before.
+func TestAPieceThatFindsLittleRoomGoesOnWithAnotherWorker(t *testing.T) {
+	pool := newPool(t, nil)
+	a, _ := newWorker(t, pool, &Config{Window: 4})
+	b, _ := newWorker(t, pool, nil)
+	c, _ := newWorker(t, pool, nil)
+	dispatch(t, pool, taggedPipes(t, 0, 30)) // 10 each, of which a takes 4
+	wantTags(t, recvTags(t, a, 4), 0, 1)
+	wantTags(t, recvTags(t, b, 6), 4, 1)
+	wantTags(t, recvTags(t, c, 10), 10, 1)
+	wantTags(t, recvTags(t, b, 10), 20, 1)
+	if s := pool.Stats(); s.Placed != 30 || s.Waiting != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestWithoutWorkersDescriptorsWaitAndANewWorkerGetsThemInOrder(t *testing.T) {
 	pool := newPool(t, &PoolConfig{Backlog: 16})
 	dispatch(t, pool, taggedPipes(t, 0, 16))
