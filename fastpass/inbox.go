@@ -376,17 +376,21 @@ func (in *inbox) closeFrom(i int) {
 	in.fds = in.fds[:i]
 }
 
+// set makes d one that came, in the memory for payloads that it has. It is inlined.
+func (d *Desc) set(fd int32, tag uint64, shared bool, payload []byte) {
+	d.FD, d.Tag, d.Keep, d.Shared = int(fd), tag, false, shared
+	if len(payload) > 0 || len(d.Payload) > 0 {
+		d.Payload = append(d.Payload[:0], payload...)
+	}
+}
+
 // storePlain adds descriptors without tags and payloads to what the application gets next.
 func (in *inbox) storePlain(fds []int32, shared bool) {
 	if in.queue.len() == 0 {
 		n := min(len(fds), len(in.target)-in.got)
 		ds := in.target[in.got:][:n]
 		for i, fd := range fds[:n] {
-			d := &ds[i]
-			d.FD, d.Tag, d.Keep, d.Shared = int(fd), 0, false, shared
-			if len(d.Payload) > 0 {
-				d.Payload = d.Payload[:0]
-			}
+			ds[i].set(fd, 0, shared, nil)
 		}
 		in.got += n
 		fds = fds[n:]
@@ -399,11 +403,7 @@ func (in *inbox) storePlain(fds []int32, shared bool) {
 // store adds a descriptor to what the application gets next.
 func (in *inbox) store(fd int32, tag uint64, shared bool, payload []byte) {
 	if in.got < len(in.target) && in.queue.len() == 0 {
-		d := &in.target[in.got]
-		d.FD, d.Tag, d.Keep, d.Shared = int(fd), tag, false, shared
-		if len(payload) > 0 || len(d.Payload) > 0 {
-			d.Payload = append(d.Payload[:0], payload...)
-		}
+		in.target[in.got].set(fd, tag, shared, payload)
 		in.got++
 		return
 	}

@@ -493,7 +493,7 @@ func (o *outbox) unblock() {
 func (o *outbox) release(n int) {
 	o.stats.delivered.Add(uint64(n))
 	from, bytes := o.head, 0
-	if !o.closes.Load() && o.alike() {
+	if !o.closes.Load() && o.alike() { // none to be closed, none to be passed over
 		o.releaseTo(from, from+uint64(n), 0)
 		return
 	}

@@ -57,12 +57,12 @@ func TestPlainMessagesComeInOrderIntoSlicesOfAnyLength(t *testing.T) {
 						t.Fatal(err)
 					}
 					got = append(got, inodes(t, ds[:n])...)
-					for i := range ds[:n] {
-						if d := &ds[i]; d.Tag != 0 || len(d.Payload) > 0 || d.Keep || d.Shared {
-							t.Errorf("%+v has something that was in the slice before", *d)
+					for _, d := range ds[:n] {
+						if d.Tag != 0 || len(d.Payload) > 0 || d.Keep || d.Shared {
+							t.Errorf("%+v has something that was in the slice before", d)
 						}
-						CloseFDs([]int{ds[i].FD})
 					}
+					CloseFDs(fdsOf(ds[:n]))
 				}
 				if !slices.Equal(got, want) {
 					t.Errorf("inodes %v, want %v", got, want)
@@ -93,8 +93,7 @@ func TestWhatIsGivenAwayIsClosedAmongWhatIsLent(t *testing.T) {
 				recvTags(t, receiver, len(ds))
 				until(t, "all are delivered", func() bool { return sender.Stats().Queued == 0 })
 				for i := range ds {
-					_, err := unix.FcntlInt(uintptr(ds[i].FD), unix.F_GETFD, 0)
-					if open := err == nil; open == given(i) {
+					if open := isOpen(ds[i].FD); open == given(i) {
 						t.Errorf("round %d, descriptor %d: open: %v, given away: %v", round, i, open, given(i))
 					}
 					if ds[i].Keep {

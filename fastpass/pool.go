@@ -253,17 +253,17 @@ func (p *Pool) piece(n int) int {
 // gather lists the workers that have room, without those that are still starting.
 func (p *Pool) gather() {
 	p.choice, p.chosen = p.choice[:0], p.chosen[:0]
-	tell := !p.inTurn // RoundRobin does not look, and what the workers write is in their processors' caches
+	tell := true
 	for _, m := range p.members {
 		o := &m.p.out
 		n := o.window.Len()
 		if o.open.Load() && n < o.window.Cap() && o.refusal() == nil {
 			w := Worker{ID: m.id, InFlight: n, Passed: m.passed, Passer: m.p}
-			if !p.inTurn {
+			if !p.inTurn { // RoundRobin does not look, and what the workers write is in their processors' caches
 				w.InFlight = max(0, n-o.unread())
-			}
-			if tell {
-				w.Open, tell = o.page.Open()
+				if tell {
+					w.Open, tell = o.page.Open()
+				}
 			}
 			p.choice = append(p.choice, w)
 			p.chosen = append(p.chosen, m)

@@ -123,7 +123,8 @@ func TestWhatComesAtOnceIsCutIntoAPieceForEachWorker(t *testing.T) {
 	wantTags(t, recvTags(t, a, 2), 4, 1)
 }
 
-// A piece is pushed as a whole. Of one that finds too little room the rest goes to the next worker, and the pieces behind it are as long as before.
+// A piece is pushed as a whole. Of one that finds too little room the rest goes to the next worker, and the pieces behind
+// it are as long as before.
 func TestAPieceThatFindsLittleRoomGoesOnWithAnotherWorker(t *testing.T) {
 	pool := newPool(t, nil)
 	a, _ := newWorker(t, pool, &Config{Window: 4})

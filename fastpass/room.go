@@ -54,11 +54,8 @@ func (r *room) limit() int {
 
 // left is how many descriptors there is room for, as far as one can know.
 func (r *room) left() int {
-	if !r.hold.IsZero() { // hardly ever: the clock is read for nothing otherwise
-		if time.Now().Before(r.hold) {
-			return 0
-		}
-		r.hold = time.Time{}
+	if !r.hold.IsZero() && time.Until(r.hold) > 0 { // hardly any link has one: most need not read the clock
+		return 0
 	}
 	most := r.free / 4
 	if r.least > 0 { // it does not take long to find out

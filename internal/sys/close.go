@@ -43,14 +43,11 @@ func (c *Closer) Flush() {
 
 // CloseFDs closes fds, contiguous runs together.
 func CloseFDs(fds []int) {
-	for len(fds) > 0 {
-		n := 1
-		for n < len(fds) && fds[n] == fds[0]+n {
-			n++
-		}
-		System.CloseRange(fds[0], fds[n-1])
-		fds = fds[n:]
+	c := Closer{Kernel: System}
+	for _, fd := range fds {
+		c.Add(fd, false)
 	}
+	c.Flush()
 }
 
 // CloseRange implements Kernel. A single close is cheaper than a range of one.
