@@ -141,7 +141,7 @@ func beReceiver() error {
 	defer p.Close()
 	orders, result := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	ds := make([]fastpass.Desc, 253*8) // what a system call brings at most
-	fds := make([]int, 0, len(ds))
+	numbers := make([]int, len(ds))
 	for {
 		var n int
 		if err := orders.Decode(&n); err == io.EOF {
@@ -159,9 +159,9 @@ func beReceiver() error {
 			if err != nil {
 				return err
 			}
-			fds = fds[:0]
-			for i := range ds[:k] {
-				fds = append(fds, ds[i].FD)
+			fds := numbers[:k]
+			for i := range fds {
+				fds[i] = ds[i].FD
 			}
 			fastpass.CloseFDs(fds)
 			n -= k

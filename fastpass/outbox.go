@@ -258,39 +258,69 @@ func (o *outbox) push(ds []Desc) (pos uint64, n int, err error) {
 		return 0, 0, err
 	}
 	pos, n = o.window.Claim(fit)
-	bytes, kept, brief := 0, 0, 0
+	var s disposal
 	for i := 0; i < n; {
 		slots := o.window.Slots(pos+uint64(i), n-i)
 		run := ds[i:][:len(slots)]
-		for k := range slots {
-			d, e := &run[k], &slots[k]
-			e.set(d)
-			e.setPayload(d.Payload)
-			bytes += len(d.Payload)
-			if d.Keep {
-				kept++
-			} else if d.brief {
-				brief++
-			}
-			if !isNumber(d.FD) {
-				e.fd, e.refused = min(e.fd, -1), uint8(syscall.EBADF) // never the number of another one
-				o.refusals.add(pos+uint64(i+k), &DescError{d.FD, syscall.EBADF})
-			}
+		if s.fill(slots, run) {
+			o.pushOdd(pos+uint64(i), slots, run)
 		}
 		i += len(slots)
+	}
+	if s.closes && !o.closes.Load() {
+		o.closes.Store(true)
+	}
+	if s.alone && !o.looks.alone.Load() {
+		o.looks.alone.Store(true) // whoever begins to look at other links from now on leaves this one alone
+	}
+	o.window.Publish(pos, n)
+	return pos, n, nil
+}
+
+// disposal is what is to become of copies of descriptors that are queued.
+type disposal struct {
+	closes bool // some are to be closed
+	alone  bool // of them, some not with CloseBriefly
+}
+
+// fill makes slots those of ds, which are as many, and adds what is to become of the copies. It reports whether pushOdd has to look at
+// them: hardly ever, so nothing is called in this loop, and all that it needs stays in registers.
+func (s *disposal) fill(slots []entry, ds []Desc) (odd bool) {
+	numbers, bytes := 0, 0 // bits that any of them has
+	sum := *s
+	ds = ds[:len(slots)]
+	for i := range slots {
+		d, e := &ds[i], &slots[i]
+		e.set(d)
+		numbers |= d.FD
+		bytes |= len(d.Payload)
+		if !d.Keep {
+			sum.closes = true
+			if !d.brief {
+				sum.alone = true
+			}
+		}
+	}
+	*s = sum
+	return !isNumber(numbers) || bytes != 0
+}
+
+// pushOdd takes in the payloads of ds, and what is no number, for the slots from pos on.
+func (o *outbox) pushOdd(pos uint64, slots []entry, ds []Desc) {
+	bytes := 0
+	for i := range slots {
+		d, e := &ds[i], &slots[i]
+		e.setPayload(d.Payload)
+		bytes += len(d.Payload)
+		if !isNumber(d.FD) {
+			e.fd, e.refused = min(e.fd, -1), uint8(syscall.EBADF) // never the number of another one
+			o.refusals.add(pos+uint64(i), &DescError{d.FD, syscall.EBADF})
+		}
 	}
 	if bytes > 0 {
 		o.bytes.Add(int64(bytes)) // before the flusher can release them
 		o.payloads.Store(true)
 	}
-	if kept < n && !o.closes.Load() {
-		o.closes.Store(true)
-	}
-	if kept+brief < n && !o.looks.alone.Load() {
-		o.looks.alone.Store(true) // whoever begins to look at other links from now on leaves this one alone
-	}
-	o.window.Publish(pos, n)
-	return pos, n, nil
 }
 
 // flush has everything sent that can be sent now: by the caller, if nobody is at it, or else by the one who is, who

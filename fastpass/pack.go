@@ -90,30 +90,50 @@ func (o *outbox) skipRefused(pos, end uint64) {
 // said to be shared are.
 func (o *outbox) packRights(i int, pos, end uint64, n int) (flags uint16) {
 	rights := o.vector.control[i].Rights(n)
-	shared, differs := 0, false
+	var all content
 	for pos != end {
 		slots := o.window.Slots(pos, int(end-pos))
 		pos += uint64(len(slots))
-		for j := range slots {
-			e := &slots[j]
-			if e.refused != 0 {
-				continue
-			}
-			rights[0] = e.fd
-			rights = rights[1:]
-			if e.shared {
-				shared++
-			}
-			differs = differs || e.tag != 0 || e.payload != nil
-		}
+		rights = all.pack(rights, slots)
 	}
 	switch {
-	case differs || shared != 0 && shared != n:
+	case all.tags != 0 || all.payload || all.shared != 0 && all.shared != n:
 		return 0
-	case shared != 0:
+	case all.shared != 0:
 		return wire.FlagPlain | wire.FlagShared
 	}
 	return wire.FlagPlain
+}
+
+// content is what there is in the entries of a message.
+type content struct {
+	tags    uint64 // 0 if none has one
+	shared  int    // how many are to be said to be shared
+	payload bool   // some have one
+}
+
+// pack puts the descriptors of slots into rights, of which it returns the rest, and adds what else there is. As in fill, nothing is
+// called in this loop.
+func (c *content) pack(rights []int32, slots []entry) []int32 {
+	n := 0
+	sum := *c
+	for i := range slots {
+		e := &slots[i]
+		if e.refused != 0 {
+			continue
+		}
+		rights[n] = e.fd
+		n++
+		sum.tags |= e.tag
+		if e.shared {
+			sum.shared++
+		}
+		if e.payload != nil {
+			sum.payload = true
+		}
+	}
+	*c = sum
+	return rights[n:]
 }
 
 // packRecords packs what belongs to the n descriptors that lie in pos..end-1 into message i as the body of a DATA frame,

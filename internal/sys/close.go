@@ -43,11 +43,21 @@ func (c *Closer) Flush() {
 
 // CloseFDs closes fds, contiguous runs together.
 func CloseFDs(fds []int) {
-	c := Closer{Kernel: System}
-	for _, fd := range fds {
-		c.Add(fd, false)
+	for len(fds) > 0 {
+		n := run(fds)
+		System.CloseRange(fds[0], fds[n-1])
+		fds = fds[n:]
 	}
-	c.Flush()
+}
+
+// run is how many of the first of fds are contiguous.
+func run(fds []int) int {
+	for i, fd := range fds {
+		if fd-i != fds[0] {
+			return i
+		}
+	}
+	return len(fds)
 }
 
 // CloseRange implements Kernel. A single close is cheaper than a range of one.

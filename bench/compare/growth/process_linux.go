@@ -275,16 +275,16 @@ func take(t *task) (o outcome, err error) {
 // receiver has the slices that receiving takes.
 type receiver struct {
 	ds  [batch * messages]fastpass.Desc
-	fds []int
+	fds [batch * messages]int
 }
 
 func (r *receiver) take(link *fastpass.Passer) (int, error) {
 	n, err := link.RecvBatch(r.ds[:])
-	r.fds = r.fds[:0]
-	for i := range n {
-		r.fds = append(r.fds, r.ds[i].FD)
+	fds := r.fds[:n]
+	for i := range fds {
+		fds[i] = r.ds[i].FD
 	}
-	fastpass.CloseFDs(r.fds)
+	fastpass.CloseFDs(fds)
 	return n, err
 }
 

@@ -3,6 +3,7 @@ package pass
 import (
 	"context"
 	"os"
+	"slices"
 
 	"example.com/fdpass/bench/compare/role"
 	"example.com/fdpass/fastpass"
@@ -36,7 +37,7 @@ func viaFastpass(name string, u fastpassUse) way {
 		receiver: func(w work) (receiver, error) {
 			p, err := inherited(config(w, fastpass.RecvOnly))
 			const n = 8 * 253 // a receiver need not know how they are sent
-			return &fastpassReceiver{p: p, ds: make([]fastpass.Desc, n), fds: make([]int, 0, n)}, err
+			return &fastpassReceiver{p: p, ds: make([]fastpass.Desc, n), fds: make([]int, n)}, err
 		},
 		atOnce: func(w work) int { return w.Batch * w.messages() },
 	}
@@ -83,9 +84,10 @@ func (s *fastpassSender) pass(fds []int, keep bool) error {
 	if len(fds) == 1 {
 		return s.p.Send(fastpass.Desc{FD: fds[0], Keep: keep, Tag: s.tag})
 	}
-	s.ds = s.ds[:0]
-	for _, fd := range fds {
-		s.ds = append(s.ds, fastpass.Desc{FD: fd, Keep: keep, Tag: s.tag})
+	s.ds = slices.Grow(s.ds[:0], len(fds))[:len(fds)]
+	for i, fd := range fds {
+		d := &s.ds[i]
+		d.FD, d.Keep, d.Tag = fd, keep, s.tag
 	}
 	_, err := s.p.SendBatch(s.ds)
 	return err
@@ -104,11 +106,11 @@ func (r *fastpassReceiver) receive() ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.fds = r.fds[:0]
-	for i := range r.ds[:n] {
-		r.fds = append(r.fds, r.ds[i].FD)
+	fds := r.fds[:n]
+	for i := range fds {
+		fds[i] = r.ds[i].FD
 	}
-	return r.fds, nil
+	return fds, nil
 }
 
 func (r *fastpassReceiver) close(fds []int) error {
