@@ -522,17 +522,21 @@ func (o *outbox) unblock() {
 // their slots given back. Refused entries that lie among them and directly behind go as well, to be closed by nobody.
 func (o *outbox) release(n int) {
 	o.stats.delivered.Add(uint64(n))
-	from, bytes := o.head, 0
-	if !o.closes.Load() && o.alike() { // none to be closed, none to be passed over
-		o.releaseTo(from, from+uint64(n), 0)
+	if o.alike() { // none to be passed over
+		to := o.head + uint64(n)
+		if o.closes.Load() {
+			o.closeCopies(to)
+		}
+		o.releaseTo(to, 0)
 		return
 	}
+	bytes := 0
 	for pos := o.head; pos != o.sent; {
 		slots := o.window.Slots(pos, int(o.sent-pos))
 		for i := range slots {
 			e := &slots[i]
 			if n == 0 && e.refused == 0 {
-				o.releaseTo(from, pos+uint64(i), bytes)
+				o.releaseTo(pos+uint64(i), bytes)
 				return
 			}
 			if e.refused == 0 {
@@ -546,11 +550,25 @@ func (o *outbox) release(n int) {
 		}
 		pos += uint64(len(slots))
 	}
-	o.releaseTo(from, o.sent, bytes)
+	o.releaseTo(o.sent, bytes)
 }
 
-// releaseTo gives back the slots from..to-1, which had payloads of so many bytes.
-func (o *outbox) releaseTo(from, to uint64, bytes int) {
+// closeCopies closes those of the slots before to that are not to be kept, all of which were delivered.
+func (o *outbox) closeCopies(to uint64) {
+	for pos := o.head; pos != to; {
+		slots := o.window.Slots(pos, int(to-pos))
+		for i := range slots {
+			if e := &slots[i]; !e.keep {
+				o.closer.Add(int(e.fd), e.brief)
+			}
+		}
+		pos += uint64(len(slots))
+	}
+}
+
+// releaseTo gives back the slots before to, which had payloads of so many bytes.
+func (o *outbox) releaseTo(to uint64, bytes int) {
+	from := o.head
 	if from == to {
 		return
 	}
