@@ -101,12 +101,20 @@ func (o *outbox) init(p *Passer) {
 
 // sendOne is send for one, of which it knows at once whether its number is one.
 func (o *outbox) sendOne(d Desc, wait bool) error {
-	if err := o.check(&d); err != nil {
-		return err
+	if !isNumber(d.FD) {
+		return o.badNumber(d.FD)
 	}
 	ds := [1]Desc{d}
 	_, err := o.send(ds[:], wait)
 	return err
+}
+
+// badNumber is what Send says of fd, which is not a number of a descriptor, if nothing is wrong with the link.
+func (o *outbox) badNumber(fd int) error {
+	if err := o.refusal(); err != nil {
+		return err
+	}
+	return &DescError{fd, errBadDescriptor}
 }
 
 // send queues ds and has them sent. It returns how many the library owns now.
@@ -360,9 +368,11 @@ func (o *outbox) turn() {
 	}
 }
 
-// sendSome packs and sends what a few system calls take, and reports whether it makes sense to go on.
+// sendSome packs and sends what a few system calls take of what is published by now, and reports whether it makes sense to go on. Whoever
+// publishes more calls flush.
 func (o *outbox) sendSome() bool {
-	if !o.hasSome() {
+	o.end = o.window.Published(o.end)
+	if !o.maySend() {
 		return false
 	}
 	o.vector = o.vectors.get()
@@ -372,12 +382,11 @@ func (o *outbox) sendSome() bool {
 	}
 	o.vector.put()
 	o.vector = nil
-	return o.again
+	return o.again && o.maySend()
 }
 
-// hasSome reports whether there is something that may be sent now.
-func (o *outbox) hasSome() bool {
-	o.end = o.window.Published(o.end)
+// maySend reports whether there is something that may be sent now.
+func (o *outbox) maySend() bool {
 	return o.p.stream && o.p.tail.waiting() || o.sent != o.end && o.flow.Allowance() > 0
 }
 
@@ -387,7 +396,7 @@ const callsAtOnce = 8
 
 // sendVectors packs and sends within RawConn.Control.
 func (o *outbox) sendVectors(fd uintptr) {
-	for i := 0; i < callsAtOnce && (i == 0 || o.again && o.p.ending.Load() == nil && o.hasSome()); i++ {
+	for i := 0; i < callsAtOnce && (i == 0 || o.again && o.p.ending.Load() == nil && o.maySend()); i++ {
 		o.pack()
 		o.took, o.errno = 0, 0
 		if o.p.stream {
@@ -586,11 +595,11 @@ func (o *outbox) releaseTo(to uint64, bytes int) {
 	o.notify()
 }
 
-// notify tells those who wait that there is room.
+// notify tells those who wait that there is room. Without senders among them, somebody may wait for the window to be empty.
 func (o *outbox) notify() {
-	if o.hasMuchRoom() || o.content.Load() {
+	if o.waiters.Load() == 0 || o.hasMuchRoom() || o.content.Load() {
 		o.room.Notify()
-	} else if o.waiters.Load() > 0 {
+	} else {
 		o.settle()
 	}
 	if f := o.roomy.Load(); f != nil {

@@ -17,7 +17,7 @@ func (o *outbox) pack() {
 	pos, seq := o.sent, o.flow.Seq()
 	room, isolate := o.flow.Allowance(), o.isolate
 	count, bytes := 0, 0
-	for i := 0; i < o.p.cfg.Messages && room > 0 && count < fullCall && bytes < fullBytes; i++ {
+	for i := 0; pos != o.end && i < o.p.cfg.Messages && room > 0 && count < fullCall && bytes < fullBytes; i++ {
 		most := min(room, o.batch)
 		if isolate > 0 {
 			most = 1

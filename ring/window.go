@@ -1,7 +1,6 @@
 package ring
 
 import (
-	"math/bits"
 	"sync/atomic"
 
 	"golang.org/x/sys/cpu"
@@ -44,11 +43,9 @@ const segmentSize = 512
 // Which methods are whose is said at each. The consumer is one goroutine at a time; the role may move when something
 // (a mutex, say) orders the two. No method blocks.
 type Window[T any] struct {
-	_        cpu.CacheLinePad
-	segs     []atomic.Pointer[segment[T]] // made on first use, never removed
-	mask     uint64                       // capacity - 1
-	segShift uint
-	segMask  int
+	_    cpu.CacheLinePad
+	segs []atomic.Pointer[segment[T]] // made on first use, never removed
+	mask uint64                       // capacity - 1
 
 	_     cpu.CacheLinePad
 	tail  atomic.Uint64 // the next position to claim
@@ -75,10 +72,7 @@ func NewWindow[T any](capacity int) *Window[T] {
 }
 
 func (w *Window[T]) init(capacity int) {
-	size := min(capacity, segmentSize)
-	w.segs = make([]atomic.Pointer[segment[T]], capacity/size)
-	w.segShift = uint(bits.TrailingZeros(uint(size)))
-	w.segMask = size - 1
+	w.segs = make([]atomic.Pointer[segment[T]], max(1, capacity/segmentSize))
 	w.mask = uint64(capacity - 1)
 	w.limit.Store(uint64(capacity))
 }
@@ -119,14 +113,14 @@ func (w *Window[T]) Claim(n int) (pos uint64, got int) {
 //
 // Preconditions: n ≥ 1.
 func (w *Window[T]) Slots(pos uint64, n int) []T {
-	i := int(pos & w.mask)
-	s := w.segs[i>>w.segShift].Load()
+	i := pos & w.mask
+	s := w.segs[i/segmentSize].Load()
 	if s == nil {
-		s = w.makeSegment(i >> w.segShift)
+		s = w.makeSegment(i / segmentSize)
 	}
-	slots := s.slots[i&w.segMask:]
-	n = min(n, len(slots))
-	return slots[:n:n]
+	from := int(i % segmentSize)
+	to := min(from+n, len(s.slots))
+	return s.slots[from:to:to]
 }
 
 // Publish makes the n slots from pos on visible to the consumer, with one atomic store however many they are. A claim
@@ -141,12 +135,12 @@ func (w *Window[T]) Publish(pos uint64, n int) {
 	if invariants {
 		w.checkPublish(pos, n)
 	}
-	i := int(pos & w.mask)
-	s := w.segs[i>>w.segShift].Load()
+	i := pos & w.mask
+	s := w.segs[i/segmentSize].Load()
 	if s == nil {
-		s = w.makeSegment(i >> w.segShift)
+		s = w.makeSegment(i / segmentSize)
 	}
-	s.runs[i&w.segMask].Store(runMark(pos, n, w.mask)) // publishes the values of the whole run to runs.Load in Published
+	s.runs[i%segmentSize].Store(runMark(pos, n, w.mask)) // publishes the values of the whole run to runs.Load in Published
 }
 
 // Published returns the end of the region that is published without a gap. It starts looking at from, which is what it
@@ -158,12 +152,12 @@ func (w *Window[T]) Published(from uint64) uint64 {
 		w.checkPublished(from)
 	}
 	for {
-		i := int(from & w.mask)
-		s := w.segs[i>>w.segShift].Load()
+		i := from & w.mask
+		s := w.segs[i/segmentSize].Load()
 		if s == nil {
 			return from
 		}
-		n := runLength(s.runs[i&w.segMask].Load(), from, w.mask)
+		n := runLength(s.runs[i%segmentSize].Load(), from, w.mask)
 		if n == 0 {
 			return from
 		}
@@ -211,8 +205,8 @@ func (w *Window[T]) Len() int {
 func (w *Window[T]) Cap() int { return int(w.mask) + 1 }
 
 // makeSegment installs segment k. Of several goroutines that reach it first one wins, and the others take its segment.
-func (w *Window[T]) makeSegment(k int) *segment[T] {
-	size := w.segMask + 1
+func (w *Window[T]) makeSegment(k uint64) *segment[T] {
+	size := min(w.Cap(), segmentSize)
 	w.segs[k].CompareAndSwap(nil, &segment[T]{
 		runs:  make([]atomic.Uint64, size),
 		slots: make([]T, size),

@@ -7,9 +7,9 @@ func (w *Window[T]) checkPublish(pos uint64, n int) {
 	if pos-head > tail-head || uint64(n) > tail-pos {
 		panic("ring: Window.Publish: run was not claimed")
 	}
-	i := int(pos & w.mask)
-	s := w.segs[i>>w.segShift].Load()
-	if s != nil && runLength(s.runs[i&w.segMask].Load(), pos, w.mask) != 0 {
+	i := pos & w.mask
+	s := w.segs[i/segmentSize].Load()
+	if s != nil && runLength(s.runs[i%segmentSize].Load(), pos, w.mask) != 0 {
 		panic("ring: Window.Publish: run is published already")
 	}
 }
