@@ -24,17 +24,17 @@ import (
 // message wakes that one, too. Parking puts the caller in its place. So after the link has started a timer a caller parks at
 // once, again soon, in case it came before that thread did, and then ever more rarely.
 type hesitation struct {
-	kernel     sys.Kernel
-	spin       time.Duration
-	first      time.Time // when a caller found nothing first; what follows is since then, for one clock is read faster than two
-	start, now time.Duration
-	waits      int           // how often there was nothing
-	looks      int           // since
-	park, gap  int           // in which wait to park at once, and how many lie between it and the one before
-	hurry      time.Duration // no yield before that
-	dear       time.Duration // how many times as long as the last long yield took that is
-	end        time.Duration // of that one
-	timer      atomic.Bool   // the link has started one
+	kernel    sys.Kernel
+	clock     *clock // read before the caller looked
+	spin      time.Duration
+	start     time.Duration // when that was
+	waits     int           // how often there was nothing
+	looks     int           // since
+	park, gap int           // in which wait to park at once, and how many lie between it and the one before
+	hurry     time.Duration // no yield before that
+	dear      time.Duration // how many times as long as the last long yield took that is
+	end       time.Duration // of that one
+	timer     atomic.Bool   // the link has started one
 }
 
 const (
@@ -46,17 +46,13 @@ const (
 
 // begin is called when there is nothing.
 func (h *hesitation) begin() {
-	if h.first.IsZero() {
-		h.first = time.Now()
-	}
-	h.start = time.Since(h.first)
-	h.now, h.looks = h.start, 0
+	h.start, h.looks = h.clock.now, 0
 	h.waits++
 }
 
 // again lets others go first, and reports whether to look again; if not, it is time to park.
 func (h *hesitation) again() bool {
-	if h.looks++; h.looks > 1 && h.now-h.start >= h.spin {
+	if h.looks++; h.looks > 1 && h.clock.now-h.start >= h.spin {
 		return false
 	}
 	if h.timer.Load() && h.timer.Swap(false) {
@@ -67,18 +63,18 @@ func (h *hesitation) again() bool {
 		h.park = h.waits + h.gap
 		return false
 	}
-	if h.now < h.hurry {
+	if h.clock.now < h.hurry {
 		return false
 	}
-	before := h.now
+	before := h.clock.now
 	h.kernel.Yield()
-	h.now = time.Since(h.first)
-	if took := h.now - before; took > dearYield {
+	h.clock.read()
+	if took := h.clock.now - before; took > dearYield {
 		if before-h.end > 2*mostDear*took { // it was a single one
 			h.dear = 0
 		}
 		h.dear = min(2*h.dear+1, mostDear)
-		h.hurry, h.end = h.now+min(h.dear*took, mostHurry), h.now
+		h.hurry, h.end = h.clock.now+min(h.dear*took, mostHurry), h.clock.now
 	}
 	return true
 }

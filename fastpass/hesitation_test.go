@@ -32,6 +32,7 @@ const never = math.MaxInt // for hesitation.park: it parks for no other reason
 
 // count is how often a caller that never finds anything looks again before it parks.
 func (h *hesitation) count() (looks int) {
+	h.clock.read()
 	for h.begin(); h.again(); {
 		looks++
 	}
@@ -50,7 +51,7 @@ func TestACallerLooksOnceMoreBeforeItParksAndForLongerOnlyWithSpin(t *testing.T)
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			k := &slowYields{took: tc.took}
-			h := hesitation{kernel: k, spin: tc.spin, park: never}
+			h := hesitation{kernel: k, clock: new(clock), spin: tc.spin, park: never}
 			for range 3 {
 				if n := h.count(); n != tc.looks {
 					t.Errorf("a yield takes %v, Spin is %v: %d looks, want %d", tc.took, tc.spin, n, tc.looks)
@@ -64,7 +65,7 @@ func TestACallerParksAtOnceWhenTheLinkHasStartedATimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // real time may pass in a yield
 		p := &Passer{}
 		r := &p.in.role
-		r.hesitation.kernel = &slowYields{}
+		r.hesitation.kernel, r.hesitation.clock = &slowYields{}, &p.in.clock
 		r.timer = time.NewTimer(time.Hour)
 		p.out.p = p
 		p.out.looks.own = newLookout()
@@ -86,7 +87,7 @@ func TestACallerParksAtOnceWhenTheLinkHasStartedATimer(t *testing.T) {
 
 func TestACallerParksAtOnceAgainAndAgainButEverMoreRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := hesitation{kernel: &slowYields{}}
+		h := hesitation{kernel: &slowYields{}, clock: new(clock)}
 		parks := func(waits int) (at []int) {
 			for i := range waits {
 				if h.count() == 0 {
@@ -116,7 +117,7 @@ func TestAThreadThatComputesTakesHardlyATwentieth(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					const slice, long = 3 * time.Millisecond, 10 * time.Second
 					k := &slowYields{took: slice, every: every}
-					h := hesitation{kernel: k, spin: spin, park: never}
+					h := hesitation{kernel: k, clock: new(clock), spin: spin, park: never}
 					for start := time.Now(); time.Since(start) < long; time.Sleep(pause) {
 						h.count()
 					}
@@ -133,7 +134,7 @@ func TestASingleYieldThatTookLongCostsLittle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const slice = 3 * time.Millisecond
 		k := &slowYields{}
-		h := hesitation{kernel: k, park: never}
+		h := hesitation{kernel: k, clock: new(clock), park: never}
 		for range 3 {
 			k.took = slice
 			h.count()
@@ -154,7 +155,7 @@ func TestASingleYieldThatTookLongCostsLittle(t *testing.T) {
 func TestAProcessThatWasStoppedYieldsAgainSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &slowYields{took: time.Hour}
-		h := hesitation{kernel: k, park: never}
+		h := hesitation{kernel: k, clock: new(clock), park: never}
 		for range 8 {
 			h.count()
 			time.Sleep(mostHurry)

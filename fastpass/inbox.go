@@ -44,6 +44,7 @@ type inbox struct {
 	target  []Desc     // where to store what comes while the queue is empty: a caller's own slice
 	got     int        // how many of target are filled
 	flow    flow.Receiver
+	clock   clock // read when a caller of Recv begins, whenever anybody is about to look at the socket, and to offer credit
 	room    room
 	tick    *time.Timer // wakes the reader when there might be room again
 	heard   bool        // HELLO has come
@@ -65,9 +66,10 @@ type inbox struct {
 
 func (in *inbox) init(p *Passer) {
 	in.p = p
+	in.clock.read()
 	in.vectors = vectorsOf(p.cfg.Messages, p.cfg.maxBody())
 	in.room = room{
-		kernel: p.kernel, source: p.socket, initial: p.kernel.SoftLimit(), least: leastMargin, pause: shortage,
+		kernel: p.kernel, clock: &in.clock, source: p.socket, initial: p.kernel.SoftLimit(), least: leastMargin, pause: shortage,
 		processors: runtime.NumCPU(),
 	}
 	in.last = cmsgpool.MaxFDs
@@ -154,6 +156,7 @@ func (in *inbox) mayTake() bool {
 // take moves descriptors to ds, acknowledged. If there are none it returns an error if there is a reason, and 0, nil
 // if it is to be called again: after the pump has brought some, unless the callers read themselves. The caller holds mu.
 func (in *inbox) take(ds []Desc) (int, error) {
+	in.clock.read()
 	in.room.asked = true
 	n, direct := 0, false
 	switch cut := in.cut.Load(); {

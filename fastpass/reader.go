@@ -35,7 +35,9 @@ type role struct {
 
 	hesitation hesitation
 
-	tryCaller func(fd uintptr) bool // look, and fill that takes mu; bound once
+	look      func(fd uintptr)      // inbox.look, whose result is found; bound once, like the others
+	found     bool                  // guarded by inbox.mu
+	tryCaller func(fd uintptr) bool // fillUp, and fill that takes mu: for RawConn.Read
 	tryPump   func(fd uintptr) bool
 }
 
@@ -47,11 +49,16 @@ func (r *role) init(in *inbox) {
 	r.mine = func() bool { return !r.callers.Load() }
 	r.timer = time.AfterFunc(lull, in.missed)
 	r.timer.Stop()
-	r.hesitation.kernel, r.hesitation.spin = in.p.kernel, in.p.cfg.Spin
-	r.tryCaller = func(fd uintptr) bool { return in.look(int(fd)) }
+	r.hesitation.kernel, r.hesitation.clock, r.hesitation.spin = in.p.kernel, &in.clock, in.p.cfg.Spin
+	r.look = func(fd uintptr) { r.found = in.look(int(fd)) }
+	r.tryCaller = func(fd uintptr) bool {
+		in.clock.read()
+		return in.fillUp(int(fd))
+	}
 	r.tryPump = func(fd uintptr) bool {
 		in.mu.Lock()
 		defer in.mu.Unlock()
+		in.clock.read()
 		return in.fill(int(fd))
 	}
 }
@@ -62,7 +69,11 @@ func (in *inbox) readInto(ds []Desc) int {
 	in.target, in.got = ds, 0
 	in.role.reads++
 	for in.got == 0 && !in.mustLeave() && in.reaped() {
-		if err := in.p.raw.Read(in.role.tryCaller); err != nil {
+		err := in.p.raw.Control(in.role.look) // who finds something does not need the poller
+		if err == nil && !in.role.found {
+			err = in.p.raw.Read(in.role.tryCaller)
+		}
+		if err != nil {
 			in.woken(err)
 		} else if ds == nil {
 			break
@@ -209,6 +220,7 @@ func (in *inbox) woken(err error) {
 		in.over.Store(true)
 		return
 	}
+	in.clock.read()
 	in.offer()
 }
 
@@ -229,15 +241,19 @@ func (in *inbox) kick() {
 	in.some.Notify()
 }
 
-// look is fill for a caller of Recv, who does not park at once.
-func (in *inbox) look(fd int) bool {
-	some := false
+// fillUp is fill for a caller of Recv, who may have room for what several calls bring.
+func (in *inbox) fillUp(fd int) (some bool) {
 	for in.fill(fd) {
 		if some = true; !in.wantsMore() {
-			return true
+			break
 		}
 	}
-	if some {
+	return some
+}
+
+// look is fillUp for a caller of Recv who does not park at once.
+func (in *inbox) look(fd int) bool {
+	if in.fillUp(fd) {
 		return true
 	}
 	h := &in.role.hesitation

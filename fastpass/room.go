@@ -29,19 +29,20 @@ const (
 // used until a quarter of it is taken, or a full call where it is cheap, or it is old: what was closed meanwhile is not seen before.
 type room struct {
 	kernel     sys.Kernel
-	source     int  // any open descriptor
-	initial    int  // the limit when the link was made
-	least      int  // the least margin; 0: none
-	processors int  // how many descriptors may be opened at the same moment
-	asked      bool // the application has called Recv
-	free       int  // at the last probe
-	used       int  // of them, since
-	ceiling    int  // the limit then
-	margin     int  // slots that must remain free for what is not looked at first, judging by the limit then
-	at         time.Time
-	hold       time.Time // no room before: descriptors were lost although the probe saw room
-	doubt      bool      // that happened, and nothing has come in since
-	pause      backoff   // how long to wait before trying again
+	clock      *clock        // read not long ago; certain has it read just before
+	source     int           // any open descriptor
+	initial    int           // the limit when the link was made
+	least      int           // the least margin; 0: none
+	processors int           // how many descriptors may be opened at the same moment
+	asked      bool          // the application has called Recv
+	free       int           // at the last probe
+	used       int           // of them, since
+	ceiling    int           // the limit then
+	margin     int           // slots that must remain free for what is not looked at first, judging by the limit then
+	at         time.Duration // on the clock
+	hold       time.Duration // no room before: descriptors were lost although the probe saw room
+	doubt      bool          // that happened, and nothing has come in since
+	pause      backoff       // how long to wait before trying again
 }
 
 // limit is how many descriptors may come at most, room or not.
@@ -54,15 +55,15 @@ func (r *room) limit() int {
 
 // left is how many descriptors there is room for, as far as one can know.
 func (r *room) left() int {
-	if !r.hold.IsZero() && time.Until(r.hold) > 0 { // hardly any link has one: most need not read the clock
+	if r.clock.now < r.hold {
 		return 0
 	}
 	most := r.free / 4
 	if r.least > 0 { // it does not take long to find out
 		most = min(most, fullCall)
 	}
-	if r.used >= most || time.Since(r.at) > probeFor {
-		r.free, r.used, r.at = r.kernel.FreeSlots(r.source, r.limit()), 0, time.Now()
+	if r.used >= most || r.clock.now-r.at > probeFor {
+		r.free, r.used, r.at = r.kernel.FreeSlots(r.source, r.limit()), 0, r.clock.now
 	}
 	return min(r.limit(), r.free-r.used)
 }
@@ -81,7 +82,7 @@ func (r *room) certain(want int) int {
 		ceiling = r.kernel.SoftLimit()
 	}
 	const fastest = 50 * time.Nanosecond // what installing one takes, at the least
-	if age := time.Since(r.at); r.free > 0 && age < certainFor && ceiling == r.ceiling {
+	if age := r.clock.now - r.at; r.free > 0 && age < certainFor && ceiling == r.ceiling {
 		others := int(age/fastest) * min(r.processors, maxCPU)
 		if left := r.free - r.used - others - r.margin; left >= enough {
 			return left
@@ -92,7 +93,7 @@ func (r *room) certain(want int) int {
 		r.margin = max(r.least, ceiling/4)
 	}
 	r.ceiling = ceiling
-	r.free, r.used, r.at = r.kernel.FreeSlots(r.source, want+r.margin), 0, time.Now()
+	r.free, r.used, r.at = r.kernel.FreeSlots(r.source, want+r.margin), 0, r.clock.now
 	return max(r.free-r.margin, 0)
 }
 
@@ -101,7 +102,7 @@ func (r *room) certain(want int) int {
 func (r *room) short() time.Duration {
 	pause := r.pause.next()
 	r.free, r.doubt = 0, true
-	r.hold = time.Now().Add(pause)
+	r.hold = r.clock.now + pause
 	return pause
 }
 

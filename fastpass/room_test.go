@@ -40,8 +40,9 @@ func TestRoomIsLookedForAgainBeforeACallIsCutDown(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := &roomyKernel{limit: 20_000}
-				r := room{kernel: k, least: tc.margin, processors: 2}
+				r := room{kernel: k, clock: new(clock), least: tc.margin, processors: 2}
 				for range 50 { // one descriptor in each message
+					r.clock.read()
 					if n := r.certain(call); n < tc.want {
 						t.Fatalf("room for %d, want %d at least", n, tc.want)
 					}
@@ -70,8 +71,9 @@ func TestCreditCountsWhatWasClosedSinceAFullCall(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := &roomyKernel{limit: 20_000}
-				r := room{kernel: k, asked: true, least: tc.margin}
+				r := room{kernel: k, clock: new(clock), asked: true, least: tc.margin}
 				for range 20 {
+					r.clock.read()
 					if n := r.left(); n < tc.want {
 						t.Errorf("room for %d, want %d at least", n, tc.want)
 					}
