@@ -54,8 +54,12 @@ func (in *inbox) takeMessage(data []byte) {
 	case len(in.fds) == 0:
 		in.store(-1, 0, false, data)
 	default:
-		in.store(in.fds[0], 0, false, data)
-		in.storePlain(in.fds[1:], false)
+		fds := in.fds
+		if len(data) > 0 {
+			in.store(fds[0], 0, false, data)
+			fds = fds[1:]
+		}
+		in.storePlain(fds, false)
 		in.room.came()
 	}
 }
