@@ -2,6 +2,7 @@ package front
 
 import (
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"testing"
@@ -45,6 +46,32 @@ func run(t *testing.T, s *suite.Suite) {
 	}
 	for _, v := range r.Verdicts {
 		t.Log(v)
+	}
+}
+
+// Work that falls now to one worker and then to another is out of balance at every moment, though it is even in the end.
+func TestBalanceIsThatOfEachMoment(t *testing.T) {
+	for name, c := range map[string]struct {
+		moments [][2]uint64 // what each of two workers does
+		want    float64
+	}{
+		"even":           {[][2]uint64{{10, 10}, {7, 7}}, 1},
+		"by turns":       {[][2]uint64{{20, 0}, {0, 20}}, 2},
+		"one idles once": {[][2]uint64{{10, 10}, {10, 0}}, 4.0 / 3},
+	} {
+		var b balance
+		var before [2]done
+		for _, m := range c.moments {
+			after := before
+			for i := range after {
+				after[i].Units += m[i]
+			}
+			b.add(before[:], after[:])
+			before = after
+		}
+		if got := b.imbalance(); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
 	}
 }
 

@@ -18,8 +18,9 @@ in the same way, which loses no request that was accepted (http.Server.Shutdown 
 
 The load is a process of its own. Each of its clients opens a connection, asks once, checks the answer against the question, waits for
 the other end to close, and begins again. p50 and p99 are from connect to the end of the answer, of light requests. A light
-request of the mixture is some 20 µs of work, and one in 50 is 100 times heavier; imbalance is the work of the busiest worker over
-that of the mean one. Acceptor CPU is that of the process that accepts, per connection; where there is none the workers accept, at
+request of the mixture is some 20 µs of work, and one in 50 is 100 times heavier. Imbalance is the work of the busiest worker over that of
+the mean one, in every tenth of a second and not in all of them together: over seconds all workers do the same, within the
+chance of who gets the heavy requests, however badly the work is spread at any moment. Acceptor CPU is that of the process that accepts, per connection; where there is none the workers accept, at
 their own expense. The sum of the two columns is what a way costs, whatever else the machine does. In a rolling restart the workers are replaced one after another, each new one ready before the old one is told to finish;
 what failed is per restart of all four.`
 
@@ -106,7 +107,13 @@ func (s scene) play(ctx context.Context, t *team, d time.Duration) (suite.Sample
 	if err != nil {
 		return nil, err
 	}
-	o, err := measure(t, s.clients, s.mixture, func() error { return pass(ctx, d) })
+	var b balance
+	o, err := measure(t, s.clients, s.mixture, func() error {
+		if s.mixture.Share > 0 {
+			return b.watch(ctx, t, d)
+		}
+		return pass(ctx, d)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +127,7 @@ func (s scene) play(ctx context.Context, t *team, d time.Duration) (suite.Sample
 	sample := o.sample()
 	sample["worker"] = workerCPU(before, after)
 	if s.mixture.Share > 0 {
-		sample["imbalance"] = imbalanceOf(before, after)
+		sample["imbalance"] = b.imbalance()
 	}
 	return sample, nil
 }
@@ -164,14 +171,40 @@ func workerCPU(before, after []done) float64 {
 	return microseconds(all.CPU) / float64(max(1, all.Connections))
 }
 
-// imbalanceOf is the work of the busiest worker over that of the mean one.
-func imbalanceOf(before, after []done) float64 {
+// balance is how much work the busiest worker and the mean one did, moment by moment.
+type balance struct{ busiest, mean float64 }
+
+// imbalance is the one over the other.
+func (b *balance) imbalance() float64 { return b.busiest / max(1, b.mean) }
+
+// moment is how long a piece of time is for which the busiest worker is looked for.
+const moment = 100 * time.Millisecond
+
+// watch adds up what the workers of a team do for about d.
+func (b *balance) watch(ctx context.Context, t *team, d time.Duration) error {
+	before, err := t.done()
+	for start := time.Now(); err == nil && time.Since(start) < d; {
+		if err = pass(ctx, moment); err != nil {
+			break
+		}
+		var after []done
+		if after, err = t.done(); err == nil {
+			b.add(before, after)
+			before = after
+		}
+	}
+	return err
+}
+
+// add counts one moment.
+func (b *balance) add(before, after []done) {
 	var most, all uint64
 	for i := range after {
 		n := after[i].since(before[i]).Units
 		most, all = max(most, n), all+n
 	}
-	return float64(most) * float64(len(after)) / float64(max(1, all))
+	b.busiest += float64(most)
+	b.mean += float64(all) / float64(len(after))
 }
 
 // verdicts say whether the targets are met: 0.95 of the rate of SO_REUSEPORT, better balance than it, no failed request.
