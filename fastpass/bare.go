@@ -14,11 +14,14 @@ func (in *inbox) fillBare(fd int) bool {
 	n := in.messages()
 	n = min(n, in.room.certain(n*cmsgpool.MaxFDs)/cmsgpool.MaxFDs) // however few the last ones brought
 	v := in.vectors.get()                                          // not before: links wait for each other's probes
-	defer v.put()
-	if n == 0 {
-		return in.fillShort(v, fd)
+	var some bool
+	if n > 0 {
+		some = in.fillWhole(v, fd, n)
+	} else {
+		some = in.fillShort(v, fd)
 	}
-	return in.fillWhole(v, fd, n)
+	v.put()
+	return some
 }
 
 // fillWhole takes in up to n messages. There is room for all their descriptors.

@@ -284,7 +284,6 @@ func (in *inbox) fill(fd int) bool {
 // fillPackets takes in frames from a socket that keeps messages whole.
 func (in *inbox) fillPackets(fd int) bool {
 	v := in.vectors.get()
-	defer v.put()
 	n := in.messages()
 	v.room(n)
 	n, ok := in.receive(v, fd, n, 0)
@@ -297,6 +296,7 @@ func (in *inbox) fillPackets(fd int) bool {
 			in.takeFrame(data, v.Flags(i)&unix.MSG_CTRUNC != 0)
 		}
 	}
+	v.put()
 	return ok
 }
 

@@ -166,12 +166,15 @@ func (o *outbox) packRecords(i int, pos, end uint64, n int) int {
 // packByte packs the data of message i in the Bare protocol and returns its length: the payload of the first
 // descriptor, at pos or behind refused ones, or one byte, since the kernel drops descriptors that come with no data.
 func (o *outbox) packByte(i int, pos uint64) int {
+	data := o.vector.data[i]
+	data[0] = 0
+	if o.alike() {
+		return 1
+	}
 	e := &o.window.Slots(pos, 1)[0]
 	for e.refused != 0 {
 		pos++
 		e = &o.window.Slots(pos, 1)[0]
 	}
-	data := o.vector.data[i]
-	data[0] = 0
 	return max(1, copy(data, e.payloadBytes()))
 }
