@@ -44,7 +44,7 @@ type inbox struct {
 	target  []Desc     // where to store what comes while the queue is empty: a caller's own slice
 	got     int        // how many of target are filled
 	flow    flow.Receiver
-	clock   clock // read when a caller of Recv begins, whenever anybody is about to look at the socket, and to offer credit
+	clock   clock // read immediately before each look at the socket, and to offer credit
 	room    room
 	tick    *time.Timer // wakes the reader when there might be room again
 	heard   bool        // HELLO has come
@@ -156,7 +156,6 @@ func (in *inbox) mayTake() bool {
 // take moves descriptors to ds, acknowledged. If there are none it returns an error if there is a reason, and 0, nil
 // if it is to be called again: after the pump has brought some, unless the callers read themselves. The caller holds mu.
 func (in *inbox) take(ds []Desc) (int, error) {
-	in.clock.read()
 	in.room.asked = true
 	n, direct := 0, false
 	switch cut := in.cut.Load(); {
@@ -179,6 +178,9 @@ func (in *inbox) take(ds []Desc) (int, error) {
 	}
 	if n == 0 {
 		return 0, in.emptyError()
+	}
+	if !direct {
+		in.clock.read() // credit goes by it
 	}
 	err := in.acknowledge(n)
 	switch {

@@ -99,33 +99,25 @@ func (o *outbox) init(p *Passer) {
 	}
 }
 
-// sendOne is send for one, of which it knows at once whether its number is one.
+// sendOne is send for one, of which it knows at once whether it can be queued at all.
 func (o *outbox) sendOne(d Desc, wait bool) error {
-	if !isNumber(d.FD) {
-		return o.badNumber(d.FD)
+	if checkDesc(&d, o.p.cfg.MaxPayload) != nil {
+		return o.check(&d) // what is wrong with the link comes first
 	}
 	ds := [1]Desc{d}
 	_, err := o.send(ds[:], wait)
 	return err
 }
 
-// badNumber is what Send says of fd, which is not a number of a descriptor, if nothing is wrong with the link.
-func (o *outbox) badNumber(fd int) error {
-	if err := o.refusal(); err != nil {
-		return err
-	}
-	return &DescError{fd, errBadDescriptor}
-}
-
 // send queues ds and has them sent. It returns how many the library owns now.
 func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 	var refused error
 	for n < len(ds) {
-		if wait && o.write.passed() {
-			return n, os.ErrDeadlineExceeded
-		}
 		if err := o.refusal(); err != nil {
 			return n, err
+		}
+		if wait && o.write.passed() {
+			return n, os.ErrDeadlineExceeded
 		}
 		pos, k, bad := o.push(ds[n:])
 		if bad != nil {

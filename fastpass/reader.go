@@ -51,10 +51,7 @@ func (r *role) init(in *inbox) {
 	r.timer.Stop()
 	r.hesitation.kernel, r.hesitation.clock, r.hesitation.spin = in.p.kernel, &in.clock, in.p.cfg.Spin
 	r.look = func(fd uintptr) { r.found = in.look(int(fd)) }
-	r.tryCaller = func(fd uintptr) bool {
-		in.clock.read()
-		return in.fillUp(int(fd))
-	}
+	r.tryCaller = func(fd uintptr) bool { return in.fillUp(int(fd)) }
 	r.tryPump = func(fd uintptr) bool {
 		in.mu.Lock()
 		defer in.mu.Unlock()
@@ -243,7 +240,7 @@ func (in *inbox) kick() {
 
 // fillUp is fill for a caller of Recv, who may have room for what several calls bring.
 func (in *inbox) fillUp(fd int) (some bool) {
-	for in.fill(fd) {
+	for in.clock.read(); in.fill(fd); in.clock.read() {
 		if some = true; !in.wantsMore() {
 			break
 		}
@@ -256,8 +253,11 @@ func (in *inbox) look(fd int) bool {
 	if in.fillUp(fd) {
 		return true
 	}
+	if in.room.doubt {
+		return false // what is there has to wait for room
+	}
 	h := &in.role.hesitation
-	for h.begin(); h.again(); {
+	for h.begin(); h.again(); { // which reads the clock
 		if in.p.closed.Load() || in.read.passed() || in.fill(fd) {
 			return true
 		}

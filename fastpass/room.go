@@ -29,7 +29,7 @@ const (
 // used until a quarter of it is taken, or a full call where it is cheap, or it is old: what was closed meanwhile is not seen before.
 type room struct {
 	kernel     sys.Kernel
-	clock      *clock        // read not long ago; certain has it read just before
+	clock      *clock        // certain relies on its having been read just now, left on not long ago
 	source     int           // any open descriptor
 	initial    int           // the limit when the link was made
 	least      int           // the least margin; 0: none

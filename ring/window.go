@@ -119,7 +119,7 @@ func (w *Window[T]) Slots(pos uint64, n int) []T {
 		s = w.makeSegment(i / segmentSize)
 	}
 	from := int(i % segmentSize)
-	to := min(from+n, len(s.slots))
+	to := from + min(n, len(s.slots)-from)
 	return s.slots[from:to:to]
 }
 

@@ -1,0 +1,160 @@
+//go:build linux && !fdpass_portable
+
+package fastpass
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/fdpass/internal/sys"
+
+	"golang.org/x/sys/unix"
+)
+
+// A strictKernel wants a look at the table before each receive that brings something, when the last look is older than certainFor: in
+// that time others may have filled the table. Each call takes as long.
+type strictKernel struct {
+	sys.Kernel
+	probed  bool          // since the last receive
+	blind   int           // receives without
+	closing chan struct{} // CloseRange waits for it, if not nil
+}
+
+func (k *strictKernel) FreeSlots(source, want int) int {
+	k.probed = true
+	return k.Kernel.FreeSlots(source, want)
+}
+
+func (k *strictKernel) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Errno) {
+	got, errno := k.Kernel.Recv(fd, v, n, flags)
+	if errno == 0 {
+		if !k.probed {
+			k.blind++
+		}
+		k.probed = false
+		time.Sleep(2 * certainFor)
+	}
+	return got, errno
+}
+
+func (k *strictKernel) CloseRange(lo, hi int) {
+	if k.closing != nil {
+		<-k.closing
+	}
+	k.Kernel.CloseRange(lo, hi)
+}
+
+func closeAll(ds []Desc) {
+	for _, d := range ds {
+		unix.Close(d.FD)
+	}
+}
+
+func bareOn(t *testing.T, k sys.Kernel, kinds Kind) (*Passer, *raw) {
+	a, b := socketpair(t, "unixpacket")
+	p := onKernel(t, k, a, &Config{Protocol: Bare, Network: "unixpacket", Direction: RecvOnly, Messages: 1, Kinds: kinds})
+	r := newRaw(t, b)
+	t.Cleanup(r.close)
+	return p, r
+}
+
+// sendCopies sends messages of n copies of fd each.
+func (r *raw) sendCopies(fd, messages, n int) {
+	r.t.Helper()
+	rights := make([]int, n)
+	for i := range rights {
+		rights[i] = fd
+	}
+	for range messages {
+		if err := r.sendmsg([]byte{0}, unix.UnixRights(rights...)); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+func TestEachOfSeveralCallsForOneRecvKnowsHowOldTheLastLookAtTheTableIs(t *testing.T) {
+	const messages = 20
+	k := &strictKernel{Kernel: sys.System}
+	p, r := bareOn(t, k, 0)
+	r.sendCopies(int(os.Stderr.Fd()), messages, 1)
+	ds := make([]Desc, messages)
+	for got := 0; got < messages; {
+		n, err := p.RecvBatch(ds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got += n
+		closeAll(ds[:n])
+	}
+	if k.blind > 0 {
+		t.Errorf("%d of %d messages were received on an old look at the table", k.blind, messages)
+	}
+}
+
+func TestWhoHasWaitedForTheReaperLooksAtTheTableAgain(t *testing.T) {
+	k := &strictKernel{Kernel: sys.System, closing: make(chan struct{})}
+	p, r := bareOn(t, k, StreamSocket)
+	pipe, other, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { errors.Join(pipe.Close(), other.Close()) })
+	stream, end := socketpair(t, "unix")
+	t.Cleanup(func() { errors.Join(stream.Close(), end.Close()) })
+	got := make(chan error)
+	go func() {
+		ds := make([]Desc, maxDoomed)
+		n, err := p.RecvBatch(ds)
+		closeAll(ds[:n])
+		got <- err
+	}()
+	r.sendCopies(int(pipe.Fd()), maxDoomed/200+1, 200) // none is of its kind, so all are to be closed
+	until(t, "it waits for the reaper", func() bool { return p.Stats().Rejected > maxDoomed })
+	time.Sleep(2 * certainFor)
+	r.sendCopies(int(stream.Fd()), 1, 1)
+	close(k.closing)
+	if err := <-got; err != nil {
+		t.Fatal(err)
+	}
+	if k.blind > 0 {
+		t.Errorf("%d messages were received on an old look at the table", k.blind)
+	}
+}
+
+// Whatever else there is to say, what is wrong with the link or the descriptor comes before a deadline that has passed.
+func TestADeadlineIsTheLastThingThatSendTellsOf(t *testing.T) {
+	sending := func(t *testing.T, d Direction) (*Passer, *os.File) {
+		p, f, err := Pair(&Config{Protocol: Bare, Network: "unixpacket", Direction: d})
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeAfter(t, p)
+		p.SetWriteDeadline(time.Unix(1, 0))
+		return p, f
+	}
+	mine := Desc{FD: int(os.Stderr.Fd()), Keep: true}
+	p, f := sending(t, SendOnly)
+	if err := p.Send(mine); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("after the deadline: %v", err)
+	}
+	large := mine
+	large.Payload = make([]byte, 1<<20)
+	for _, d := range []Desc{large, {FD: -1}} {
+		if err := p.Send(d); !errors.As(err, new(*DescError)) {
+			t.Errorf("%v: %v, want what is wrong with it", d, err)
+		}
+	}
+	f.Close()
+	<-p.Done()
+	if err := p.Send(mine); !errors.Is(err, ErrPeerGone) {
+		t.Errorf("to a peer that is gone: %v", err)
+	}
+	q, g := sending(t, RecvOnly)
+	defer g.Close()
+	if err := q.Send(mine); !errors.Is(err, errReceiveOnly) {
+		t.Errorf("over an end that receives: %v", err)
+	}
+}
