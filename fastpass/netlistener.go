@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"example.com/fdpass/internal/page"
+	"example.com/fdpass/internal/sys"
 )
 
 // acceptBatch is how many descriptors a listener takes at a time. They count as taken by the application: a worker that is
@@ -32,7 +33,13 @@ type netListener struct {
 //
 // Connections of a Framed link are shut down when they are closed, as those that are Shared: the peer may still hold
 // its copy. So a duplicate made here does not outlive Close either.
-func (p *Passer) NetListener() net.Listener { return &netListener{p: p} }
+//
+// The first call in a process on Linux has its table of descriptors grow to 16,384, which may take some 20 ms: otherwise connections
+// would wait as long each time that it doubles.
+func (p *Passer) NetListener() net.Listener {
+	sys.GrowTable()
+	return &netListener{p: p}
+}
 
 // Accept returns the next connection.
 func (l *netListener) Accept() (net.Conn, error) {

@@ -44,6 +44,7 @@ func (p *Pool) Serve(ln net.Listener) error {
 		return err
 	}
 	defer f.Close()
+	sys.GrowTable() // or else clients wait each time that it doubles
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("fastpass: %w", err)

@@ -46,6 +46,7 @@ enum {
 	PAYLOAD_MAX = 4096,
 	OPEN_MAX = 1 << 30,
 	WORKERS_MAX = 256,
+	TABLE = 16 << 10,  // descriptors that the table of a program with threads has room for from the start
 	QUEUE_MAX = 256,   // messages that a socket holds by default, whatever they carry (278, in fact)
 	SPARE = 64,        // descriptors that a process may have beside the measured ones
 	EXIT_USAGE = 2,
@@ -298,9 +299,15 @@ static void *sleep_on(void *unused) {
 
 // With a second thread the table of descriptors is shared: every system call then counts a reference to the file that it is
 // asked about, up and down. Each process of the Go runtime has several.
+//
+// The table is made large first: with threads the kernel waits each time that it doubles until no processor can be looking at the
+// old one, which would be in the middle of the measurement.
 static void start_thread(const struct config *c) {
 	pthread_t t;
-	if (c->threaded && (errno = pthread_create(&t, NULL, sleep_on, NULL)))
+	if (!c->threaded)
+		return;
+	close(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, TABLE - 1)); // fails where the limit is lower
+	if ((errno = pthread_create(&t, NULL, sleep_on, NULL)))
 		fail("pthread_create");
 }
 

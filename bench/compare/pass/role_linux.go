@@ -7,6 +7,7 @@ import (
 
 	"example.com/fdpass/bench/compare/process"
 	"example.com/fdpass/bench/compare/role"
+	"example.com/fdpass/internal/sys"
 
 	"golang.org/x/sys/unix"
 )
@@ -84,6 +85,7 @@ func (w way) play(args []string) error {
 	if t.send {
 		play = w.send
 	}
+	sys.GrowTable() // as in a process that has been at work for a while
 	o, err := play(t)
 	if err != nil {
 		return err

@@ -30,7 +30,9 @@ The C limit puts up to 8 messages into a system call, no more than 512 descripto
 to which both sides write), and with 1 per message makes a call for each one, as the peers do. fastpass is handed as many; if
 one descriptor at a time, it sends those together that have to wait, and takes what is there, up to 32 messages in a call: "C
 limit, 32 messages a call" is C doing that. Its window has 16,384 descriptors where they are lent, the default of a process that may open
-32,768; with copies it has what the limit here leaves room for. A dash: there is no way to put that many into one message.`
+32,768; with copies it has what the limit here leaves room for. What is written in Go begins with a table of 16,384 descriptors, as does the C limit
+with two threads: the kernel has a process with threads wait, 5 to 32 ms here, each time that its table doubles, which is no part of passing.
+A dash: there is no way to put that many into one message.`
 
 var (
 	perDescriptor = result.Metric{Key: "ns", Name: "ns per descriptor", Chart: true}
