@@ -16,8 +16,8 @@ func (o *outbox) pack() {
 	o.messages = 0
 	pos, seq := o.sent, o.flow.Seq()
 	room, isolate := o.flow.Allowance(), o.isolate
-	count, bytes := 0, 0
-	for i := 0; pos != o.end && i < o.p.cfg.Messages && room > 0 && count < fullCall && bytes < fullBytes; i++ {
+	count, bytes, full := 0, 0, o.callSize()
+	for i := 0; pos != o.end && i < o.p.cfg.Messages && room > 0 && count < full && bytes < fullBytes; i++ {
 		most := min(room, o.batch)
 		if isolate > 0 {
 			most = 1
@@ -47,6 +47,15 @@ func (o *outbox) pack() {
 		room, isolate = room-n, isolate-n
 		count, bytes = count+n, bytes+length
 	}
+}
+
+// callSize is how many descriptors make a full call. A Bare link closes its copies after each one: while they are few the receiver has
+// not reached for the same files yet, and neither end waits for memory that the other one has just written.
+func (o *outbox) callSize() int {
+	if o.p.cfg.Protocol == Bare && o.closes.Load() {
+		return cmsgpool.MaxFDs
+	}
+	return fullCall
 }
 
 // alike reports whether no entry has a payload, and none was refused.

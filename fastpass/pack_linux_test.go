@@ -1,6 +1,7 @@
 package fastpass
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -76,5 +77,39 @@ func TestAMessageHasRecordsOnlyIfItNeedsThem(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A Bare link closes copies after each full message, which it sends by itself; without copies to close messages share calls.
+func TestABareLinkThatGivesAwayMakesACallForEachFullMessage(t *testing.T) {
+	for _, keep := range []bool{true, false} {
+		t.Run(fmt.Sprintf("keep %v", keep), func(t *testing.T) {
+			const messages = 3
+			p, f, err := Pair(&Config{Protocol: Bare, Direction: SendOnly, Network: "unixpacket"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			closeAfter(t, p)
+			defer f.Close()
+			ds := make([]Desc, messages*cmsgpool.MaxFDs)
+			for i := range ds {
+				ds[i] = Desc{FD: int(f.Fd()), Keep: keep}
+				if !keep {
+					if ds[i].FD, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if _, err := p.SendBatch(ds); err != nil {
+				t.Fatal(err)
+			}
+			want := uint64(1)
+			if !keep {
+				want = messages
+			}
+			if n := p.Stats().SendCalls; n != want {
+				t.Errorf("%d calls, want %d", n, want)
+			}
+		})
 	}
 }
