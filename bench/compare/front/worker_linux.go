@@ -154,8 +154,9 @@ var block [32 << 10]byte
 // unit is the work of a light request, some 20 µs of it.
 func unit() { _ = sha256.Sum256(block[:]) }
 
-// kept is how many connections a greeter keeps.
-const kept = 1024
+// kept is how many connections a greeter keeps: more than it takes before an acceptor to which no more clients come looks for what has
+// been acknowledged.
+const kept = 2048
 
 // greet takes connections over descriptor 3, sends each a byte, and closes it when so many others have come that its client
 // has left: a worker that costs little, and leaves the acceptor's copy never the last one, whose closing would be the
