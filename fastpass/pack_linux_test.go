@@ -85,7 +85,7 @@ func TestABareLinkThatGivesAwayMakesACallForEachFullMessage(t *testing.T) {
 	for _, keep := range []bool{true, false} {
 		t.Run(fmt.Sprintf("keep %v", keep), func(t *testing.T) {
 			const messages = 3
-			p, f, err := Pair(&Config{Protocol: Bare, Direction: SendOnly, Network: "unixpacket"})
+			p, f, err := Pair(&Config{Protocol: Bare, Direction: SendOnly, Network: "unixpacket", Window: 1 << 10})
 			if err != nil {
 				t.Fatal(err)
 			}

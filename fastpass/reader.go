@@ -254,7 +254,7 @@ func (in *inbox) look(fd int) bool {
 		return true
 	}
 	if in.room.doubt {
-		return false // what is there has to wait for room
+		return false // what is there, if anything, waits for room
 	}
 	h := &in.role.hesitation
 	for h.begin(); h.again(); { // which reads the clock

@@ -30,7 +30,7 @@ func (k *strictKernel) FreeSlots(source, want int) int {
 
 func (k *strictKernel) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Errno) {
 	got, errno := k.Kernel.Recv(fd, v, n, flags)
-	if errno == 0 {
+	if errno == 0 && flags&unix.MSG_PEEK == 0 {
 		if !k.probed {
 			k.blind++
 		}
