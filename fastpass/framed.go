@@ -244,6 +244,7 @@ func (in *inbox) offer() {
 		in.p.flushTail()
 	}
 	if in.expects && in.awaited() {
+		in.clock.read()
 		a := in.flow.Ack(0, in.credit())
 		switch {
 		case a.Credit <= in.flow.Held() && !a.Resend && !in.owed:

@@ -91,14 +91,12 @@ func TestABareLinkThatGivesAwayMakesACallForEachFullMessage(t *testing.T) {
 			}
 			closeAfter(t, p)
 			defer f.Close()
-			ds := make([]Desc, messages*cmsgpool.MaxFDs)
-			for i := range ds {
-				ds[i] = Desc{FD: int(f.Fd()), Keep: keep}
-				if !keep {
-					if ds[i].FD, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0); err != nil {
-						t.Fatal(err)
-					}
+			ds := nulls(t, messages*cmsgpool.MaxFDs)
+			if keep {
+				for i := range ds {
+					ds[i].Keep = true
 				}
+				defer CloseFDs(fdsOf(ds))
 			}
 			if _, err := p.SendBatch(ds); err != nil {
 				t.Fatal(err)

@@ -217,7 +217,6 @@ func (in *inbox) woken(err error) {
 		in.over.Store(true)
 		return
 	}
-	in.clock.read()
 	in.offer()
 }
 

@@ -47,12 +47,6 @@ func (k *strictKernel) CloseRange(lo, hi int) {
 	k.Kernel.CloseRange(lo, hi)
 }
 
-func closeAll(ds []Desc) {
-	for _, d := range ds {
-		unix.Close(d.FD)
-	}
-}
-
 func bareOn(t *testing.T, k sys.Kernel, kinds Kind) (*Passer, *raw) {
 	a, b := socketpair(t, "unixpacket")
 	p := onKernel(t, k, a, &Config{Protocol: Bare, Network: "unixpacket", Direction: RecvOnly, Messages: 1, Kinds: kinds})
@@ -61,25 +55,13 @@ func bareOn(t *testing.T, k sys.Kernel, kinds Kind) (*Passer, *raw) {
 	return p, r
 }
 
-// sendCopies sends messages of n copies of fd each.
-func (r *raw) sendCopies(fd, messages, n int) {
-	r.t.Helper()
-	rights := make([]int, n)
-	for i := range rights {
-		rights[i] = fd
-	}
-	for range messages {
-		if err := r.sendmsg([]byte{0}, unix.UnixRights(rights...)); err != nil {
-			r.t.Fatal(err)
-		}
-	}
-}
-
 func TestEachOfSeveralCallsForOneRecvKnowsHowOldTheLastLookAtTheTableIs(t *testing.T) {
 	const messages = 20
 	k := &strictKernel{Kernel: sys.System}
 	p, r := bareOn(t, k, 0)
-	r.sendCopies(int(os.Stderr.Fd()), messages, 1)
+	for range messages {
+		r.send([]byte{0}, 1)
+	}
 	ds := make([]Desc, messages)
 	for got := 0; got < messages; {
 		n, err := p.RecvBatch(ds)
@@ -87,7 +69,7 @@ func TestEachOfSeveralCallsForOneRecvKnowsHowOldTheLastLookAtTheTableIs(t *testi
 			t.Fatal(err)
 		}
 		got += n
-		closeAll(ds[:n])
+		CloseFDs(fdsOf(ds[:n]))
 	}
 	if k.blind > 0 {
 		t.Errorf("%d of %d messages were received on an old look at the table", k.blind, messages)
@@ -97,24 +79,23 @@ func TestEachOfSeveralCallsForOneRecvKnowsHowOldTheLastLookAtTheTableIs(t *testi
 func TestWhoHasWaitedForTheReaperLooksAtTheTableAgain(t *testing.T) {
 	k := &strictKernel{Kernel: sys.System, closing: make(chan struct{})}
 	p, r := bareOn(t, k, StreamSocket)
-	pipe, other, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { errors.Join(pipe.Close(), other.Close()) })
 	stream, end := socketpair(t, "unix")
 	t.Cleanup(func() { errors.Join(stream.Close(), end.Close()) })
 	got := make(chan error)
 	go func() {
 		ds := make([]Desc, maxDoomed)
 		n, err := p.RecvBatch(ds)
-		closeAll(ds[:n])
+		CloseFDs(fdsOf(ds[:n]))
 		got <- err
 	}()
-	r.sendCopies(int(pipe.Fd()), maxDoomed/200+1, 200) // none is of its kind, so all are to be closed
+	for range maxDoomed/200 + 1 {
+		r.send([]byte{0}, 200) // none is of its kind, so all are to be closed
+	}
 	until(t, "it waits for the reaper", func() bool { return p.Stats().Rejected > maxDoomed })
 	time.Sleep(2 * certainFor)
-	r.sendCopies(int(stream.Fd()), 1, 1)
+	if err := r.sendmsg([]byte{0}, unix.UnixRights(int(stream.Fd()))); err != nil {
+		t.Fatal(err)
+	}
 	close(k.closing)
 	if err := <-got; err != nil {
 		t.Fatal(err)

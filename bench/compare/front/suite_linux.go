@@ -183,17 +183,21 @@ const moment = 100 * time.Millisecond
 // watch adds up what the workers of a team do for about d.
 func (b *balance) watch(ctx context.Context, t *team, d time.Duration) error {
 	before, err := t.done()
-	for start := time.Now(); err == nil && time.Since(start) < d; {
-		if err = pass(ctx, moment); err != nil {
-			break
-		}
-		var after []done
-		if after, err = t.done(); err == nil {
-			b.add(before, after)
-			before = after
-		}
+	if err != nil {
+		return err
 	}
-	return err
+	for start := time.Now(); time.Since(start) < d; {
+		if err := pass(ctx, moment); err != nil {
+			return err
+		}
+		after, err := t.done()
+		if err != nil {
+			return err
+		}
+		b.add(before, after)
+		before = after
+	}
+	return nil
 }
 
 // add counts one moment.
