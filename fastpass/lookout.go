@@ -12,8 +12,7 @@ import (
 const (
 	// lookAfter is how soon acknowledgements are read that nobody waits for, to close the copies of what the peer has, if
 	// nothing is sent meanwhile; and then after twice as long, and so on: what took the peer long may take a little longer here.
-	// No other pause is as long: of two timers that end at once a simulated run could not say which comes first.
-	lookAfter = 1100 * time.Microsecond
+	lookAfter = time.Millisecond
 
 	// manyLooks is after how many of them the pause grows no more, and the sender stops looking, if there is nothing
 	// new, and asks for a frame.
@@ -90,7 +89,7 @@ func (l *lookout) set(now time.Time, d time.Duration) bool {
 		l.pause.reset()
 		l.pause.next()
 	}
-	d = max(d, l.pause.last)
+	d = inOneWait(max(d, l.pause.last))
 	ends := now.Add(d)
 	if !l.ends.IsZero() && !ends.Before(l.ends) {
 		return false
@@ -101,6 +100,17 @@ func (l *lookout) set(now time.Time, d time.Duration) bool {
 		l.timer.Reset(d)
 	}
 	return true
+}
+
+// overMillisecond is how much longer than whole milliseconds the pause of a timer is best: a thread of the Go runtime
+// that has nothing to do waits for the next timer with epoll_wait, for whole milliseconds, rounded down, and what it comes back too
+// early for it waits for once more. To wake twice costs twice as much. The kernel takes as long over each wait anyhow.
+const overMillisecond = 50 * time.Microsecond
+
+// inOneWait is the least pause from d on that the runtime waits for in one go.
+func inOneWait(d time.Duration) time.Duration {
+	whole := (d - overMillisecond + time.Millisecond - 1).Truncate(time.Millisecond)
+	return max(whole, time.Millisecond) + overMillisecond
 }
 
 // fire is called by the timer.

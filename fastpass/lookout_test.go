@@ -31,7 +31,7 @@ func looked(links []*outbox) (which []int) {
 }
 
 func TestALookoutLooksWhenItIsTime(t *testing.T) {
-	const ms = time.Millisecond
+	const ms, over = time.Millisecond, overMillisecond
 	type event struct {
 		at    time.Duration
 		which []int
@@ -40,13 +40,13 @@ func TestALookoutLooksWhenItIsTime(t *testing.T) {
 		after map[int]time.Duration
 		want  []event
 	}{
-		"one":         {map[int]time.Duration{0: 2 * ms}, []event{{2 * ms, []int{0}}}},
-		"two at once": {map[int]time.Duration{0: 2 * ms, 1: 2 * ms}, []event{{2 * ms, []int{0, 1}}}},
-		"almost":      {map[int]time.Duration{0: 2 * ms, 1: 2*ms + lookAfter/2}, []event{{2 * ms, []int{0, 1}}}},
+		"one":         {map[int]time.Duration{0: 2 * ms}, []event{{2*ms + over, []int{0}}}},
+		"two at once": {map[int]time.Duration{0: 2 * ms, 1: 2 * ms}, []event{{2*ms + over, []int{0, 1}}}},
+		"almost":      {map[int]time.Duration{0: 2 * ms, 1: 2*ms + lookAfter/2}, []event{{2*ms + over, []int{0, 1}}}},
 		"each in turn": {map[int]time.Duration{2: 9 * ms, 0: 6 * ms, 1: 3 * ms}, []event{
-			{3 * ms, []int{1}}, {6 * ms, []int{0}}, {9 * ms, []int{2}},
+			{3*ms + over, []int{1}}, {6*ms + 2*over, []int{0}}, {9*ms + 3*over, []int{2}},
 		}},
-		"not before the pause is over": {map[int]time.Duration{0: 0, 1: lookAfter / 2}, []event{{lookAfter, []int{0, 1}}}},
+		"not before the pause is over": {map[int]time.Duration{0: 0, 1: lookAfter / 2}, []event{{lookAfter + over, []int{0, 1}}}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -61,7 +61,7 @@ func TestALookoutLooksWhenItIsTime(t *testing.T) {
 					if which := looked(links); which != nil {
 						got = append(got, event{time.Since(start), which})
 					}
-					time.Sleep(lookAfter / 44)
+					time.Sleep(over / 2)
 				}
 				if !slices.EqualFunc(got, tc.want, func(a, b event) bool { return a.at == b.at && slices.Equal(a.which, b.which) }) {
 					t.Errorf("%v, want %v", got, tc.want)
@@ -79,7 +79,7 @@ func TestALookoutLooksOnceAndOnlyAtWhatIsThere(t *testing.T) {
 		l.after(links[0], 3*lookAfter) // instead
 		l.after(links[1], 2*lookAfter)
 		l.forget(links[1])
-		time.Sleep(2*lookAfter + 1)
+		time.Sleep(2*lookAfter + overMillisecond)
 		synctest.Wait()
 		if which := looked(links); which != nil {
 			t.Errorf("%v, at a time that was taken back", which)
@@ -149,7 +149,7 @@ func TestWhoSendsLooksAtTheOtherLinks(t *testing.T) {
 					t.Errorf("somebody was not looked at within %v after the traffic had stopped", lookAtMost)
 				}
 				l.after(links[0], lookAfter)
-				time.Sleep(lookAfter)
+				time.Sleep(inOneWait(lookAfter))
 				synctest.Wait()
 				if len(looked(links)) == 0 {
 					t.Errorf("after a pause in the traffic nobody looks in %v", lookAfter)
@@ -338,4 +338,16 @@ func TestWhatHasWaitedInTheBacklogHoldsNobodyUpEither(t *testing.T) {
 	b.Close()
 	pool.Shutdown(t.Context())
 	<-served
+}
+
+func TestTimersAreWaitedForInOneGo(t *testing.T) {
+	const ms, over = time.Millisecond, overMillisecond
+	for d, want := range map[time.Duration]time.Duration{
+		-ms: ms + over, 0: ms + over, ms: ms + over, ms + over: ms + over, ms + over + 1: 2*ms + over,
+		2 * ms: 2*ms + over, 7*ms - 1: 7*ms + over, 7 * ms: 7*ms + over, 7*ms + over: 7*ms + over, 8*ms + 2*over: 9*ms + over,
+	} {
+		if got := inOneWait(d); got != want {
+			t.Errorf("%v: %v, want %v", d, got, want)
+		}
+	}
 }

@@ -42,7 +42,7 @@ type role struct {
 }
 
 // lull is after how long without a caller of Recv that reads the pump takes over; it may be twice as long.
-const lull = 5 * time.Millisecond
+const lull = 5*time.Millisecond + overMillisecond
 
 func (r *role) init(in *inbox) {
 	r.callers.Store(!in.p.cfg.sends())
