@@ -14,7 +14,8 @@ import (
 //
 // So the caller first lets other threads have the processor, and looks once more. If the peer runs on the same one, it
 // answers meanwhile, and neither parks; if it does not, there is nobody to go first, and the call costs next to nothing.
-// With Config.Spin this goes on for a while.
+// With Config.Spin this goes on for a while. Where there was nothing at first so often that there will be nothing this time,
+// the caller lets others go first without having looked: to look in vain takes a twentieth of the time there and back.
 //
 // A thread that computes and never waits would keep the processor for milliseconds, where who is woken comes before it.
 // After a yield that took long there is none for as long again, and for longer each time that one does soon after: a
@@ -28,8 +29,9 @@ type hesitation struct {
 	clock     *clock // read before the caller looked
 	spin      time.Duration
 	start     time.Duration // when that was
-	waits     int           // how often there was nothing
-	looks     int           // since
+	vain      int           // how often in a row there was nothing at first
+	waits     int           // how often the caller had to wait
+	looks     int           // in this wait
 	park, gap int           // in which wait to park at once, and how many lie between it and the one before
 	hurry     time.Duration // no yield before that
 	dear      time.Duration // how many times as long as the last long yield took that is
@@ -38,23 +40,40 @@ type hesitation struct {
 }
 
 const (
-	mostGap   = 1024                   // waits
+	sure      = 16                     // waits
+	mostGap   = 1024                   // likewise
 	dearYield = 100 * time.Microsecond // longer than a peer takes that only answers
 	mostDear  = 20
 	mostHurry = time.Second // a yield in which the whole process was stopped says nothing
 )
 
-// begin is called when there is nothing.
-func (h *hesitation) begin() {
+// looksFirst reports whether to look before anything else: unless there was nothing then the last times, but for every
+// sixteenth time all the same.
+func (h *hesitation) looksFirst() bool { return h.vain < sure || h.waits%sure == 0 }
+
+// saw is told whether there was something then, and returns it.
+func (h *hesitation) saw(something bool) bool {
+	if h.vain++; something {
+		h.vain = 0
+	}
+	return something
+}
+
+// begin is called when there is nothing, as far as the caller knows, who may have looked.
+func (h *hesitation) begin(looked bool) {
 	h.start, h.looks = h.clock.now, 0
+	if looked {
+		h.looks++
+	}
 	h.waits++
 }
 
 // again lets others go first, and reports whether to look again; if not, it is time to park.
 func (h *hesitation) again() bool {
-	if h.looks++; h.looks > 1 && h.clock.now-h.start >= h.spin {
+	if h.looks > 1 && h.clock.now-h.start >= h.spin {
 		return false
 	}
+	h.looks++
 	if h.timer.Load() && h.timer.Swap(false) {
 		h.park, h.gap = h.waits, 0
 	}

@@ -33,7 +33,7 @@ const never = math.MaxInt // for hesitation.park: it parks for no other reason
 // count is how often a caller that never finds anything looks again before it parks.
 func (h *hesitation) count() (looks int) {
 	h.clock.read()
-	for h.begin(); h.again(); {
+	for h.begin(true); h.again(); {
 		looks++
 	}
 	return looks
@@ -59,6 +59,40 @@ func TestACallerLooksOnceMoreBeforeItParksAndForLongerOnlyWithSpin(t *testing.T)
 			}
 		})
 	}
+}
+
+func TestACallerLooksFirstUnlessThatIsInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hesitation{kernel: &slowYields{}, clock: new(clock), park: never}
+		// waits is how many of n callers look first, if there is something for them then or not, and how many looks those
+		// take who find nothing.
+		waits := func(n int, something bool) (first, looks int) {
+			for range n {
+				looked := h.looksFirst()
+				if looked {
+					first++
+					if h.saw(something) {
+						continue
+					}
+				}
+				for h.begin(looked); h.again(); {
+				}
+				looks += h.looks
+			}
+			return first, looks
+		}
+		for range 3 {
+			if first, _ := waits(100, true); first < 100-sure {
+				t.Errorf("%d of 100 look first, though there is something", first)
+			}
+			if first, looks := waits(sure, false); first != sure || looks != 2*sure {
+				t.Errorf("%d of the first %d look first, and there are %d looks", first, sure, looks)
+			}
+			if first, looks := waits(10*sure, false); first != 10 || looks != 20*sure {
+				t.Errorf("%d of %d look first, though it is in vain, and there are %d looks", first, 10*sure, looks)
+			}
+		}
+	})
 }
 
 func TestACallerParksAtOnceWhenTheLinkHasStartedATimer(t *testing.T) {

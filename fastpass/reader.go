@@ -249,14 +249,18 @@ func (in *inbox) fillUp(fd int) (some bool) {
 
 // look is fillUp for a caller of Recv who does not park at once.
 func (in *inbox) look(fd int) bool {
-	if in.fillUp(fd) {
+	h := &in.role.hesitation
+	first := h.looksFirst()
+	switch {
+	case !first:
+		in.clock.read()
+	case h.saw(in.fillUp(fd)):
 		return true
 	}
 	if in.room.doubt {
 		return false // what is there, if anything, waits for room
 	}
-	h := &in.role.hesitation
-	for h.begin(); h.again(); { // which reads the clock
+	for h.begin(first); h.again(); { // which reads the clock
 		if in.p.closed.Load() || in.read.passed() || in.fill(fd) {
 			return true
 		}

@@ -58,7 +58,7 @@ func (p *Pool) Serve(ln net.Listener) error {
 		case <-stop:
 		}
 	}()
-	a := acceptor{ds: make([]Desc, 0, serveBatch), pause: acceptPause}
+	a := acceptor{pool: p, ds: make([]Desc, 0, serveBatch), pause: acceptPause}
 	raw.Control(func(fd uintptr) { a.brief = sys.Brief(int(fd)) })
 	accept := a.accept
 	for look := true; ; {
@@ -68,13 +68,15 @@ func (p *Pool) Serve(ln net.Listener) error {
 				return net.ErrClosed
 			}
 		}
-		a.ds, a.errno = a.ds[:0], 0 // accept is not called if the deadline has passed already
 		err := raw.Read(accept)
-		if look = errors.Is(err, os.ErrDeadlineExceeded); err != nil && !look {
+		if look = errors.Is(err, os.ErrDeadlineExceeded); look {
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("fastpass: %w", err)
 		}
-		if err := p.hand(a.ds); err != nil {
-			return err
+		if a.err != nil {
+			return a.err
 		}
 		if err := a.settle(p.closing); err != nil {
 			return err
@@ -129,38 +131,48 @@ func dupListener(ln net.Listener) (f *os.File, alive func() bool, err error) {
 	return os.NewFile(uintptr(fd), "listener"), alive, nil
 }
 
-// acceptor accepts connections in batches.
+// acceptor accepts connections in batches, and hands them to the pool.
 type acceptor struct {
+	pool  *Pool
 	ds    []Desc
-	brief bool // sys.Brief of the listener
-	errno syscall.Errno
+	brief bool          // sys.Brief of the listener
+	errno syscall.Errno // why accept has failed last; 0: it has not
+	err   error         // why the pool takes no more
 	pause backoff
 }
 
-// accept takes what waits in the listening socket's queue, up to a batch. It returns false if nothing did.
+// accept takes what waits in the listening socket's queue, up to a batch, and hands it on. It returns false if the queue was empty
+// then: what has come since makes the socket ready again, so RawConn.Read need not look once more before it waits.
 func (a *acceptor) accept(fd uintptr) bool {
+	empty := a.take(fd)
+	if len(a.ds) > 0 {
+		a.pause.reset()
+		a.err = a.pool.hand(a.ds)
+	}
+	return !empty || a.err != nil
+}
+
+// take accepts up to a batch. It returns true if the queue is empty.
+func (a *acceptor) take(fd uintptr) (empty bool) {
+	a.ds, a.errno = a.ds[:0], 0
 	for len(a.ds) < cap(a.ds) {
 		c, errno := sys.Accept(int(fd))
 		switch errno {
 		case 0:
 			a.ds = append(a.ds, Desc{FD: c, brief: a.brief})
-			continue
 		case syscall.ECONNABORTED, syscall.EPROTO: // that client is gone
-			continue
 		case syscall.EAGAIN:
-			return len(a.ds) > 0
+			return true
+		default:
+			a.errno = errno
+			return false
 		}
-		a.errno = errno
-		return true
 	}
-	return true
+	return false
 }
 
 // settle deals with the error that ended a batch: it waits out a shortage.
 func (a *acceptor) settle(closing <-chan struct{}) error {
-	if len(a.ds) > 0 || a.errno == 0 {
-		a.pause.reset()
-	}
 	switch {
 	case a.errno == 0:
 		return nil

@@ -132,17 +132,52 @@ func TestServeEndsWithAnErrorOfAcceptThatStays(t *testing.T) {
 
 // A shortage that lets some through now and then is not the same one all the time.
 func TestServePausesShortlyAgainAfterItHasAcceptedSomething(t *testing.T) {
+	pool, err := NewPool(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	f, _, err := dupListener(ln)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
 	now := make(chan struct{})
 	close(now) // no pause takes any time
-	a := acceptor{pause: acceptPause, errno: unix.EMFILE}
-	for range 5 {
-		a.settle(now)
+	a := acceptor{pool: pool, ds: make([]Desc, 0, serveBatch), pause: acceptPause}
+	shortages := func(n int) time.Duration {
+		for range n {
+			a.errno = unix.EMFILE
+			a.settle(now)
+		}
+		return a.pause.last
 	}
-	if a.pause.last <= a.pause.first {
-		t.Errorf("the pause after five shortages is %v, like the first", a.pause.last)
+	if pause := shortages(5); pause <= a.pause.first {
+		t.Errorf("the pause after five shortages is %v, like the first", pause)
 	}
-	a.ds = []Desc{{}}
-	if a.settle(now); a.pause.last != a.pause.first {
-		t.Errorf("the pause after a shortage behind some connections is %v, want %v", a.pause.last, a.pause.first)
+	tcpClients(t, ln.Addr().String(), 3)
+	raw, err := f.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) {
+		if again := a.accept(fd); again || a.err != nil {
+			t.Errorf("the queue is empty: %v, %v", !again, a.err)
+		}
+	})
+	if pause := shortages(1); pause != a.pause.first {
+		t.Errorf("the pause after a shortage behind some connections is %v, want %v", pause, a.pause.first)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	pool.Shutdown(ended) // there is no worker
+	ds := pool.Undelivered()
+	CloseFDs(fdsOf(ds))
+	if len(ds) != 3 {
+		t.Errorf("%d connections were accepted", len(ds))
 	}
 }
