@@ -26,7 +26,7 @@ import (
 // once, again soon, in case it came before that thread did, and then ever more rarely.
 type hesitation struct {
 	kernel    sys.Kernel
-	clock     *clock // read before the caller looked
+	clock     *clock // read before the caller looks
 	spin      time.Duration
 	start     time.Duration // when that was
 	vain      int           // how often in a row there was nothing at first

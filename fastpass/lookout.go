@@ -102,12 +102,13 @@ func (l *lookout) set(now time.Time, d time.Duration) bool {
 	return true
 }
 
-// overMillisecond is how much longer than whole milliseconds the pause of a timer is best: a thread of the Go runtime
-// that has nothing to do waits for the next timer with epoll_wait, for whole milliseconds, rounded down, and what it comes back too
-// early for it waits for once more. To wake twice costs twice as much. The kernel takes as long over each wait anyhow.
-const overMillisecond = 50 * time.Microsecond
+// overMillisecond is how much longer than whole milliseconds the pause of a timer is best: a thread of the Go runtime that has
+// nothing to do waits for the next timer with epoll_wait, for whole milliseconds, rounded down, and what it comes back too early for it
+// waits for once more. To wake twice costs twice as much, and it is a millisecond late. This is more than it takes from starting the timer
+// to waiting, mostly, and less than the kernel takes longer over each wait (up to 50 µs).
+const overMillisecond = 20 * time.Microsecond
 
-// inOneWait is the least pause from d on that the runtime waits for in one go.
+// inOneWait is the least pause from d on that the runtime most probably waits for in one go.
 func inOneWait(d time.Duration) time.Duration {
 	whole := (d - overMillisecond + time.Millisecond - 1).Truncate(time.Millisecond)
 	return max(whole, time.Millisecond) + overMillisecond

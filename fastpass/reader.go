@@ -42,7 +42,7 @@ type role struct {
 }
 
 // lull is after how long without a caller of Recv that reads the pump takes over; it may be twice as long.
-const lull = 5*time.Millisecond + overMillisecond
+const lull = 5*time.Millisecond + overMillisecond/2
 
 func (r *role) init(in *inbox) {
 	r.callers.Store(!in.p.cfg.sends())
@@ -257,10 +257,8 @@ func (in *inbox) look(fd int) bool {
 	case h.saw(in.fillUp(fd)):
 		return true
 	}
-	if in.room.doubt {
-		return false // what is there, if anything, waits for room
-	}
-	for h.begin(first); h.again(); { // which reads the clock
+	// What there is, if anything, waits for room if that is in doubt.
+	for h.begin(first); !in.room.doubt && h.again(); { // which reads the clock
 		if in.p.closed.Load() || in.read.passed() || in.fill(fd) {
 			return true
 		}

@@ -50,7 +50,7 @@ func TestServeNeverHandsABatchOverTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	// calls: 1 dup, 2 alive (first round), 3 alive (second round, after one batch was handed over)
+	// calls: 1 dup, 2 alive, 3 alive again (after serveLook, when a connection was handed over)
 	l := &late{TCPListener: ln.(*net.TCPListener), hook: func(n int32) {
 		if n == 3 {
 			time.Sleep(serveLook + 50*time.Millisecond)

@@ -139,3 +139,40 @@ func TestADeadlineIsTheLastThingThatSendTellsOf(t *testing.T) {
 		t.Errorf("over an end that receives: %v", err)
 	}
 }
+
+// A crampedKernel has no room for what comes.
+type crampedKernel struct {
+	sys.Kernel
+	peeks int
+}
+
+func (k *crampedKernel) FreeSlots(int, int) int { return 0 }
+
+func (k *crampedKernel) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Errno) {
+	got, errno := k.Kernel.Recv(fd, v, n, flags)
+	if errno == 0 && flags&unix.MSG_PEEK != 0 {
+		k.peeks++
+		v.Deliver(0, v.Bytes(0), v.Control(0), v.Flags(0)|unix.MSG_CTRUNC)
+	}
+	return got, errno
+}
+
+func TestWhoSpinsDoesNotPeekAllTheTimeAtWhatThereIsNoRoomFor(t *testing.T) {
+	for _, vain := range []int{0, sure} {
+		k := &crampedKernel{Kernel: sys.System}
+		a, b := socketpair(t, "unixpacket")
+		p := onKernel(t, k, a, &Config{Protocol: Bare, Network: "unixpacket", Direction: RecvOnly, Spin: time.Second})
+		h := &p.in.role.hesitation
+		h.park, h.vain, h.waits = never, vain, 1
+		r := newRaw(t, b)
+		t.Cleanup(r.close)
+		r.send([]byte{0}, 1)
+		p.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
+		if _, err := p.Recv(); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error(err)
+		}
+		if k.peeks > 20 {
+			t.Errorf("after it looked %d times in vain, %d peeks", vain, k.peeks)
+		}
+	}
+}

@@ -21,6 +21,9 @@ const (
 	serveLook  = 250 * time.Millisecond // how often an idle Serve looks whether its listener was closed
 )
 
+// servePause is how long Serve pauses in a shortage.
+var servePause = backoff{first: acceptPause.first, most: serveLook}
+
 // Serve accepts connections from ln and dispatches them, until Shutdown or until ln is closed: then it returns net.ErrClosed.
 // Connections are accepted in batches straight from the descriptor, non-blocking and close-on-exec, without a net.Conn or
 // a registration with the runtime's poller for each; so ln must be a *net.TCPListener, a *net.UnixListener or
@@ -58,7 +61,7 @@ func (p *Pool) Serve(ln net.Listener) error {
 		case <-stop:
 		}
 	}()
-	a := acceptor{pool: p, ds: make([]Desc, 0, serveBatch), pause: acceptPause}
+	a := acceptor{pool: p, ds: make([]Desc, 0, serveBatch), pause: servePause}
 	raw.Control(func(fd uintptr) { a.brief = sys.Brief(int(fd)) })
 	accept := a.accept
 	for look := true; ; {
@@ -141,14 +144,14 @@ type acceptor struct {
 	pause backoff
 }
 
-// accept takes what waits in the listening socket's queue, up to a batch, and hands it on. It returns false if the queue was empty
-// then: what has come since makes the socket ready again, so RawConn.Read need not look once more before it waits.
+// accept takes what waits in the listening socket's queue, up to a batch, and hands it on. If the queue was empty then, it returns
+// false: what has come since makes the socket ready again, so RawConn.Read need not look once more before it waits.
 func (a *acceptor) accept(fd uintptr) bool {
 	empty := a.take(fd)
-	if len(a.ds) > 0 {
+	if empty || len(a.ds) > 0 {
 		a.pause.reset()
-		a.err = a.pool.hand(a.ds)
 	}
+	a.err = a.pool.hand(a.ds)
 	return !empty || a.err != nil
 }
 

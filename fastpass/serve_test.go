@@ -90,7 +90,7 @@ func TestServeWithAFullTablePausesAndTheClientsWait(t *testing.T) {
 	until(t, "accept has failed some times", func() bool { return logged(log, "EMFILE") >= 6 })
 	// No more calls than pauses fit into the time that they have taken.
 	calls, pauses, fit := logged(log, "EMFILE"), time.Duration(0), 2
-	for pause := acceptPause; pauses < time.Since(start); fit++ {
+	for pause := servePause; pauses < time.Since(start); fit++ {
 		pauses += pause.next()
 	}
 	if calls > fit {
@@ -130,8 +130,8 @@ func TestServeEndsWithAnErrorOfAcceptThatStays(t *testing.T) {
 	c.succeed()
 }
 
-// A shortage that lets some through now and then is not the same one all the time.
-func TestServePausesShortlyAgainAfterItHasAcceptedSomething(t *testing.T) {
+// A shortage that has ended, or lets some through now and then, is not the same one all the time.
+func TestServePausesShortlyAgainAfterAShortage(t *testing.T) {
 	pool, err := NewPool(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +148,7 @@ func TestServePausesShortlyAgainAfterItHasAcceptedSomething(t *testing.T) {
 	defer f.Close()
 	now := make(chan struct{})
 	close(now) // no pause takes any time
-	a := acceptor{pool: pool, ds: make([]Desc, 0, serveBatch), pause: acceptPause}
+	a := acceptor{pool: pool, ds: make([]Desc, 0, serveBatch), pause: servePause}
 	shortages := func(n int) time.Duration {
 		for range n {
 			a.errno = unix.EMFILE
@@ -159,15 +159,26 @@ func TestServePausesShortlyAgainAfterItHasAcceptedSomething(t *testing.T) {
 	if pause := shortages(5); pause <= a.pause.first {
 		t.Errorf("the pause after five shortages is %v, like the first", pause)
 	}
-	tcpClients(t, ln.Addr().String(), 3)
 	raw, err := f.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw.Control(func(fd uintptr) {
-		if again := a.accept(fd); again || a.err != nil {
-			t.Errorf("the queue is empty: %v, %v", !again, a.err)
-		}
+	accept := func() {
+		raw.Control(func(fd uintptr) {
+			if again := a.accept(fd); again || a.err != nil {
+				t.Errorf("the queue is empty: %v, %v", !again, a.err)
+			}
+		})
+	}
+	accept()
+	if pause := shortages(1); pause != a.pause.first {
+		t.Errorf("the pause after a shortage that has ended is %v, want %v", pause, a.pause.first)
+	}
+	shortages(5)
+	tcpClients(t, ln.Addr().String(), 3)
+	until(t, "they are accepted", func() bool {
+		accept()
+		return pool.Stats().Waiting == 3
 	})
 	if pause := shortages(1); pause != a.pause.first {
 		t.Errorf("the pause after a shortage behind some connections is %v, want %v", pause, a.pause.first)
@@ -175,9 +186,32 @@ func TestServePausesShortlyAgainAfterItHasAcceptedSomething(t *testing.T) {
 	ended, end := context.WithCancel(t.Context())
 	end()
 	pool.Shutdown(ended) // there is no worker
-	ds := pool.Undelivered()
-	CloseFDs(fdsOf(ds))
-	if len(ds) != 3 {
-		t.Errorf("%d connections were accepted", len(ds))
+	CloseFDs(fdsOf(pool.Undelivered()))
+}
+
+func TestServeEndsWithTheErrorOfAPolicy(t *testing.T) {
+	noLeaks(t)
+	pool := newPool(t, &PoolConfig{Policy: PolicyFunc(func(*Desc, uint64, []Worker) int { return -1 })})
+	a, _ := link(t, &Config{Direction: SendOnly}, &Config{Direction: RecvOnly})
+	if err := pool.Add(a); err != nil {
+		t.Fatal(err)
 	}
+	until(t, "the worker is ready", func() bool { return pool.Stats().Ready == 1 })
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	served := make(chan error, 1)
+	go func() { served <- pool.Serve(ln) }()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	soon(t, "Serve ends", func() {
+		if err := <-served; err == nil || !strings.Contains(err.Error(), "picked worker -1 of 1") {
+			t.Error(err)
+		}
+	})
 }

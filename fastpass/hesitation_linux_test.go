@@ -1,0 +1,47 @@
+package fastpass
+
+import (
+	"syscall"
+	"testing"
+
+	"example.com/fdpass/internal/sys"
+)
+
+// An answeringKernel has the peer answer when it is let go first.
+type answeringKernel struct {
+	sys.Kernel
+	answer func()
+	vain   int
+}
+
+func (k *answeringKernel) Yield() { k.answer() }
+
+func (k *answeringKernel) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Errno) {
+	got, errno := k.Kernel.Recv(fd, v, n, flags)
+	if errno == syscall.EAGAIN {
+		k.vain++
+	}
+	return got, errno
+}
+
+func TestWhoIsAlwaysAnsweredInAYieldHardlyEverLooksInVain(t *testing.T) {
+	a, b := socketpair(t, "unixpacket")
+	k := &answeringKernel{Kernel: sys.System}
+	p := onKernel(t, k, a, &Config{Protocol: Bare, Network: "unixpacket", Direction: RecvOnly})
+	h := &p.in.role.hesitation
+	r := newRaw(t, b)
+	t.Cleanup(r.close)
+	k.answer = func() { r.send([]byte{0}, 1) }
+	const waits = 10
+	for range (1 + waits) * sure {
+		h.park, h.hurry = never, 0 // however long the last yield took
+		d, err := p.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		CloseFDs([]int{d.FD})
+	}
+	if k.vain != sure+waits {
+		t.Errorf("%d looks in vain, want %d at first and %d of %d later", k.vain, sure, waits, waits*sure)
+	}
+}
