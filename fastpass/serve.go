@@ -31,7 +31,7 @@ var servePause = backoff{first: acceptPause.first, most: serveLook}
 // connections inherit are best set on ln; Serve itself turns TCP_NODELAY and keep-alive on, as package net does for each
 // connection that it accepts. Serve does not close ln.
 //
-// When this process runs out of descriptors, Serve pauses, longer each time, and the clients wait in the queue of the
+// When this process runs out of descriptors, Serve pauses, longer each time, up to a quarter of a second, and the clients wait in the queue of the
 // listening socket. Other errors of accept end it.
 func (p *Pool) Serve(ln net.Listener) error {
 	p.mu.Lock()
