@@ -241,11 +241,14 @@ func TestALinkThatIsSlowToCloseItsCopiesHoldsUpNoOther(t *testing.T) {
 	if _, err := slow.SendBatch(given); err != nil {
 		t.Fatal(err)
 	}
+	until(t, "they are sent", func() bool { return slow.Stats().Sent == uint64(len(fds)) })
+	slow.in.mu.Lock() // where frames acknowledge them, these are not read yet
 	ds, err := recvN(receivers[0], len(fds), len(fds))
+	CloseFDs(fdsOf(ds)) // so the copies of the sender are the last
+	slow.in.mu.Unlock()
 	if err != nil {
 		t.Fatal(err)
 	}
-	CloseFDs(fdsOf(ds)) // so the copies of the sender are the last
 	soon(t, "everything goes over the quick one", func() {
 		for after := 0; after < 1000; after++ {
 			if slow.Stats().Delivered == 0 {
