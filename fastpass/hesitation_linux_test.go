@@ -25,12 +25,9 @@ func (k *answeringKernel) Recv(fd int, v *sys.Vector, n, flags int) (int, syscal
 }
 
 func TestWhoIsAlwaysAnsweredInAYieldHardlyEverLooksInVain(t *testing.T) {
-	a, b := socketpair(t, "unixpacket")
 	k := &answeringKernel{Kernel: sys.System}
-	p := onKernel(t, k, a, &Config{Protocol: Bare, Network: "unixpacket", Direction: RecvOnly})
+	p, r := bareOn(t, k, Config{})
 	h := &p.in.role.hesitation
-	r := newRaw(t, b)
-	t.Cleanup(r.close)
 	k.answer = func() { r.send([]byte{0}, 1) }
 	const waits = 10
 	for range (1 + waits) * sure {

@@ -743,6 +743,17 @@ func onKernel(t testing.TB, k sys.Kernel, f *os.File, cfg *Config) *Passer {
 	return p
 }
 
+// bareOn returns a Bare link that only receives, on k, and the socket at its other end.
+func bareOn(t *testing.T, k sys.Kernel, cfg Config) (*Passer, *raw) {
+	t.Helper()
+	cfg.Protocol, cfg.Network, cfg.Direction = Bare, "unixpacket", RecvOnly
+	a, b := socketpair(t, cfg.Network)
+	p := onKernel(t, k, a, &cfg)
+	r := newRaw(t, b)
+	t.Cleanup(r.close)
+	return p, r
+}
+
 func passerOn(k sys.Kernel, f *os.File, cfg *Config) (*Passer, error) {
 	c, err := fileConn(f)
 	if err != nil {

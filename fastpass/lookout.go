@@ -105,7 +105,8 @@ func (l *lookout) set(now time.Time, d time.Duration) bool {
 // overMillisecond is how much longer than whole milliseconds the pause of a timer is best: a thread of the Go runtime that has
 // nothing to do waits for the next timer with epoll_wait, for whole milliseconds, rounded down, and what it comes back too early for it
 // waits for once more. To wake twice costs twice as much, and it is a millisecond late. This is more than it takes from starting the timer
-// to waiting, mostly, and less than the kernel takes longer over each wait (up to 50 µs).
+// to waiting, mostly, and less than the kernel takes longer over each wait (up to 50 µs). No other pause is as long: of two timers that
+// end at once a simulated run could not say which comes first.
 const overMillisecond = 20 * time.Microsecond
 
 // inOneWait is the least pause from d on that the runtime most probably waits for in one go.

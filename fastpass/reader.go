@@ -41,7 +41,8 @@ type role struct {
 	tryPump   func(fd uintptr) bool
 }
 
-// lull is after how long without a caller of Recv that reads the pump takes over; it may be twice as long.
+// lull is after how long without a caller of Recv that reads the pump takes over; it may be twice as long. No lookout
+// pauses as long: see overMillisecond.
 const lull = 5*time.Millisecond + overMillisecond/2
 
 func (r *role) init(in *inbox) {

@@ -47,18 +47,10 @@ func (k *strictKernel) CloseRange(lo, hi int) {
 	k.Kernel.CloseRange(lo, hi)
 }
 
-func bareOn(t *testing.T, k sys.Kernel, kinds Kind) (*Passer, *raw) {
-	a, b := socketpair(t, "unixpacket")
-	p := onKernel(t, k, a, &Config{Protocol: Bare, Network: "unixpacket", Direction: RecvOnly, Messages: 1, Kinds: kinds})
-	r := newRaw(t, b)
-	t.Cleanup(r.close)
-	return p, r
-}
-
 func TestEachOfSeveralCallsForOneRecvKnowsHowOldTheLastLookAtTheTableIs(t *testing.T) {
 	const messages = 20
 	k := &strictKernel{Kernel: sys.System}
-	p, r := bareOn(t, k, 0)
+	p, r := bareOn(t, k, Config{Messages: 1})
 	for range messages {
 		r.send([]byte{0}, 1)
 	}
@@ -78,7 +70,7 @@ func TestEachOfSeveralCallsForOneRecvKnowsHowOldTheLastLookAtTheTableIs(t *testi
 
 func TestWhoHasWaitedForTheReaperLooksAtTheTableAgain(t *testing.T) {
 	k := &strictKernel{Kernel: sys.System, closing: make(chan struct{})}
-	p, r := bareOn(t, k, StreamSocket)
+	p, r := bareOn(t, k, Config{Messages: 1, Kinds: StreamSocket})
 	stream, end := socketpair(t, "unix")
 	t.Cleanup(func() { errors.Join(stream.Close(), end.Close()) })
 	got := make(chan error)
@@ -160,12 +152,9 @@ func (k *crampedKernel) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.
 func TestWhoSpinsDoesNotPeekAllTheTimeAtWhatThereIsNoRoomFor(t *testing.T) {
 	for _, vain := range []int{0, sure} {
 		k := &crampedKernel{Kernel: sys.System}
-		a, b := socketpair(t, "unixpacket")
-		p := onKernel(t, k, a, &Config{Protocol: Bare, Network: "unixpacket", Direction: RecvOnly, Spin: time.Second})
+		p, r := bareOn(t, k, Config{Spin: time.Second})
 		h := &p.in.role.hesitation
 		h.park, h.vain, h.waits = never, vain, 1
-		r := newRaw(t, b)
-		t.Cleanup(r.close)
 		r.send([]byte{0}, 1)
 		p.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
 		if _, err := p.Recv(); !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -132,14 +132,7 @@ func TestServeEndsWithAnErrorOfAcceptThatStays(t *testing.T) {
 
 // A shortage that has ended, or lets some through now and then, is not the same one all the time.
 func TestServePausesShortlyAgainAfterAShortage(t *testing.T) {
-	pool, err := NewPool(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	pool, ln := newPool(t, nil), connListen(t, "tcp4")
 	defer ln.Close()
 	f, _, err := dupListener(ln)
 	if err != nil {
@@ -183,32 +176,17 @@ func TestServePausesShortlyAgainAfterAShortage(t *testing.T) {
 	if pause := shortages(1); pause != a.pause.first {
 		t.Errorf("the pause after a shortage behind some connections is %v, want %v", pause, a.pause.first)
 	}
-	ended, end := context.WithCancel(t.Context())
-	end()
-	pool.Shutdown(ended) // there is no worker
-	CloseFDs(fdsOf(pool.Undelivered()))
 }
 
 func TestServeEndsWithTheErrorOfAPolicy(t *testing.T) {
 	noLeaks(t)
 	pool := newPool(t, &PoolConfig{Policy: PolicyFunc(func(*Desc, uint64, []Worker) int { return -1 })})
-	a, _ := link(t, &Config{Direction: SendOnly}, &Config{Direction: RecvOnly})
-	if err := pool.Add(a); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "the worker is ready", func() bool { return pool.Stats().Ready == 1 })
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	newWorker(t, pool, nil)
+	ln := connListen(t, "tcp4")
 	defer ln.Close()
 	served := make(chan error, 1)
 	go func() { served <- pool.Serve(ln) }()
-	c, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	tcpClients(t, ln.Addr().String(), 1)
 	soon(t, "Serve ends", func() {
 		if err := <-served; err == nil || !strings.Contains(err.Error(), "picked worker -1 of 1") {
 			t.Error(err)
