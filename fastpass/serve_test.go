@@ -123,7 +123,9 @@ func TestServeEndsWithAnErrorOfAcceptThatStays(t *testing.T) {
 	cmd := childCommand(t, "serve", childSpec{N: 2})
 	strace(t, cmd, "accept,accept4", "error=EINVAL:when=2")
 	c := startCommand(t, cmd, nil)
-	tcpClients(t, c.hear(), 2)
+	if client, err := net.Dial("tcp", c.hear()); err == nil { // or the listener is closed so soon that it hears of it
+		defer client.Close()
+	}
 	if s := c.hear(); !strings.HasPrefix(s, "Serve: ") || !strings.Contains(s, "accept: invalid argument") {
 		t.Errorf("the child says %q", s)
 	}
