@@ -104,8 +104,8 @@ type Config struct {
 
 	// OnSent is called for each descriptor, in order, once it is acknowledged (Framed) or taken by the kernel (Bare), and
 	// closed here unless Keep. A Framed link sees the acknowledgement when it next sends, at once if somebody waits (in Shutdown,
-	// or in Send for room), and otherwise within a millisecond or two, up to nine if the receiver takes as long, and up to
-	// 32 when traffic that lasted has just stopped; on a loaded machine later. Until then the copy here is open, and a connection
+	// or in Send for room), and otherwise within a millisecond or two, up to 17 if the receiver takes longer than that,
+	// and up to 32 when traffic that lasted has just stopped; on a loaded machine later. Until then the copy here is open, and a connection
 	// that the receiver closes is not closed yet for its client (unless it came from NetListener: that is shut down first). Over
 	// "unix", where acknowledgements are frames, that may be ten milliseconds after a call of Recv here.
 	//

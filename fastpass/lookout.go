@@ -11,12 +11,13 @@ import (
 
 const (
 	// lookAfter is how soon acknowledgements are read that nobody waits for, to close the copies of what the peer has, if
-	// nothing is sent meanwhile; and then after twice as long, and so on: what took the peer long may take a little longer here.
+	// nothing is sent meanwhile; and then after four times as long, and so on: what took the peer long may take longer here. Where
+	// a process has just become idle the timer costs more than all else, so each look counts.
 	lookAfter = time.Millisecond
 
 	// manyLooks is after how many of them the pause grows no more, and the sender stops looking, if there is nothing
 	// new, and asks for a frame.
-	manyLooks = 3
+	manyLooks = 2
 
 	// lookAtMost is what the timer's pause grows to while those who send look as often as that anyhow.
 	lookAtMost = 32 * lookAfter
@@ -181,6 +182,9 @@ type looks struct {
 	progress uint64                  // and seen of it when it was time last
 	heeded   uint64                  // one more than progress when await last found news; 0: never
 }
+
+// pause is how long it is to the next look.
+func (l *looks) pause() time.Duration { return lookAfter << (2 * l.count) }
 
 // lookout is the one that looks at o.
 func (o *outbox) lookout() *lookout {

@@ -150,7 +150,7 @@ func (o *outbox) await() bool {
 	}
 	switch {
 	case !idle:
-		o.lookIn(lookAfter << l.count)
+		o.lookIn(l.pause())
 	case urgent:
 		o.lookIn(lookSeldom)
 		fallthrough

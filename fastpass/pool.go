@@ -58,9 +58,9 @@ type member struct {
 	id      uint64
 	passed  uint64
 	touched bool // it is in Pool.touched
-	// For the stall check: what was delivered when it last made progress, and when that was.
+	// For the stall check: what was delivered when it last made progress, and how many looks ago that was.
 	delivered uint64
-	since     time.Time
+	still     int
 }
 
 // NewPool makes a pool without workers. Shutdown ends it.
@@ -115,7 +115,7 @@ func (p *Pool) join(w *Passer) (*member, error) {
 		return nil, net.ErrClosed
 	}
 	p.joined++
-	m := &member{p: w, id: p.joined, since: time.Now()}
+	m := &member{p: w, id: p.joined}
 	p.members = append(p.members, m)
 	p.watched.Add(1)
 	p.mu.Unlock()
@@ -331,7 +331,7 @@ func (p *Pool) poke() {
 func (p *Pool) run() {
 	var tick <-chan time.Time
 	if p.cfg.StallTimeout > 0 {
-		t := time.NewTicker(max(p.cfg.StallTimeout/4, time.Millisecond))
+		t := time.NewTicker(max(p.cfg.StallTimeout/looksPerStall, time.Millisecond))
 		defer t.Stop()
 		tick = t.C
 	}
@@ -358,16 +358,20 @@ func (p *Pool) turn() {
 	p.flushUnlock()
 }
 
+// looksPerStall is how often the pool looks after its workers in a StallTimeout.
+const looksPerStall = 4
+
 // checkStalled ends the links of workers that have acknowledged nothing for too long. What they had is redelivered when
-// their links have ended.
+// their links have ended. That is for so many looks: after a time in which this process itself stood still, every worker would
+// seem to have stalled by the clock.
 func (p *Pool) checkStalled() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, m := range p.members {
-		delivered := m.p.out.stats.delivered.Load()
-		if delivered != m.delivered || m.p.out.pending() == 0 {
-			m.delivered, m.since = delivered, time.Now()
-		} else if time.Since(m.since) > p.cfg.StallTimeout {
+		o := &m.p.out
+		if delivered := o.stats.delivered.Load(); delivered != m.delivered || o.pending() == 0 || o.unread() > 0 {
+			m.delivered, m.still = delivered, 0
+		} else if m.still++; m.still > looksPerStall {
 			m.p.fail(ErrStalled)
 		}
 	}

@@ -110,6 +110,54 @@ func TestAStoppedWorkerIsTakenBackFromAndEndsInOrderWhenItWakes(t *testing.T) {
 }
 
 func init() {
+	roles["a front that is stopped"] = func() { // dispatches a descriptor, and says how its worker leaves after that
+		_, p := childEnd()
+		left := make(chan string, 1)
+		pool, err := NewPool(&PoolConfig{StallTimeout: 400 * time.Millisecond, OnLeave: func(_ *Passer, err error, back int) {
+			left <- fmt.Sprintf("%v, %d taken back", err, back)
+		}})
+		must(err)
+		must(pool.Add(p))
+		_, err = pool.Dispatch([]Desc{{FD: 0, Keep: true}})
+		must(err)
+		until := time.Now().Add(patience)
+		for p.Stats().Queued == 0 {
+			require(time.Now().Before(until), "the worker is not ready")
+			time.Sleep(time.Millisecond)
+		}
+		say("dispatched")
+		hear()
+		pool.Shutdown(context.Background())
+		say("%s", <-left)
+	}
+}
+
+// Time in which the front is stopped is not the workers'.
+func TestNoWorkerStallsWhileTheFrontIsStopped(t *testing.T) {
+	for _, l := range framedLinks {
+		t.Run(l.String(), func(t *testing.T) {
+			noLeaks(t)
+			there := l
+			l.Direction, there.Direction = RecvOnly, SendOnly
+			p, c := linkTo(t, "a front that is stopped", l.config(), childSpec{Link: there}, false)
+			c.expect("dispatched")
+			c.signal(unix.SIGSTOP)
+			time.Sleep(time.Second)
+			c.signal(unix.SIGCONT)
+			time.Sleep(20 * time.Millisecond) // the front looks first
+			d, err := p.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			CloseFDs([]int{d.FD})
+			c.say("end")
+			c.expect("<nil>, 0 taken back")
+			c.succeed()
+		})
+	}
+}
+
+func init() {
 	roles["take some and leave"] = func() { // takes about N, says which, and leaves in order
 		spec, p := childEnd()
 		ds := make([]Desc, 30)

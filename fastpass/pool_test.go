@@ -194,7 +194,7 @@ func TestWhatALeavingWorkerDidNotTakeGoesToOthersFirstAndInOrder(t *testing.T) {
 func TestAWorkerThatDoesNotReceiveLosesItsDescriptorsToOthers(t *testing.T) {
 	left := make(chan error, 1)
 	pool := newPool(t, &PoolConfig{
-		StallTimeout: 20 * time.Millisecond,
+		StallTimeout: 200 * time.Millisecond, // the other one is never that slow
 		OnLeave:      func(_ *Passer, err error, _ int) { left <- err },
 	})
 	a, _ := newWorker(t, pool, nil)
@@ -222,6 +222,45 @@ func TestAWorkerThatDoesNotReceiveLosesItsDescriptorsToOthers(t *testing.T) {
 	wantTags(t, tags, 0, 1)
 	if d, err := a.Recv(); err == nil {
 		t.Errorf("the stalled worker still got %v", d)
+	}
+}
+
+// A worker stalls by the number of looks in which it has acknowledged nothing; what it has acknowledged counts before the sender sees it.
+func TestAWorkerStallsAfterSoManyLooksWithoutProgress(t *testing.T) {
+	pool := newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
+	w, there := newWorker(t, pool, nil)
+	stalls := func(looks int) bool {
+		for range looks {
+			pool.checkStalled()
+		}
+		return there.Err() != nil
+	}
+	if stalls(10 * looksPerStall) {
+		t.Fatalf("it has stalled with nothing to take: %v", there.Err())
+	}
+	dispatch(t, pool, taggedPipes(t, 0, 6))
+	for i := range 4 {
+		if stalls(looksPerStall) {
+			t.Fatalf("it has stalled after taking %d: %v", i, there.Err())
+		}
+		recvTags(t, w, 1)
+		until(t, "the acknowledgement is seen", func() bool { return there.Stats().Delivered == uint64(i+1) })
+	}
+	if there.out.page != nil {
+		until(t, "nobody looks", func() bool { return there.out.work.CompareAndSwap(0, 1) })
+		recvTags(t, w, 1)
+		if stalls(10 * looksPerStall) {
+			t.Fatalf("it has stalled while nobody looked: %v", there.Err())
+		}
+		there.out.work.Store(0)
+		there.out.flush()
+	}
+	pool.checkStalled() // the last progress
+	if stalls(looksPerStall) {
+		t.Fatalf("it has stalled after %d looks: %v", looksPerStall, there.Err())
+	}
+	if !stalls(1) || !errors.Is(there.Err(), ErrStalled) {
+		t.Errorf("after %d looks without progress: %v, want ErrStalled", looksPerStall+1, there.Err())
 	}
 }
 
