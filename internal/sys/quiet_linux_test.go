@@ -163,6 +163,7 @@ func TestAQuietSocketWaits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			q, peer := quietPair(t)
+			done := make(chan error)
 			for range 3 { // it asks anew each time
 				q.fill(t)
 				tried := make(chan struct{}, 100)
@@ -171,7 +172,6 @@ func TestAQuietSocketWaits(t *testing.T) {
 					tried <- struct{}{}
 					return err != unix.EAGAIN
 				}
-				done := make(chan error)
 				go func() { done <- c.wait(q, try) }()
 				<-tried
 				c.happen(t, peer)
@@ -191,9 +191,12 @@ func TestAQuietSocketWaits(t *testing.T) {
 				}
 				c.deadline(q, time.Time{})
 			}
-			go q.Close()
+			go func() { done <- q.Close() }()
 			if err := c.wait(q, func(uintptr) bool { return false }); err == nil {
 				t.Error("it returns no error when the socket is closed")
+			}
+			if err := <-done; err != nil { // not before are its descriptors closed, and later tests count them
+				t.Error(err)
 			}
 		})
 	}
