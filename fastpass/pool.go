@@ -369,9 +369,14 @@ func (p *Pool) checkStalled() {
 	defer p.mu.Unlock()
 	for _, m := range p.members {
 		o := &m.p.out
-		if delivered := o.stats.delivered.Load(); delivered != m.delivered || o.pending() == 0 || o.unread() > 0 {
+		if delivered := o.stats.delivered.Load(); delivered != m.delivered || o.pending() == 0 {
 			m.delivered, m.still = delivered, 0
-		} else if m.still++; m.still > looksPerStall {
+			continue
+		}
+		if o.unread() > 0 {
+			go o.flush() // acknowledgements that nobody has looked at; to close the copies may take long
+		}
+		if m.still++; m.still > looksPerStall {
 			m.p.fail(ErrStalled)
 		}
 	}
