@@ -329,18 +329,19 @@ func (p *Pool) poke() {
 
 // run is the pool's own goroutine: it places what waits in the backlog, and looks after workers that stall.
 func (p *Pool) run() {
-	var tick <-chan time.Time
-	if p.cfg.StallTimeout > 0 {
-		t := time.NewTicker(max(p.cfg.StallTimeout/looksPerStall, time.Millisecond))
-		defer t.Stop()
-		tick = t.C
+	between := max(p.cfg.StallTimeout/looksPerStall, time.Millisecond)
+	t := time.NewTimer(between) // a ticker's looks may be closer together than that
+	defer t.Stop()
+	if p.cfg.StallTimeout == 0 {
+		t.Stop()
 	}
 	for {
 		select {
 		case <-p.wake:
 			p.turn()
-		case <-tick:
+		case <-t.C:
 			p.checkStalled()
+			t.Reset(between)
 		case <-p.stopped:
 			return
 		}
@@ -362,8 +363,8 @@ func (p *Pool) turn() {
 const looksPerStall = 4
 
 // checkStalled ends the links of workers that have acknowledged nothing for too long. What they had is redelivered when
-// their links have ended. That is for so many looks: after a time in which this process itself stood still, every worker would
-// seem to have stalled by the clock.
+// their links have ended. That is for more than so many looks: by the clock every worker would seem to have stalled after a time in
+// which this process itself stood still.
 func (p *Pool) checkStalled() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

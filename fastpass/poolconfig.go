@@ -13,8 +13,8 @@ type PoolConfig struct {
 
 	// StallTimeout is how long a worker may have descriptors on their way to it without acknowledging any. After that
 	// the pool takes them back, ends the worker's link with ErrStalled, and gives them to others. 0 means
-	// for ever. Time in which this process itself is stopped does not count. Where there is no memory for acknowledgements that both ends
-	// share, they are seen within milliseconds, so it should be many. From a worker with a Bare link it can take back only what the kernel has not taken.
+	// for ever. Time in which this process itself is stopped does not count. It should be many milliseconds: on a busy machine a worker
+	// may wait as long for a processor. From a worker with a Bare link it can take back only what the kernel has not taken.
 	StallTimeout time.Duration
 
 	// Backlog is how many descriptors wait in the pool at most while no worker has room for them, 1024 by default. While it is
