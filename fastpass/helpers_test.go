@@ -405,6 +405,14 @@ func (c *child) signal(s unix.Signal) {
 	}
 }
 
+// stopped waits until the child is, by a signal.
+func (c *child) stopped() {
+	c.t.Helper()
+	if _, err := unix.Wait4(c.cmd.Process.Pid, nil, unix.WUNTRACED, nil); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
 // The rest of this file is for the child process.
 
 var childIn = sync.OnceValue(func() *bufio.Scanner { return bufio.NewScanner(os.Stdin) })

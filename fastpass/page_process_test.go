@@ -109,9 +109,7 @@ func TestAWorkerStoppedBetweenReceivingAndTakingDeliversNothing(t *testing.T) {
 		if _, err := p.SendBatch(numbers.descs(t, 10, 50)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := unix.Wait4(c.cmd.Process.Pid, nil, unix.WUNTRACED, nil); err != nil {
-			t.Fatal(err)
-		}
+		c.stopped()
 		soon(t, "Close returns", func() { p.Close() })
 		front, other := link(t, l.config(), there.config())
 		back := p.Undelivered()

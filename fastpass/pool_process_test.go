@@ -120,10 +120,8 @@ func init() {
 		must(pool.Add(p))
 		_, err = pool.Dispatch([]Desc{{FD: 0, Keep: true}})
 		must(err)
-		until := time.Now().Add(patience)
-		for p.Stats().Queued == 0 {
-			require(time.Now().Before(until), "the worker is not ready")
-			time.Sleep(time.Millisecond)
+		for end := time.Now().Add(patience); p.Stats().Queued == 0; time.Sleep(time.Millisecond) {
+			require(time.Now().Before(end), "the worker is not ready: %+v", pool.Stats())
 		}
 		say("dispatched")
 		hear()
@@ -142,6 +140,7 @@ func TestNoWorkerStallsWhileTheFrontIsStopped(t *testing.T) {
 			p, c := linkTo(t, "a front that is stopped", l.config(), childSpec{Link: there}, false)
 			c.expect("dispatched")
 			c.signal(unix.SIGSTOP)
+			c.stopped()
 			time.Sleep(time.Second)
 			c.signal(unix.SIGCONT)
 			time.Sleep(20 * time.Millisecond) // the front looks first

@@ -361,9 +361,7 @@ func stoppedReceiver(t *testing.T, numbers numbered, l, there linkConfig, filesy
 	until(t, "all is acknowledged", func() bool { return p.Stats().Queued == 0 })
 	expectPage(t, p)
 	c.signal(unix.SIGSTOP)
-	if _, err := unix.Wait4(c.cmd.Process.Pid, nil, unix.WUNTRACED, nil); err != nil {
-		t.Fatal(err)
-	}
+	c.stopped()
 	return p, c
 }
 
