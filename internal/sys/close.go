@@ -66,7 +66,7 @@ func run(fds []int) int {
 }
 
 // CloseRange implements Kernel. A single close is cheaper than a range of one.
-func (system) CloseRange(lo, hi int) {
+func (*system) CloseRange(lo, hi int) {
 	if lo == hi {
 		Close(lo)
 	} else {
@@ -75,7 +75,7 @@ func (system) CloseRange(lo, hi int) {
 }
 
 // CloseBriefly implements Kernel.
-func (system) CloseBriefly(lo, hi int) { closeBriefly(lo, hi) }
+func (*system) CloseBriefly(lo, hi int) { closeBriefly(lo, hi) }
 
 // Close closes one descriptor. There is nothing to do about an error: Linux frees the number in any case. With the build
 // tag invariants a number that is not open panics: it was closed twice, or never the library's.
@@ -86,7 +86,7 @@ func Close(fd int) {
 }
 
 // Dup implements Kernel.
-func (system) Dup(fd int) int {
+func (*system) Dup(fd int) int {
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return -1

@@ -60,9 +60,9 @@ func (v *Vector) call(trap uintptr, fd, n, flags int) (int, syscall.Errno) {
 		var errno syscall.Errno
 		// The vector is reachable from the caller, and the headers, the iovecs and the buffers from it.
 		if n <= shortCall {
-			done, _, errno = unix.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&v.hdrs[0])), uintptr(n), uintptr(flags), 0, 0)
+			done, _, errno = syscall.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&v.hdrs[0])), uintptr(n), uintptr(flags), 0, 0)
 		} else {
-			done, _, errno = unix.Syscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&v.hdrs[0])), uintptr(n), uintptr(flags), 0, 0)
+			done, _, errno = syscall.Syscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&v.hdrs[0])), uintptr(n), uintptr(flags), 0, 0)
 		}
 		if errno != unix.EINTR {
 			return max(0, int(done)), errno // -1 with an error
@@ -95,7 +95,7 @@ func (v *Vector) Deliver(i, bytes, control, flags int) {
 
 // acceptNonblock does not block, since the listening socket does not: the scheduler need not hear of it.
 func acceptNonblock(fd int) (int, syscall.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	n, _, errno := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 	return int(n), errno
 }
 
@@ -103,7 +103,7 @@ func acceptNonblock(fd int) (int, syscall.Errno) {
 // runtime's monitor each time (see closeBriefly).
 func pollOnce(fds []unix.PollFd) (int, error) {
 	var now unix.Timespec
-	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(fds))), uintptr(len(fds)),
+	n, _, errno := syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(fds))), uintptr(len(fds)),
 		uintptr(unsafe.Pointer(&now)), 0, 0, 0)
 	if errno != 0 {
 		return 0, errno
@@ -114,7 +114,7 @@ func pollOnce(fds []unix.PollFd) (int, error) {
 // write is Write. A frame of a few bytes takes less time than telling the scheduler of a system call.
 func write(fd int, b []byte) (int, syscall.Errno) {
 	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))),
+		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))),
 			uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 		if errno == 0 {
 			return int(n), 0

@@ -12,7 +12,7 @@ import (
 )
 
 // NewPage implements Kernel.
-func (system) NewPage() (*page.Page, int) {
+func (*system) NewPage() (*page.Page, int) {
 	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
 	fd, err := unix.MemfdCreate("fastpass", flags|unix.MFD_NOEXEC_SEAL)
 	if err == unix.EINVAL { // before Linux 6.3
@@ -34,7 +34,7 @@ func (system) NewPage() (*page.Page, int) {
 
 // MapPage implements Kernel. Whoever sent the descriptor could shrink a file without a seal, which would kill this process
 // when it looks at its mapping. Only memory has seals: asking for them does not ask a filesystem.
-func (system) MapPage(fd int) *page.Page {
+func (*system) MapPage(fd int) *page.Page {
 	seals, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
 	if err != nil || seals&unix.F_SEAL_SHRINK == 0 {
 		return nil

@@ -25,7 +25,7 @@ func probeByDup(source, want int) int {
 }
 
 // SoftLimit implements Kernel.
-func (system) SoftLimit() int {
+func (*system) SoftLimit() int {
 	n, ok := softLimit()
 	if !ok {
 		return 256

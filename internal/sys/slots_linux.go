@@ -35,7 +35,7 @@ func openDescriptors(fd int) int {
 //
 // The count is the limit less the open descriptors: 230 to 410 ns. Where a shrunken limit lies below numbers in use,
 // that difference is too small, even negative, although low numbers may be free: then trying tells.
-func (system) FreeSlots(source, want int) int {
+func (*system) FreeSlots(source, want int) int {
 	if fd := procFD(); fd >= 0 {
 		if free := System.SoftLimit() - openDescriptors(fd); free > 0 {
 			return free

@@ -13,7 +13,7 @@ import (
 const pollTells = runtime.GOOS != "darwin"
 
 // FreeSlots implements Kernel.
-func (system) FreeSlots(source, want int) int {
+func (*system) FreeSlots(source, want int) int {
 	if pollTells {
 		if n, ok := probeByPoll(source, want); ok {
 			return n

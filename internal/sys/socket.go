@@ -33,7 +33,7 @@ func Socketpair(sotype int) (fds [2]int, err error) {
 }
 
 // ShutdownRead implements Kernel.
-func (system) ShutdownRead(fd int) { unix.Shutdown(fd, unix.SHUT_RD) }
+func (*system) ShutdownRead(fd int) { unix.Shutdown(fd, unix.SHUT_RD) }
 
 // Accept takes one connection from the listening socket fd: non-blocking and close-on-exec, without its address.
 func Accept(fd int) (int, syscall.Errno) {
@@ -46,14 +46,14 @@ func Accept(fd int) (int, syscall.Errno) {
 }
 
 // RaiseSendBuffer implements Kernel.
-func (system) RaiseSendBuffer(fd int) {
+func (*system) RaiseSendBuffer(fd int) {
 	if n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF); err == nil {
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 2*n)
 	}
 }
 
 // Writable implements Kernel.
-func (system) Writable(fd int) bool {
+func (*system) Writable(fd int) bool {
 	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 	n, err := poll(p[:])
 	return err != nil || n > 0
