@@ -3,7 +3,9 @@
 package fastpass
 
 import (
+	"math/bits"
 	"sync"
+	"sync/atomic"
 
 	"example.com/fdpass/cmsgpool"
 	"example.com/fdpass/internal/sys"
@@ -20,15 +22,16 @@ type vector struct {
 	ends    []uint64           // sending: the window position behind its last descriptor
 	lengths []int              // sending: bytes of data
 	home    *vectorPool
+	bit     uint32 // its own in home.free; 0: it has none
 }
 
-// vectorPool is the free list of the vectors of one shape. It survives garbage collection, unlike a sync.Pool, and has a
-// lock, unlike a ring, which may look empty while another goroutine is in the middle of a call: a vector is too large to
+// vectorPool is the free list of the vectors of one shape. It survives garbage collection, unlike a sync.Pool, and finds each one that is
+// free, unlike a ring, which may look empty while another goroutine is in the middle of a call: a vector is too large to
 // be made because of that.
 type vectorPool struct {
 	messages, body int
-	mu             sync.Mutex
-	free           []*vector
+	free           atomic.Uint32        // bit i: vectors[i] is nobody's; who clears it has that one
+	vectors        [vectorsKept]*vector // each made when it is needed first
 }
 
 // vectorsKept is how many idle vectors of one shape are kept: as many as can be in system calls at once on a machine of
@@ -49,21 +52,33 @@ func vectorsOf(messages, body int) *vectorPool {
 	shape := [2]int{messages, body}
 	p := vectorPools[shape]
 	if p == nil {
-		p = &vectorPool{messages: messages, body: body, free: make([]*vector, 0, vectorsKept)}
+		p = &vectorPool{messages: messages, body: body}
+		p.free.Store(1<<vectorsKept - 1)
 		vectorPools[shape] = p
 	}
 	return p
 }
 
 func (p *vectorPool) get() *vector {
-	p.mu.Lock()
-	if n := len(p.free); n > 0 {
-		v := p.free[n-1]
-		p.free = p.free[:n-1]
-		p.mu.Unlock()
-		return v
+	for {
+		free := p.free.Load()
+		if free == 0 {
+			return p.make()
+		}
+		if !p.free.CompareAndSwap(free, free&(free-1)) {
+			continue
+		}
+		v := &p.vectors[bits.TrailingZeros32(free)]
+		if *v == nil {
+			*v = p.make()
+			(*v).bit = free &^ (free - 1)
+		}
+		return *v
 	}
-	p.mu.Unlock()
+}
+
+// make makes a vector that is not kept.
+func (p *vectorPool) make() *vector {
 	size := wire.HeaderSize + p.body
 	slab := make([]byte, p.messages*size)
 	v := &vector{
@@ -83,14 +98,10 @@ func (p *vectorPool) get() *vector {
 }
 
 func (v *vector) put() {
-	p := v.home
-	p.mu.Lock()
-	if len(p.free) < cap(p.free) {
-		p.free = append(p.free, v)
-		p.mu.Unlock()
+	if v.bit != 0 {
+		v.home.free.Or(v.bit)
 		return
 	}
-	p.mu.Unlock()
 	for _, b := range v.control {
 		controlBuffers.Put(b)
 	}
