@@ -261,36 +261,30 @@ func (in *inbox) offer() {
 
 // ackWriter sends acknowledgements without an allocation.
 type ackWriter struct {
-	p     *Passer
-	buf   [wire.HeaderSize + wire.ResendSize]byte
-	n     int
-	took  int
-	gone  uint64 // for what the socket did not take: see tail.write
-	errno syscall.Errno
-	call  func(fd uintptr) // run, bound once
+	p    *Passer
+	buf  [wire.HeaderSize + wire.ResendSize]byte
+	gone uint64 // for what the socket did not take: see tail.write
 }
-
-func (w *ackWriter) init(p *Passer) { w.p, w.call = p, w.run }
 
 // write sends a. On a stream the socket may take only a part; the rest, this many bytes, follows.
 func (w *ackWriter) write(a flow.Ack) (rest int, errno syscall.Errno) {
 	h := wire.Header{Type: wire.TypeAck, Seq: a.Seq, Credit: a.Credit}
-	w.n = wire.HeaderSize
+	frame := w.buf[:wire.HeaderSize]
 	if a.Resend {
 		h.Flags, h.Length = wire.FlagResend, wire.ResendSize
-		wire.PutResend(w.buf[w.n:], a.From)
-		w.n += wire.ResendSize
+		frame = w.buf[:]
+		wire.PutResend(frame[wire.HeaderSize:], a.From)
 	}
-	h.Put(w.buf[:])
+	h.Put(frame)
 	w.p.byeMu.Lock()
 	defer w.p.byeMu.Unlock()
-	if w.p.saidBye || w.p.raw.Control(w.call) != nil {
+	if w.p.saidBye {
 		return 0, syscall.EPIPE
 	}
-	return w.n - w.took, w.errno
+	took, gone, errno := w.p.writeFrame(frame)
+	w.gone = gone
+	return len(frame) - took, errno
 }
-
-func (w *ackWriter) run(fd uintptr) { w.took, w.gone, w.errno = w.p.writeTo(int(fd), w.buf[:w.n]) }
 
 // partialFrame is a frame of a stream socket on its way in. Reading stops at the end of a header and of a body, so
 // descriptors never come with a part of another frame than their own.

@@ -773,7 +773,8 @@ func passerOn(k sys.Kernel, f *os.File, cfg *Config) (*Passer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := assemble(k, c, conn, socket, kind == unix.SOCK_STREAM, full)
+	own, socket := sys.Own(c, conn, socket, false)
+	p := assemble(k, own, socket, kind == unix.SOCK_STREAM, full)
 	if err := p.start(); err != nil {
 		return nil, err
 	}

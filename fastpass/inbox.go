@@ -75,7 +75,7 @@ func (in *inbox) init(p *Passer) {
 	in.last = cmsgpool.MaxFDs
 	in.ready = in.mayTake
 	in.queue = &queue{reaper: p.reaper}
-	in.ack.init(p)
+	in.ack.p = p
 	in.role.init(in)
 }
 

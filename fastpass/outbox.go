@@ -70,13 +70,11 @@ type outbox struct {
 	limit uint64
 	looks looks
 
-	// What sendVectors works on, which runs inside RawConn.Control.
+	// What sendSome works on.
 	vector   *vector
 	messages int
 	took     int
 	errno    syscall.Errno
-	again    bool             // it makes sense to go on
-	control  func(fd uintptr) // sendVectors, bound once
 
 	refusals refusals
 	stats    sendStats
@@ -90,7 +88,7 @@ func (o *outbox) init(p *Passer) {
 	o.batch, o.body = p.cfg.Batch, p.cfg.maxBody()
 	o.vectors = vectorsOf(p.cfg.Messages, o.body)
 	o.pause = shortage
-	o.control, o.roomReady = o.sendVectors, o.hasRoom
+	o.roomReady = o.hasRoom
 	o.moment = time.AfterFunc(moment, o.settled)
 	o.moment.Stop()
 	if p.cfg.Protocol == Bare {
@@ -360,7 +358,7 @@ func (o *outbox) turn() {
 	}
 }
 
-// sendSome packs and sends what a few system calls take of what is published by now, and reports whether it makes sense to go on. Whoever
+// sendSome packs and sends what one system call takes of what is published by now, and reports whether it makes sense to go on. Whoever
 // publishes more calls flush.
 func (o *outbox) sendSome() bool {
 	o.end = o.window.Published(o.end)
@@ -368,13 +366,18 @@ func (o *outbox) sendSome() bool {
 		return false
 	}
 	o.vector = o.vectors.get()
-	if o.p.raw.Control(o.control) != nil { // closed meanwhile
-		o.took, o.errno = 0, syscall.EPIPE
-		o.again = o.account()
+	o.pack()
+	o.took, o.errno = 0, 0
+	if o.p.conn.Acquire() {
+		o.transmit(o.p.socket)
+		o.p.conn.Release()
+	} else {
+		o.errno = syscall.EPIPE
 	}
+	again := o.account()
 	o.vector.put()
 	o.vector = nil
-	return o.again && o.maySend()
+	return again && o.maySend()
 }
 
 // maySend reports whether there is something that may be sent now.
@@ -382,21 +385,12 @@ func (o *outbox) maySend() bool {
 	return o.p.stream && o.p.tail.waiting() || o.sent != o.end && o.flow.Allowance() > 0
 }
 
-// callsAtOnce is how many times the flusher sends before it looks around. RawConn.Control and all around it cost a tenth of
-// sending a message of one descriptor.
-const callsAtOnce = 8
-
-// sendVectors packs and sends within RawConn.Control.
-func (o *outbox) sendVectors(fd uintptr) {
-	for i := 0; i < callsAtOnce && (i == 0 || o.again && o.p.ending.Load() == nil && o.maySend()); i++ {
-		o.pack()
-		o.took, o.errno = 0, 0
-		if o.p.stream {
-			o.sendStream(int(fd))
-		} else if o.messages > 0 {
-			o.took, o.errno = o.p.kernel.Send(int(fd), o.vector.Vector, o.messages)
-		}
-		o.again = o.account()
+// transmit hands the packed messages to the socket.
+func (o *outbox) transmit(fd int) {
+	if o.p.stream {
+		o.sendStream(fd)
+	} else if o.messages > 0 {
+		o.took, o.errno = o.p.kernel.Send(fd, o.vector.Vector, o.messages)
 	}
 }
 

@@ -32,7 +32,7 @@ func (p *Passer) sayHello() syscall.Errno {
 			// The peer's socket takes no descriptors, or too many are in flight.
 		}
 	}
-	_, errno := p.writeFrame(p.in.hello(false))
+	_, _, errno := p.writeFrame(p.in.hello(false))
 	return errno
 }
 
@@ -43,9 +43,11 @@ func (p *Passer) sendHello(fd int) (errno syscall.Errno) {
 	n := copy(v.data[0], p.in.hello(true))
 	v.control[0].Rights(1)[0] = int32(fd)
 	v.Set(0, v.data[0][:n], v.control[0].Raw()[:cmsgpool.Space(1)])
-	if p.raw.Control(func(s uintptr) { _, errno = p.kernel.Send(int(s), v.Vector, 1) }) != nil {
+	if !p.conn.Acquire() {
 		return syscall.EPIPE
 	}
+	defer p.conn.Release()
+	_, errno = p.kernel.Send(p.socket, v.Vector, 1)
 	return errno
 }
 

@@ -29,13 +29,12 @@ import (
 type Passer struct {
 	cfg    Config
 	kernel sys.Kernel
-	conn   conn
-	raw    syscall.RawConn // of conn
-	socket int             // its number, valid within a call of raw
-	stream bool            // SOCK_STREAM: messages may be taken in part
+	conn   sys.Conn
+	socket int  // its number, valid while it is acquired
+	stream bool // SOCK_STREAM: messages may be taken in part
 	peer   Credentials
 
-	writable func(fd uintptr) bool // for waiting with raw.Write
+	writable func(fd uintptr) bool // for waiting with conn.Write
 
 	byeMu   sync.Mutex // held while BYE or an acknowledgement is sent
 	saidBye bool       // the peer looks at no acknowledgement any more
@@ -109,28 +108,16 @@ func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
 	}
 	c.SetDeadline(time.Time{})
 	creds, _ := credentialsOf(c) // -1 where they are not to be had
-	var own conn = c
-	if !full.receives() {
-		own, raw, socket = quiet(c, raw, socket) // c is closed then
-	}
-	p := assemble(sys.System, own, raw, socket, kind == unix.SOCK_STREAM, full)
+	own, socket := sys.Own(c, raw, socket, !full.receives())
+	p := assemble(sys.System, own, socket, kind == unix.SOCK_STREAM, full)
 	p.peer = creds
 	return p, nil
 }
 
-// conn is what a link needs of a *net.UnixConn besides its RawConn.
-type conn interface {
-	syscall.Conn
-	SetReadDeadline(time.Time) error
-	SetWriteDeadline(time.Time) error
-	LocalAddr() net.Addr
-	Close() error
-}
-
-// assemble puts a link together over the given socket, of which c is the owner and raw the way in.
-func assemble(k sys.Kernel, c conn, raw syscall.RawConn, socket int, stream bool, cfg Config) *Passer {
+// assemble puts a link together over c, whose number for the socket is given.
+func assemble(k sys.Kernel, c sys.Conn, socket int, stream bool, cfg Config) *Passer {
 	p := &Passer{
-		cfg: cfg, kernel: k, conn: c, raw: raw, socket: socket, stream: stream,
+		cfg: cfg, kernel: k, conn: c, socket: socket, stream: stream,
 		done: make(chan struct{}), reaper: newReaper(k),
 	}
 	p.leftover = &leftover{reaper: p.reaper}
@@ -153,29 +140,26 @@ func (p *Passer) start() error {
 	return nil
 }
 
-// writeFrame sends a frame without descriptors, and returns how many of its bytes the socket took.
-func (p *Passer) writeFrame(frame []byte) (n int, errno syscall.Errno) {
-	if p.raw.Control(func(fd uintptr) { n, _, errno = p.writeTo(int(fd), frame) }) != nil {
-		return 0, syscall.EPIPE
+// writeFrame sends a frame without descriptors, and returns how many of its bytes the socket took; for gone see tail.write.
+func (p *Passer) writeFrame(frame []byte) (n int, gone uint64, errno syscall.Errno) {
+	if !p.conn.Acquire() {
+		return 0, 0, syscall.EPIPE
 	}
-	return n, errno
-}
-
-// writeTo is writeFrame within RawConn.Control; for gone see tail.write.
-func (p *Passer) writeTo(fd int, frame []byte) (n int, gone uint64, errno syscall.Errno) {
+	defer p.conn.Release()
 	if p.stream {
-		return p.tail.write(p.kernel, fd, frame)
+		return p.tail.write(p.kernel, p.socket, frame)
 	}
-	n, errno = p.kernel.Write(fd, frame)
+	n, errno = p.kernel.Write(p.socket, frame)
 	return n, 0, errno
 }
 
 // flushTail sends what a stream socket took no more of, and returns 0 once it is all gone.
-func (p *Passer) flushTail() (errno syscall.Errno) {
-	if p.raw.Control(func(fd uintptr) { errno = p.tail.flush(p.kernel, int(fd)) }) != nil {
+func (p *Passer) flushTail() syscall.Errno {
+	if !p.conn.Acquire() {
 		return syscall.EPIPE
 	}
-	return errno
+	defer p.conn.Release()
+	return p.tail.flush(p.kernel, p.socket)
 }
 
 // Send queues d and has it sent. It blocks while the window is full, until the write deadline. On success the
@@ -401,20 +385,20 @@ func (p *Passer) fence() {
 	defer p.byeMu.Unlock()
 	p.saidBye = true
 	if !p.sayBye() {
-		p.raw.Control(func(fd uintptr) { p.kernel.RaiseSendBuffer(int(fd)) })
+		p.conn.Control(func(fd uintptr) { p.kernel.RaiseSendBuffer(int(fd)) })
 		if !p.sayBye() {
 			p.unsaid.Store(true)
 			go p.insist()
 		}
 	}
-	p.raw.Control(func(fd uintptr) { p.kernel.ShutdownRead(int(fd)) })
+	p.conn.Control(func(fd uintptr) { p.kernel.ShutdownRead(int(fd)) })
 }
 
 // sayBye reports whether BYE is said, or never can be. The caller holds byeMu.
 func (p *Passer) sayBye() bool {
 	var errno syscall.Errno
 	if !p.byeSent {
-		_, errno = p.writeFrame(byeFrame[:])
+		_, _, errno = p.writeFrame(byeFrame[:])
 		p.byeSent = errno == 0
 	}
 	if errno == 0 && p.stream {
@@ -446,7 +430,7 @@ func (p *Passer) fail(err error) { p.conclude(ending{err: err}) }
 // waitWritable waits until the socket might take a message, or until somebody moves the write deadline of conn, which
 // means only that the waiter is to look around.
 func (p *Passer) waitWritable() error {
-	err := p.raw.Write(p.writable)
+	err := p.conn.Write(p.writable)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return p.conn.SetWriteDeadline(time.Time{})
 	}

@@ -35,9 +35,7 @@ type role struct {
 
 	hesitation hesitation
 
-	look      func(fd uintptr)      // inbox.look, whose result is found; bound once, like the others
-	found     bool                  // guarded by inbox.mu
-	tryCaller func(fd uintptr) bool // fillUp, and fill that takes mu: for RawConn.Read
+	tryCaller func(fd uintptr) bool // fillUp, and fill that takes mu: for RawConn.Read; bound once
 	tryPump   func(fd uintptr) bool
 }
 
@@ -51,7 +49,6 @@ func (r *role) init(in *inbox) {
 	r.timer = time.AfterFunc(lull, in.missed)
 	r.timer.Stop()
 	r.hesitation.kernel, r.hesitation.clock, r.hesitation.spin = in.p.kernel, &in.clock, in.p.cfg.Spin
-	r.look = func(fd uintptr) { r.found = in.look(int(fd)) }
 	r.tryCaller = func(fd uintptr) bool { return in.fillUp(int(fd)) }
 	r.tryPump = func(fd uintptr) bool {
 		in.mu.Lock()
@@ -67,9 +64,13 @@ func (in *inbox) readInto(ds []Desc) int {
 	in.target, in.got = ds, 0
 	in.role.reads++
 	for in.got == 0 && !in.mustLeave() && in.reaped() {
-		err := in.p.raw.Control(in.role.look) // who finds something does not need the poller
-		if err == nil && !in.role.found {
-			err = in.p.raw.Read(in.role.tryCaller)
+		found, err := false, error(nil)
+		if in.p.conn.Acquire() {
+			found = in.look(in.p.socket)
+			in.p.conn.Release()
+		}
+		if !found { // or else it does not need the poller
+			err = in.p.conn.Read(in.role.tryCaller)
 		}
 		if err != nil {
 			in.woken(err)
@@ -166,7 +167,7 @@ func (in *inbox) pump() {
 // pumpSome waits for the socket, and takes in and answers what comes. It returns false when the pump is to end.
 func (in *inbox) pumpSome() bool {
 	if !in.over.Load() {
-		if err := in.p.raw.Read(in.role.tryPump); err != nil {
+		if err := in.p.conn.Read(in.role.tryPump); err != nil {
 			in.mu.Lock()
 			in.woken(err)
 			in.mu.Unlock()

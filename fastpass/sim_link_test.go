@@ -141,7 +141,7 @@ func (s *sim) end(name string, proc *simProc, fd int, d Direction) *simEnd {
 	if s.wrap != nil {
 		k = s.wrap(e, k)
 	}
-	e.p = assemble(k, e.conn, e.conn, fd, s.kind == unix.SOCK_STREAM, full)
+	e.p = assemble(k, e.conn, fd, s.kind == unix.SOCK_STREAM, full)
 	e.p.in.room.least = s.rng.IntN(2) // the tables are small
 	e.p.in.room.processors = 2        // whatever this machine has
 	e.conn.Idle = func() {

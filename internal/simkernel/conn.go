@@ -10,13 +10,15 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"example.com/fdpass/internal/sys"
 )
 
-// Conn stands for the *net.UnixConn of a socket, and for its RawConn.
+// Conn stands for the sys.Conn of a socket.
 //
 // The goroutine that made it drives the simulation, and is never blocked: a Read of its own that finds nothing calls
 // Idle and returns nil, as if it had been woken for nothing, and a Write that would wait panics with
-// [ErrWouldBlock]. Other goroutines do wait: in Write, first of all, until the driver calls Wake; and where Control
+// [ErrWouldBlock]. Other goroutines do wait: in Write, first of all, until the driver calls Wake; and where Acquire
 // lets them in, while the driver rests, until it lets one of them go on. So what they do follows from what the driver does.
 type Conn struct {
 	// Idle is called when Read finds nothing.
@@ -35,10 +37,7 @@ type Conn struct {
 	writers []chan struct{}
 }
 
-var (
-	_ syscall.RawConn = (*Conn)(nil)
-	_ syscall.Conn    = (*Conn)(nil)
-)
+var _ sys.Conn = (*Conn)(nil)
 
 // ErrWouldBlock is what Write panics with when the driver would have to wait in it. It comes through functions that
 // hold no lock while they wait.
@@ -98,13 +97,21 @@ func (c *Conn) letGo() {
 	}
 }
 
+// Acquire implements sys.Conn.
+func (c *Conn) Acquire() bool {
+	c.enter()
+	return c.use()
+}
+
+// Release implements sys.Conn.
+func (c *Conn) Release() { c.done() }
+
 // Control implements syscall.RawConn.
 func (c *Conn) Control(f func(fd uintptr)) error {
-	c.enter()
-	if !c.use() {
+	if !c.Acquire() {
 		return net.ErrClosed
 	}
-	defer c.done()
+	defer c.Release()
 	f(uintptr(c.fd))
 	return nil
 }

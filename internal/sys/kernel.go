@@ -67,10 +67,12 @@ var System Kernel = new(system)
 
 type system struct{}
 
-func (*system) Send(fd int, v *Vector, n int) (int, syscall.Errno)        { return v.send(fd, n) }
-func (*system) Yield()                                                    { yield() }
-func (*system) Go(f func())                                               { go f() }
-func (*system) Recv(fd int, v *Vector, n, flags int) (int, syscall.Errno) { return v.recv(fd, n, flags) }
+func (*system) Send(fd int, v *Vector, n int) (int, syscall.Errno) { return v.send(fd, n) }
+func (*system) Yield()                                             { yield() }
+func (*system) Go(f func())                                        { go f() }
+func (*system) Recv(fd int, v *Vector, n, flags int) (int, syscall.Errno) {
+	return v.recv(fd, n, flags)
+}
 
 // Write implements Kernel. ECONNRESET tells once of what has happened; the next call says whether the peer is there.
 func (*system) Write(fd int, b []byte) (int, syscall.Errno) {

@@ -7,39 +7,35 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Quiet is a socket that wakes the process only for what is waited for.
+// quiet is a Conn that wakes the process only for what is waited for.
 //
 // The Go runtime asks its poller for everything that may happen to a socket. So whenever the peer takes a message, and with that
 // makes room for another one, a thread is woken that finds nobody waiting for room: a context switch for each message
-// that an end sends which has something else to do, or nothing. A Quiet asks a poller of its own, for what comes in, and for room only
+// that an end sends which has something else to do, or nothing. A quiet asks a poller of its own, for what comes in, and for room only
 // in Write, and the runtime asks that one: an epoll instance can be polled.
 //
-// Its methods are those of a net.Conn and its RawConn; errors are those of package os.
-type Quiet struct {
-	addr  net.Addr
-	fd    int
-	state atomic.Uint32 // how many use fd, and closed
-	in    interest
-	out   interest
+// Errors are those of package os.
+type quiet struct {
+	guard
+	addr net.Addr
+	in   interest
+	out  interest
 }
 
-const closed = 1 << 31 // in Quiet.state: nobody begins to use fd any more, the last one closes it
-
-// NewQuiet makes a Quiet of the socket fd of c, and closes c, in which nobody may be at work. It returns nil where that is not
+// newQuiet makes a quiet of the socket fd of c, and closes c, in which nobody may be at work. It returns nil where that is not
 // possible, for want of descriptors for example, and leaves c as it is.
-func NewQuiet(c *net.UnixConn, fd int) *Quiet {
+func newQuiet(c *net.UnixConn, fd int) *quiet {
 	dup := System.Dup(fd)
 	if dup < 0 {
 		return nil
 	}
-	q := &Quiet{addr: c.LocalAddr(), fd: dup}
+	q := &quiet{guard: guard{fd: dup, last: func() { Close(dup) }}, addr: c.LocalAddr()}
 	if q.in.init(dup, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET) != nil {
 		Close(dup)
 		return nil
@@ -53,30 +49,17 @@ func NewQuiet(c *net.UnixConn, fd int) *Quiet {
 	return q
 }
 
-// Socket is the number of the socket, valid within Control, Read and Write.
-func (q *Quiet) Socket() int { return q.fd }
-
 // SyscallConn implements syscall.Conn.
-func (q *Quiet) SyscallConn() (syscall.RawConn, error) { return q, nil }
-
-// Control implements syscall.RawConn.
-func (q *Quiet) Control(f func(fd uintptr)) error {
-	if !q.acquire() {
-		return net.ErrClosed
-	}
-	f(uintptr(q.fd))
-	q.release()
-	return nil
-}
+func (q *quiet) SyscallConn() (syscall.RawConn, error) { return q, nil }
 
 // Read implements syscall.RawConn.
-func (q *Quiet) Read(f func(fd uintptr) (done bool)) error { return q.wait(&q.in, f) }
+func (q *quiet) Read(f func(fd uintptr) (done bool)) error { return q.wait(&q.in, f) }
 
 // Write implements syscall.RawConn.
-func (q *Quiet) Write(f func(fd uintptr) (done bool)) error { return q.wait(&q.out, f) }
+func (q *quiet) Write(f func(fd uintptr) (done bool)) error { return q.wait(&q.out, f) }
 
 // wait calls f until it is done, whenever there is something of interest.
-func (q *Quiet) wait(i *interest, f func(fd uintptr) bool) error {
+func (q *quiet) wait(i *interest, f func(fd uintptr) bool) error {
 	w := waits.Get().(*waiting)
 	w.q, w.i, w.f = q, i, f
 	err := i.raw.Read(w.try)
@@ -89,44 +72,25 @@ func (q *Quiet) wait(i *interest, f func(fd uintptr) bool) error {
 }
 
 // SetReadDeadline is a net.Conn's.
-func (q *Quiet) SetReadDeadline(t time.Time) error { return q.in.file.SetReadDeadline(t) }
+func (q *quiet) SetReadDeadline(t time.Time) error { return q.in.file.SetReadDeadline(t) }
 
 // SetWriteDeadline is a net.Conn's.
-func (q *Quiet) SetWriteDeadline(t time.Time) error { return q.out.file.SetReadDeadline(t) }
+func (q *quiet) SetWriteDeadline(t time.Time) error { return q.out.file.SetReadDeadline(t) }
 
 // LocalAddr is a net.Conn's.
-func (q *Quiet) LocalAddr() net.Addr { return q.addr }
+func (q *quiet) LocalAddr() net.Addr { return q.addr }
 
 // Close is a net.Conn's.
-func (q *Quiet) Close() error {
-	before := q.state.Or(closed)
-	if before&closed != 0 {
+func (q *quiet) Close() error {
+	first, unused := q.shut()
+	if !first {
 		return net.ErrClosed
 	}
 	err := errors.Join(q.in.file.Close(), q.out.file.Close()) // who waits there returns
-	if before == 0 {
-		Close(q.fd)
+	if unused {
+		q.last()
 	}
 	return err
-}
-
-// acquire keeps fd from being closed until release, or returns false if it is closed.
-func (q *Quiet) acquire() bool {
-	for {
-		n := q.state.Load()
-		if n&closed != 0 {
-			return false
-		}
-		if q.state.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
-
-func (q *Quiet) release() {
-	if q.state.Add(^uint32(0)) == closed {
-		Close(q.fd)
-	}
 }
 
 // interest is an epoll instance with the socket, and something that may happen to it.
@@ -162,7 +126,7 @@ func (i *interest) init(socket int, events uint32) error {
 
 // waiting is a call of Read or Write.
 type waiting struct {
-	q    *Quiet
+	q    *quiet
 	i    *interest
 	f    func(fd uintptr) bool
 	gone bool                  // q is closed
@@ -177,11 +141,11 @@ var waits = sync.Pool{New: func() any {
 
 // again calls f, and if it is not done has itself called again when there is something of interest.
 func (w *waiting) again(uintptr) bool {
-	if !w.q.acquire() {
+	if !w.q.Acquire() {
 		w.gone = true
 		return true
 	}
-	defer w.q.release()
+	defer w.q.Release()
 	done := w.f(uintptr(w.q.fd))
 	if !done && w.i == &w.q.out && !w.i.asked { // for room it has to ask each time
 		w.want(unix.EPOLLOUT)

@@ -4,53 +4,27 @@ package sys
 
 import (
 	"errors"
-	"net"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// connPair returns one end of a socket pair as a connection, with the number of its socket, and the number of the other end.
-func connPair(t *testing.T) (c *net.UnixConn, socket, peer int) {
-	t.Helper()
-	fds, err := Socketpair(unix.SOCK_SEQPACKET)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(fds[1]) })
-	f := os.NewFile(uintptr(fds[0]), "socket")
-	defer f.Close()
-	conn, err := net.FileConn(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c = conn.(*net.UnixConn)
-	t.Cleanup(func() { c.Close() })
-	raw, err := c.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw.Control(func(fd uintptr) { socket = int(fd) })
-	return c, socket, fds[1]
-}
-
-// quietPair is connPair with the end as a Quiet.
-func quietPair(t *testing.T) (*Quiet, int) {
+// quietPair is connPair with the end as a quiet.
+func quietPair(t *testing.T) (*quiet, int) {
 	t.Helper()
 	c, socket, peer := connPair(t)
-	q := NewQuiet(c, socket)
+	q := newQuiet(c, socket)
 	if q == nil {
-		t.Fatal("NewQuiet returned nil")
+		t.Fatal("newQuiet returned nil")
 	}
 	t.Cleanup(func() { q.Close() })
 	return q, peer
 }
 
 // fill sends until there is no room.
-func (q *Quiet) fill(t *testing.T) (n int) {
+func (q *quiet) fill(t *testing.T) (n int) {
 	t.Helper()
 	q.Control(func(fd uintptr) {
 		for ; unix.Send(int(fd), []byte{1}, unix.MSG_DONTWAIT) == nil; n++ {
@@ -94,7 +68,7 @@ func TestAQuietSocketSaysNothingOfRoomThatNobodyWaitsFor(t *testing.T) {
 	}
 }
 
-// Nobody but the runtime takes events from the poller of a Quiet, and that only learns that there are some.
+// Nobody but the runtime takes events from the poller of a quiet, and that only learns that there are some.
 func TestAQuietSocketThatHasWaitedForRoomIsQuietAgain(t *testing.T) {
 	q, peer := quietPair(t)
 	runtime, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -136,13 +110,13 @@ func TestAQuietSocketThatHasWaitedForRoomIsQuietAgain(t *testing.T) {
 
 func TestAQuietSocketWaits(t *testing.T) {
 	for name, c := range map[string]struct {
-		wait     func(q *Quiet, f func(uintptr) bool) error
-		deadline func(*Quiet, time.Time) error
+		wait     func(q *quiet, f func(uintptr) bool) error
+		deadline func(*quiet, time.Time) error
 		try      func(fd int) error // fails with EAGAIN until happen has been called
 		happen   func(t *testing.T, peer int)
 	}{
 		"for what comes": {
-			(*Quiet).Read, (*Quiet).SetReadDeadline,
+			(*quiet).Read, (*quiet).SetReadDeadline,
 			func(fd int) error { _, _, err := unix.Recvfrom(fd, make([]byte, 8), unix.MSG_DONTWAIT); return err },
 			func(t *testing.T, peer int) {
 				if err := unix.Send(peer, []byte{1}, 0); err != nil {
@@ -151,12 +125,12 @@ func TestAQuietSocketWaits(t *testing.T) {
 			},
 		},
 		"for the end": {
-			(*Quiet).Read, (*Quiet).SetReadDeadline,
+			(*quiet).Read, (*quiet).SetReadDeadline,
 			func(fd int) error { _, _, err := unix.Recvfrom(fd, make([]byte, 8), unix.MSG_DONTWAIT); return err },
 			func(_ *testing.T, peer int) { unix.Shutdown(peer, unix.SHUT_RDWR) },
 		},
 		"for room": {
-			(*Quiet).Write, (*Quiet).SetWriteDeadline,
+			(*quiet).Write, (*quiet).SetWriteDeadline,
 			func(fd int) error { return unix.Send(fd, []byte{1}, unix.MSG_DONTWAIT) },
 			func(_ *testing.T, peer int) { empty(peer) },
 		},
@@ -202,75 +176,59 @@ func TestAQuietSocketWaits(t *testing.T) {
 	}
 }
 
-func TestAQuietSocketIsClosedOnceAndByTheLastWhoUsesIt(t *testing.T) {
-	q, peer := quietPair(t)
-	fd := q.Socket()
-	var users sync.WaitGroup
-	for range 8 {
-		users.Go(func() {
-			for q.Control(func(fd uintptr) {
-				if !isOpen(int(fd)) {
-					t.Error("it is closed while it is used")
-				}
-			}) == nil {
-			}
-		})
-	}
-	q.Control(func(uintptr) {
-		if err := q.Close(); err != nil {
-			t.Error(err)
-		}
-		if !isOpen(fd) {
-			t.Error("it was closed within Control")
-		}
-	})
-	users.Wait()
-	if err := q.Close(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("the second Close returns %v", err)
-	}
-	for name, wait := range map[string]func(func(uintptr) bool) error{"Read": q.Read, "Write": q.Write} {
-		if err := wait(func(uintptr) bool { return true }); err == nil {
-			t.Errorf("%s works after Close", name)
-		}
-	}
-	if err := q.Control(func(uintptr) {}); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("Control returns %v after Close", err)
-	}
-	// The peer sees the end: nothing keeps the socket open.
-	if n, _, err := unix.Recvfrom(peer, make([]byte, 8), 0); n != 0 || err != nil {
-		t.Errorf("the peer reads %d bytes, %v", n, err)
-	}
-}
-
-func TestAFullTableLeavesTheSocketAsItIs(t *testing.T) {
+func TestAFullTableLeavesTheSocketWhereItIs(t *testing.T) {
 	c, socket, _ := connPair(t)
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	for room := range 3 {
-		top := null(t)
-		unix.Close(top) // the lowest number that is free
+	// own is Own where there is room for so many descriptors.
+	own := func(room int, idle bool) (Conn, int) {
 		small := limit
-		small.Cur = uint64(top + room)
-		var q *Quiet
+		for small.Cur = 0; room > 0 || isOpen(int(small.Cur)); small.Cur++ {
+			if !isOpen(int(small.Cur)) {
+				room--
+			}
+		}
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &small); err != nil {
 			t.Fatal(err)
 		}
-		q = NewQuiet(c, socket)
+		own, number := Own(c, raw, socket, idle)
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 			t.Fatal(err)
 		}
-		if q != nil {
-			t.Fatalf("there is room for %d, and NewQuiet needs 3", room)
-		}
-		if again := null(t); again != top {
-			t.Errorf("it leaves something open: %d", top)
-		} else {
+		return own, number
+	}
+	for room := range 2 {
+		for name, idle := range conns {
+			first := null(t)
+			unix.Close(first)
+			same, number := own(room, idle)
+			if number != socket || !same.Acquire() {
+				t.Fatalf("%s, room for %d: it has moved from %d to %d", name, room, socket, number)
+			}
+			same.Release()
+			if _, err := c.Write([]byte{1}); err != nil {
+				t.Errorf("%s, room for %d: the connection cannot be used any more: %v", name, room, err)
+			}
+			again := null(t)
 			unix.Close(again)
+			if again != first {
+				t.Errorf("%s, room for %d: it leaves something open: %d", name, room, first)
+			}
 		}
-		if _, err := c.Write([]byte{1}); err != nil {
-			t.Errorf("the socket cannot be used any more: %v", err)
-		}
+	}
+	// A quiet would need three.
+	moved, number := own(2, true)
+	defer moved.Close()
+	if _, err := c.Write([]byte{1}); err == nil || number == socket {
+		t.Errorf("with room for 2 it has not moved: %d, now %d", socket, number)
+	}
+	if _, ok := moved.(*polled); !ok {
+		t.Errorf("with room for 2 it is a %T", moved)
 	}
 }
