@@ -333,3 +333,41 @@ func TestSendGoesOnAsSoonAsItsDescriptorHasRoom(t *testing.T) {
 		}
 	})
 }
+
+// The number of a socket that somebody else closes may be that of another socket a moment later, which would get what is sent here.
+func TestWhoStillHasTheConnectionCannotCloseTheLink(t *testing.T) {
+	for _, l := range everyLink {
+		t.Run(l.String(), func(t *testing.T) {
+			noLeaks(t)
+			a, b := socketpair(t, l.Network)
+			link := func(f *os.File, d Direction) *Passer {
+				c, err := fileConn(f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				cfg := l.config()
+				cfg.Direction = d
+				p, err := New(c, cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				closeAfter(t, p)
+				if err := c.Close(); !errors.Is(err, net.ErrClosed) {
+					t.Errorf("Close of the connection: %v", err)
+				}
+				return p
+			}
+			sender, receiver := link(a, Both), link(b, RecvOnly)
+			for i := range 100 {
+				if err := sender.Send(Desc{FD: null(t)}); err != nil {
+					t.Fatalf("Send, number %d: %v", i, err)
+				}
+				d, err := receiver.Recv()
+				if err != nil {
+					t.Fatalf("Recv, number %d: %v", i, err)
+				}
+				CloseFDs([]int{d.FD})
+			}
+		})
+	}
+}
