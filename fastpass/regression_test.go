@@ -9,12 +9,14 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"example.com/fdpass/internal/leak"
+	"example.com/fdpass/internal/sys"
 	"example.com/fdpass/internal/wire"
 
 	"golang.org/x/sys/unix"
@@ -368,6 +370,56 @@ func TestWhoStillHasTheConnectionCannotCloseTheLink(t *testing.T) {
 				}
 				CloseFDs([]int{d.FD})
 			}
+		})
+	}
+}
+
+// slowFence is a kernel on which a link takes long to be fenced, as when the thread loses the processor there.
+type slowFence struct {
+	sys.Kernel
+	fencing chan struct{}
+	once    sync.Once
+}
+
+func (s *slowFence) ShutdownRead(fd int) {
+	s.once.Do(func() {
+		close(s.fencing)
+		time.Sleep(100 * time.Millisecond)
+	})
+	s.Kernel.ShutdownRead(fd)
+}
+
+// Who reads that the peer has ended uses the socket while it waits for it, and may be the last one to do so.
+func TestCloseWhileRecvLearnsOfTheEnd(t *testing.T) {
+	for _, l := range framedLinks {
+		t.Run(l.String(), func(t *testing.T) {
+			noLeaks(t)
+			a, b := socketpair(t, l.Network)
+			k := &slowFence{Kernel: sys.System, fencing: make(chan struct{})}
+			cfg := l.config()
+			peer := onKernel(t, sys.System, b, cfg)
+			only := *cfg
+			only.Direction = RecvOnly
+			p := onKernel(t, k, a, &only)
+			received := make(chan struct{})
+			go func() {
+				defer close(received)
+				if _, err := p.Recv(); err == nil {
+					t.Error("Recv returns a descriptor that nobody has sent")
+				}
+			}()
+			until(t, "Recv holds what it waits with", func() bool {
+				if p.in.mu.TryLock() {
+					p.in.mu.Unlock()
+					return false
+				}
+				return true
+			})
+			time.Sleep(10 * time.Millisecond)
+			go peer.Close()
+			wait(t, "Recv learns of it", k.fencing)
+			soon(t, "Close returns", func() { p.Close() })
+			wait(t, "Recv returns", received)
 		})
 	}
 }

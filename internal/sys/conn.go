@@ -24,7 +24,7 @@ type Conn interface {
 	SetWriteDeadline(time.Time) error
 	LocalAddr() net.Addr
 
-	// Close has those who wait return. While somebody has acquired the socket it stays open.
+	// Close has those who wait return, waits until nobody has acquired the socket any more, and closes it.
 	Close() error
 }
 
@@ -37,23 +37,23 @@ func Own(c *net.UnixConn, raw syscall.RawConn, fd int, idle bool) (Conn, int) {
 			return q, q.fd
 		}
 	}
-	p := duplicate(fd)
+	p := duplicate(c, fd)
 	if p == nil {
-		p = newPolled(c, raw, fd)
-	} else {
-		c.Close()
+		p = newPolled(c, raw, c, fd)
 	}
 	return p, p.fd
 }
 
 // guard keeps a descriptor open while it is used.
 type guard struct {
-	fd    int
-	state atomic.Uint32 // how many use fd, and closed
-	last  func()        // closes fd
+	fd     int
+	state  atomic.Uint32 // how many use fd, and closed
+	unused chan struct{} // closed when fd is closed to all and the last one has let go of it
 }
 
-const closed = 1 << 31 // in guard.state: nobody begins to use fd any more, the last one closes it
+const closed = 1 << 31 // in guard.state: nobody begins to use fd any more
+
+func (g *guard) init(fd int) { g.fd, g.unused = fd, make(chan struct{}) }
 
 // Acquire implements Conn.
 func (g *guard) Acquire() bool {
@@ -68,10 +68,10 @@ func (g *guard) Acquire() bool {
 	}
 }
 
-// Release implements Conn.
+// Release implements Conn. It closes nothing: whoever is the last may hold what the rest of the link needs, and to close may take long.
 func (g *guard) Release() {
 	if g.state.Add(^uint32(0)) == closed {
-		g.last()
+		close(g.unused)
 	}
 }
 
@@ -85,62 +85,88 @@ func (g *guard) Control(f func(fd uintptr)) error {
 	return nil
 }
 
-// shut lets nobody begin any more. If it is the first to do that, and fd is not in use, its caller closes fd.
-func (g *guard) shut() (first, unused bool) {
+// shut lets nobody begin any more. It returns false if that was done before.
+func (g *guard) shut() bool {
 	before := g.state.Or(closed)
-	return before&closed == 0, before == 0
+	if before == 0 {
+		close(g.unused)
+	}
+	return before&closed == 0
 }
+
+func (g *guard) isShut() bool { return g.state.Load()&closed != 0 }
 
 // polled is a Conn that the runtime polls for all that may happen to it.
 type polled struct {
 	guard
-	conn *net.UnixConn
-	raw  syscall.RawConn
+	addr  net.Addr
+	owner owner
+	raw   syscall.RawConn // the owner's
 }
 
-func (p *polled) SyscallConn() (syscall.RawConn, error) { return p, nil }
-func (p *polled) Read(f func(fd uintptr) bool) error    { return p.raw.Read(f) }
-func (p *polled) Write(f func(fd uintptr) bool) error   { return p.raw.Write(f) }
-func (p *polled) SetReadDeadline(t time.Time) error     { return p.conn.SetReadDeadline(t) }
-func (p *polled) SetWriteDeadline(t time.Time) error    { return p.conn.SetWriteDeadline(t) }
-func (p *polled) LocalAddr() net.Addr                   { return p.conn.LocalAddr() }
-
-// Close implements Conn.
-func (p *polled) Close() error {
-	first, unused := p.shut()
-	if !first {
-		return net.ErrClosed
-	}
-	if unused {
-		p.last()
-	}
-	return nil
+// owner has the runtime poll a socket: an *os.File or a *net.UnixConn.
+type owner interface {
+	SetDeadline(time.Time) error
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+	Close() error
 }
 
-func newPolled(c *net.UnixConn, raw syscall.RawConn, fd int) *polled {
-	return &polled{guard{fd: fd, last: func() { c.Close() }}, c, raw}
+func newPolled(o owner, raw syscall.RawConn, c *net.UnixConn, fd int) *polled {
+	p := &polled{addr: c.LocalAddr(), owner: o, raw: raw}
+	p.init(fd)
+	return p
 }
 
-// duplicate makes a polled of a duplicate of the socket fd. It returns nil where that is not possible.
-func duplicate(fd int) *polled {
+// duplicate makes a polled of a duplicate of the socket fd of c, and closes c. It returns nil where that is not possible, and leaves c
+// as it is. It does not touch the mode of the socket, which other processes may share.
+func duplicate(c *net.UnixConn, fd int) *polled {
 	dup := System.Dup(fd)
 	if dup < 0 {
 		return nil
 	}
 	f := os.NewFile(uintptr(dup), "socket")
-	defer f.Close()
-	conn, _ := net.FileConn(f) // another duplicate
-	c, ok := conn.(*net.UnixConn)
-	if !ok {
-		return nil
-	}
-	raw, err := c.SyscallConn()
+	raw, err := f.SyscallConn()
 	if err == nil {
-		err = raw.Control(func(s uintptr) { fd = int(s) })
+		err = f.SetDeadline(time.Time{}) // fails if it is not polled
 	}
 	if err != nil {
-		c.Close()
+		f.Close()
 		return nil
 	}
-	return newPolled(c, raw, fd)
+	p := newPolled(f, raw, c, dup)
+	c.Close()
+	return p
+}
+
+func (p *polled) SyscallConn() (syscall.RawConn, error) { return p, nil }
+func (p *polled) SetReadDeadline(t time.Time) error     { return p.owner.SetReadDeadline(t) }
+func (p *polled) SetWriteDeadline(t time.Time) error    { return p.owner.SetWriteDeadline(t) }
+func (p *polled) LocalAddr() net.Addr                   { return p.addr }
+
+// Read implements syscall.RawConn.
+func (p *polled) Read(f func(fd uintptr) bool) error { return p.wait(p.raw.Read, f) }
+
+// Write implements syscall.RawConn.
+func (p *polled) Write(f func(fd uintptr) bool) error { return p.wait(p.raw.Write, f) }
+
+func (p *polled) wait(until func(func(fd uintptr) bool) error, f func(fd uintptr) bool) error {
+	if p.isShut() {
+		return net.ErrClosed
+	}
+	err := until(f)
+	if err != nil && p.isShut() { // Close had it return
+		return net.ErrClosed
+	}
+	return err
+}
+
+// Close implements Conn.
+func (p *polled) Close() error {
+	if !p.shut() {
+		return net.ErrClosed
+	}
+	p.owner.SetDeadline(time.Unix(1, 0)) // who waits returns, although somebody may still use the socket
+	<-p.unused
+	return p.owner.Close()
 }

@@ -78,7 +78,7 @@ func TestWhoStillHasTheConnectionCanDoNothingToTheSocket(t *testing.T) {
 	}
 }
 
-func TestASocketIsClosedOnceAndByTheLastWhoUsesIt(t *testing.T) {
+func TestASocketIsClosedOnceAndNotWhileItIsUsed(t *testing.T) {
 	for name, idle := range conns {
 		t.Run(name, func(t *testing.T) {
 			own, socket, _, peer := ownPair(t, idle)
@@ -93,19 +93,29 @@ func TestASocketIsClosedOnceAndByTheLastWhoUsesIt(t *testing.T) {
 					}
 				})
 			}
-			waiting := make(chan error)
-			go func() { waiting <- own.Read(func(uintptr) bool { return false }) }()
+			waiting, closing := make(chan error), make(chan error)
+			for _, wait := range []func(func(uintptr) bool) error{own.Read, own.Write} {
+				go func() { waiting <- wait(func(uintptr) bool { return false }) }()
+			}
 			own.Control(func(uintptr) {
-				if err := own.Close(); err != nil {
-					t.Error(err)
+				go func() { closing <- own.Close() }()
+				users.Wait() // nobody begins any more
+				for range 2 {
+					if err := <-waiting; err == nil {
+						t.Error("who waits is told of no error when the socket is closed")
+					}
+				}
+				select {
+				case err := <-closing:
+					t.Errorf("Close returns %v within Control", err)
+				default:
 				}
 				if !isOpen(socket) {
 					t.Error("it was closed within Control")
 				}
 			})
-			users.Wait()
-			if err := <-waiting; err == nil {
-				t.Error("Read returns no error when the socket is closed")
+			if err := <-closing; err != nil {
+				t.Errorf("Close: %v", err)
 			}
 			if err := own.Close(); !errors.Is(err, net.ErrClosed) {
 				t.Errorf("the second Close returns %v", err)
@@ -121,6 +131,38 @@ func TestASocketIsClosedOnceAndByTheLastWhoUsesIt(t *testing.T) {
 			// The peer sees the end: nothing keeps the socket open.
 			if n, _, err := unix.Recvfrom(peer, make([]byte, 8), 0); n != 0 || err != nil {
 				t.Errorf("the peer reads %d bytes, %v", n, err)
+			}
+		})
+	}
+}
+
+// Who waits for the socket may use it as well, and be the last one who does.
+func TestASocketCanBeClosedWhileWhoWaitsForItUsesIt(t *testing.T) {
+	for name, idle := range conns {
+		t.Run(name, func(t *testing.T) {
+			own, socket, _, _ := ownPair(t, idle)
+			closing := make(chan error)
+			err := own.Read(func(uintptr) bool {
+				if !own.Acquire() {
+					t.Error("it is closed")
+					return true
+				}
+				go func() { closing <- own.Close() }()
+				for own.Acquire() {
+					own.Release()
+					time.Sleep(time.Millisecond)
+				}
+				own.Release()
+				return true
+			})
+			if err != nil {
+				t.Errorf("Read: %v", err)
+			}
+			if err := <-closing; err != nil {
+				t.Errorf("Close: %v", err)
+			}
+			if isOpen(socket) {
+				t.Error("it is open")
 			}
 		})
 	}

@@ -35,7 +35,8 @@ func newQuiet(c *net.UnixConn, fd int) *quiet {
 	if dup < 0 {
 		return nil
 	}
-	q := &quiet{guard: guard{fd: dup, last: func() { Close(dup) }}, addr: c.LocalAddr()}
+	q := &quiet{addr: c.LocalAddr()}
+	q.init(dup)
 	if q.in.init(dup, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET) != nil {
 		Close(dup)
 		return nil
@@ -82,14 +83,12 @@ func (q *quiet) LocalAddr() net.Addr { return q.addr }
 
 // Close is a net.Conn's.
 func (q *quiet) Close() error {
-	first, unused := q.shut()
-	if !first {
+	if !q.shut() {
 		return net.ErrClosed
 	}
 	err := errors.Join(q.in.file.Close(), q.out.file.Close()) // who waits there returns
-	if unused {
-		q.last()
-	}
+	<-q.unused
+	Close(q.fd)
 	return err
 }
 
