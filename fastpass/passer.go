@@ -60,8 +60,8 @@ type ending struct {
 	local bool  // by this end
 }
 
-// New makes c one end of a link, and owns c from then on, even if New fails: where there is room for a duplicate, c is closed and its
-// socket lives on in the link. The other end must be made with the same Protocol. It does not block. A nil cfg means defaults.
+// New makes c one end of a link, and owns c from then on, even if New fails: it closes c, whose socket lives on in the link (unless there is
+// no room for a duplicate). The other end must be made with the same Protocol. It does not block. A nil cfg means defaults.
 func New(c *net.UnixConn, cfg *Config) (*Passer, error) {
 	p, err := newPasser(c, cfg)
 	if err != nil {

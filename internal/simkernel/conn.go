@@ -261,7 +261,7 @@ func (c *Conn) wakeAll() {
 	c.writers = nil
 }
 
-// Close implements net.Conn.
+// Close implements sys.Conn, but does not wait: whoever lets go of the descriptor last closes it.
 func (c *Conn) Close() error {
 	c.p.k.mu.Lock()
 	defer c.p.k.mu.Unlock()

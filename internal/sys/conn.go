@@ -28,20 +28,39 @@ type Conn interface {
 	Close() error
 }
 
-// Own takes the socket fd of c, in which nobody may be at work, away from it: who still has c can do nothing to the socket. It returns the
-// new owner, and its number for the socket. Without room for a duplicate c remains in use. Raw is c's. Idle says that the socket is
-// hardly ever waited for.
+// Own takes the socket of c, in which nobody may be at work, away from it: who still has c can do nothing to the socket. It returns the
+// new owner, and its number for the socket. Without room for a duplicate, or if the socket is in blocking mode, c remains in use, and fd is
+// the number. Raw is c's. Idle says that the socket is hardly ever waited for.
 func Own(c *net.UnixConn, raw syscall.RawConn, fd int, idle bool) (Conn, int) {
-	if idle {
-		if q := newQuiet(c, fd); q != nil {
-			return q, q.fd
+	dup := -1
+	raw.Control(func(s uintptr) { dup = System.Dup(int(s)) })
+	if dup >= 0 {
+		if own := newConn(dup, c.LocalAddr(), idle); own != nil {
+			c.Close()
+			return own, dup
 		}
 	}
-	p := duplicate(c, fd)
-	if p == nil {
-		p = newPolled(c, raw, c, fd)
+	return newPolled(c, raw, c.LocalAddr(), fd), fd
+}
+
+// newConn makes a Conn of the socket fd. Where that is not possible it closes fd and returns nil. It does not touch the mode of the socket,
+// which other processes may share.
+func newConn(fd int, addr net.Addr, idle bool) Conn {
+	if idle {
+		if q := newQuiet(fd, addr); q != nil {
+			return q
+		}
 	}
-	return p, p.fd
+	f := os.NewFile(uintptr(fd), "socket")
+	raw, err := f.SyscallConn()
+	if err == nil {
+		err = f.SetDeadline(time.Time{}) // fails if it is not polled
+	}
+	if err != nil {
+		f.Close()
+		return nil
+	}
+	return newPolled(f, raw, addr, fd)
 }
 
 // guard keeps a descriptor open while it is used.
@@ -112,30 +131,9 @@ type owner interface {
 	Close() error
 }
 
-func newPolled(o owner, raw syscall.RawConn, c *net.UnixConn, fd int) *polled {
-	p := &polled{addr: c.LocalAddr(), owner: o, raw: raw}
+func newPolled(o owner, raw syscall.RawConn, addr net.Addr, fd int) *polled {
+	p := &polled{addr: addr, owner: o, raw: raw}
 	p.init(fd)
-	return p
-}
-
-// duplicate makes a polled of a duplicate of the socket fd of c, and closes c. It returns nil where that is not possible, and leaves c
-// as it is. It does not touch the mode of the socket, which other processes may share.
-func duplicate(c *net.UnixConn, fd int) *polled {
-	dup := System.Dup(fd)
-	if dup < 0 {
-		return nil
-	}
-	f := os.NewFile(uintptr(dup), "socket")
-	raw, err := f.SyscallConn()
-	if err == nil {
-		err = f.SetDeadline(time.Time{}) // fails if it is not polled
-	}
-	if err != nil {
-		f.Close()
-		return nil
-	}
-	p := newPolled(f, raw, c, dup)
-	c.Close()
 	return p
 }
 

@@ -101,8 +101,8 @@ func TestASocketIsClosedOnceAndNotWhileItIsUsed(t *testing.T) {
 				go func() { closing <- own.Close() }()
 				users.Wait() // nobody begins any more
 				for range 2 {
-					if err := <-waiting; err == nil {
-						t.Error("who waits is told of no error when the socket is closed")
+					if err := <-waiting; !errors.Is(err, net.ErrClosed) {
+						t.Errorf("who waits is told %v when the socket is closed", err)
 					}
 				}
 				select {

@@ -20,7 +20,7 @@ import (
 // that an end sends which has something else to do, or nothing. A quiet asks a poller of its own, for what comes in, and for room only
 // in Write, and the runtime asks that one: an epoll instance can be polled.
 //
-// Errors are those of package os.
+// Errors are those of package os, but for net.ErrClosed.
 type quiet struct {
 	guard
 	addr net.Addr
@@ -28,25 +28,17 @@ type quiet struct {
 	out  interest
 }
 
-// newQuiet makes a quiet of the socket fd of c, and closes c, in which nobody may be at work. It returns nil where that is not
-// possible, for want of descriptors for example, and leaves c as it is.
-func newQuiet(c *net.UnixConn, fd int) *quiet {
-	dup := System.Dup(fd)
-	if dup < 0 {
+// newQuiet makes a quiet of the socket fd. It returns nil where that is not possible, for want of descriptors for example, and leaves fd as it is.
+func newQuiet(fd int, addr net.Addr) *quiet {
+	q := &quiet{addr: addr}
+	q.guard.init(fd)
+	if q.in.init(fd, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET) != nil {
 		return nil
 	}
-	q := &quiet{addr: c.LocalAddr()}
-	q.init(dup)
-	if q.in.init(dup, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET) != nil {
-		Close(dup)
-		return nil
-	}
-	if q.out.init(dup, 0) != nil {
+	if q.out.init(fd, 0) != nil {
 		q.in.file.Close()
-		Close(dup)
 		return nil
 	}
-	c.Close()
 	return q
 }
 
@@ -64,7 +56,7 @@ func (q *quiet) wait(i *interest, f func(fd uintptr) bool) error {
 	w := waits.Get().(*waiting)
 	w.q, w.i, w.f = q, i, f
 	err := i.raw.Read(w.try)
-	if err == nil && w.gone {
+	if w.gone || err != nil && q.isShut() {
 		err = net.ErrClosed
 	}
 	*w = waiting{try: w.try}

@@ -11,15 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// quietPair is connPair with the end as a quiet.
+// quietPair returns one end of a socket pair as a quiet, and the number of the other end.
 func quietPair(t *testing.T) (*quiet, int) {
 	t.Helper()
-	c, socket, peer := connPair(t)
-	q := newQuiet(c, socket)
-	if q == nil {
-		t.Fatal("newQuiet returned nil")
+	own, _, _, peer := ownPair(t, true)
+	q, ok := own.(*quiet)
+	if !ok {
+		t.Fatalf("it is a %T", own)
 	}
-	t.Cleanup(func() { q.Close() })
 	return q, peer
 }
 
