@@ -767,13 +767,12 @@ func passerOn(k sys.Kernel, f *os.File, cfg *Config) (*Passer, error) {
 	if err != nil {
 		return nil, err
 	}
-	socket := -1
-	conn.Control(func(fd uintptr) { socket = int(fd) })
-	kind, err := sys.SocketType(socket)
+	var kind int
+	conn.Control(func(fd uintptr) { kind, err = sys.SocketType(int(fd)) })
 	if err != nil {
 		return nil, err
 	}
-	own, socket := sys.Own(c, conn, socket, false)
+	own, socket := sys.Own(c, conn, false)
 	p := assemble(k, own, socket, kind == unix.SOCK_STREAM, full)
 	if err := p.start(); err != nil {
 		return nil, err

@@ -73,8 +73,6 @@ type outbox struct {
 	// What sendSome works on.
 	vector   *vector
 	messages int
-	took     int
-	errno    syscall.Errno
 
 	refusals refusals
 	stats    sendStats
@@ -367,14 +365,12 @@ func (o *outbox) sendSome() bool {
 	}
 	o.vector = o.vectors.get()
 	o.pack()
-	o.took, o.errno = 0, 0
+	took, errno := 0, syscall.EPIPE
 	if o.p.conn.Acquire() {
-		o.transmit(o.p.socket)
+		took, errno = o.transmit(o.p.socket)
 		o.p.conn.Release()
-	} else {
-		o.errno = syscall.EPIPE
 	}
-	again := o.account()
+	again := o.account(took, errno)
 	o.vector.put()
 	o.vector = nil
 	return again && o.maySend()
@@ -385,32 +381,35 @@ func (o *outbox) maySend() bool {
 	return o.p.stream && o.p.tail.waiting() || o.sent != o.end && o.flow.Allowance() > 0
 }
 
-// transmit hands the packed messages to the socket.
-func (o *outbox) transmit(fd int) {
-	if o.p.stream {
-		o.sendStream(fd)
-	} else if o.messages > 0 {
-		o.took, o.errno = o.p.kernel.Send(fd, o.vector.Vector, o.messages)
+// transmit hands the packed messages to the socket, and returns how many it took.
+func (o *outbox) transmit(fd int) (took int, errno syscall.Errno) {
+	switch {
+	case o.p.stream:
+		return o.sendStream(fd)
+	case o.messages > 0:
+		return o.p.kernel.Send(fd, o.vector.Vector, o.messages)
 	}
+	return 0, 0
 }
 
 // sendStream hands the packed messages to a stream socket, behind what it took no more of.
-func (o *outbox) sendStream(fd int) {
+func (o *outbox) sendStream(fd int) (took int, errno syscall.Errno) {
 	t := &o.p.tail
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if o.errno = t.send(o.p.kernel, fd); o.errno == 0 && o.messages > 0 {
-		o.took, o.errno = o.p.kernel.Send(fd, o.vector.Vector, o.messages)
-		if last := o.took - 1; last >= 0 {
+	if errno = t.send(o.p.kernel, fd); errno == 0 && o.messages > 0 {
+		took, errno = o.p.kernel.Send(fd, o.vector.Vector, o.messages)
+		if last := took - 1; last >= 0 {
 			t.keep(o.vector.data[last][o.vector.Bytes(last):o.vector.lengths[last]])
 		}
 	}
+	return took, errno
 }
 
-// account takes in what became of the messages in the vector. It reports whether sending may go on.
-func (o *outbox) account() bool {
+// account takes in what became of the messages in the vector, of which the kernel took so many. It reports whether sending may go on.
+func (o *outbox) account(took int, errno syscall.Errno) bool {
 	n := 0
-	for i := range o.took {
+	for i := range took {
 		n += o.vector.counts[i]
 		o.sent = o.vector.ends[i]
 		o.stats.batches.add(o.vector.counts[i])
@@ -423,7 +422,7 @@ func (o *outbox) account() bool {
 		o.flow.Acked(flow.Ack{Seq: o.flow.Seq(), Credit: math.MaxInt32})
 		o.release(n)
 	}
-	switch o.errno {
+	switch errno {
 	case 0:
 		o.pause.reset()
 		return true
@@ -442,24 +441,24 @@ func (o *outbox) account() bool {
 		o.blocked.Store(true)
 		o.p.fail(errRightsRefused)
 	case syscall.EBADF, syscall.EINVAL, syscall.E2BIG:
-		return o.refuse()
+		return o.refuse(errno)
 	default:
 		o.blocked.Store(true)
-		o.p.fail(os.NewSyscallError("sendmsg", o.errno))
+		o.p.fail(os.NewSyscallError("sendmsg", errno))
 	}
 	return false
 }
 
 // refuse deals with an error that one descriptor of the first message has caused: a message of one names it; a larger
 // one is sent again in messages of one.
-func (o *outbox) refuse() bool {
+func (o *outbox) refuse(errno syscall.Errno) bool {
 	if n := o.vector.counts[0]; n > 1 {
 		o.isolate = n
 		return true
 	}
 	end := o.vector.ends[0]
 	e := &o.window.Slots(end-1, 1)[0]
-	e.refused = uint8(o.errno)
+	e.refused = uint8(errno)
 	o.refusals.add(end-1, e.refusal())
 	o.sent = end
 	o.isolate = max(0, o.isolate-1)

@@ -88,9 +88,9 @@ func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fastpass: %w", err)
 	}
-	var socket, kind int
+	var kind int
 	if cerr := raw.Control(func(fd uintptr) {
-		socket = int(fd)
+		socket := int(fd)
 		if kind, err = sys.SocketType(socket); err == nil {
 			full.refuseRights(socket)
 		}
@@ -108,7 +108,7 @@ func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
 	}
 	c.SetDeadline(time.Time{})
 	creds, _ := credentialsOf(c) // -1 where they are not to be had
-	own, socket := sys.Own(c, raw, socket, !full.receives())
+	own, socket := sys.Own(c, raw, !full.receives())
 	p := assemble(sys.System, own, socket, kind == unix.SOCK_STREAM, full)
 	p.peer = creds
 	return p, nil

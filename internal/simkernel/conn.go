@@ -80,7 +80,8 @@ func (c *Conn) use() bool {
 	return true
 }
 
-func (c *Conn) done() {
+// Release implements sys.Conn.
+func (c *Conn) Release() {
 	c.p.k.mu.Lock()
 	defer c.p.k.mu.Unlock()
 	c.uses--
@@ -103,9 +104,6 @@ func (c *Conn) Acquire() bool {
 	return c.use()
 }
 
-// Release implements sys.Conn.
-func (c *Conn) Release() { c.done() }
-
 // Control implements syscall.RawConn.
 func (c *Conn) Control(f func(fd uintptr)) error {
 	if !c.Acquire() {
@@ -121,7 +119,7 @@ func (c *Conn) Read(f func(fd uintptr) bool) error {
 	if !c.use() {
 		return net.ErrClosed
 	}
-	defer c.done()
+	defer c.Release()
 	if !c.prepareRead() {
 		return os.ErrDeadlineExceeded
 	}
@@ -154,7 +152,7 @@ func (c *Conn) Write(f func(fd uintptr) bool) error {
 	if !c.use() {
 		return net.ErrClosed
 	}
-	defer c.done()
+	defer c.Release()
 	if c.isDriver() {
 		switch err := c.writeError(); {
 		case err != nil:

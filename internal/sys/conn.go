@@ -29,11 +29,14 @@ type Conn interface {
 }
 
 // Own takes the socket of c, in which nobody may be at work, away from it: who still has c can do nothing to the socket. It returns the
-// new owner, and its number for the socket. Without room for a duplicate, or if the socket is in blocking mode, c remains in use, and fd is
-// the number. Raw is c's. Idle says that the socket is hardly ever waited for.
-func Own(c *net.UnixConn, raw syscall.RawConn, fd int, idle bool) (Conn, int) {
-	dup := -1
-	raw.Control(func(s uintptr) { dup = System.Dup(int(s)) })
+// new owner, and its number for the socket. Without room for a duplicate, or if the socket is in blocking mode, c remains in use. Raw is
+// c's. Idle says that the socket is hardly ever waited for.
+func Own(c *net.UnixConn, raw syscall.RawConn, idle bool) (Conn, int) {
+	fd, dup := -1, -1
+	raw.Control(func(s uintptr) {
+		fd = int(s)
+		dup = System.Dup(fd)
+	})
 	if dup >= 0 {
 		if own := newConn(dup, c.LocalAddr(), idle); own != nil {
 			c.Close()

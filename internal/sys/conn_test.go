@@ -41,12 +41,12 @@ func connPair(t *testing.T) (c *net.UnixConn, socket, peer int) {
 // the other end.
 func ownPair(t *testing.T, idle bool) (own Conn, socket int, c *net.UnixConn, peer int) {
 	t.Helper()
-	c, socket, peer = connPair(t)
+	c, _, peer = connPair(t)
 	raw, err := c.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
-	own, socket = Own(c, raw, socket, idle)
+	own, socket = Own(c, raw, idle)
 	t.Cleanup(func() { own.Close() })
 	return own, socket, c, peer
 }

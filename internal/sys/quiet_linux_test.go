@@ -196,7 +196,7 @@ func TestAFullTableLeavesTheSocketWhereItIs(t *testing.T) {
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &small); err != nil {
 			t.Fatal(err)
 		}
-		own, number := Own(c, raw, socket, idle)
+		own, number := Own(c, raw, idle)
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 			t.Fatal(err)
 		}
