@@ -36,6 +36,19 @@ func ExampleParse() {
 	// Output: descriptors: [10 11]
 }
 
+func ExampleOnlyRights() {
+	var b cmsgpool.Buffer
+	copy(b.Rights(2), []int32{10, 11})
+	oob := b.Raw()[:cmsgpool.Space(2)] // as if recvmsg had returned it
+
+	fds := cmsgpool.OnlyRights(oob)
+	if fds == nil {
+		// There is something else, too, or nothing: walk it with Parse.
+	}
+	fmt.Println(fds)
+	// Output: [10 11]
+}
+
 func ExampleAppendFDs() {
 	var b cmsgpool.Buffer
 	copy(b.Rights(2), []int32{10, 11})

@@ -108,6 +108,14 @@ func walk(t *testing.T, oob []byte) []string {
 	if got := AppendFDs(nil, oob); !slices.Equal(got, fds) {
 		t.Errorf("AppendFDs = %v, Parse gives %v", got, fds)
 	}
+	var only []int
+	for _, fd := range OnlyRights(oob) {
+		only = append(only, int(fd))
+	}
+	whole := len(out) == 1 && len(fds) > 0 && out[0] == fmt.Sprint("rights ", fds) && len(oob) == Space(len(fds))
+	if whole && only == nil || only != nil && (len(out) != 1 || !slices.Equal(only, fds)) {
+		t.Errorf("OnlyRights = %v, Parse gives %q", only, out)
+	}
 	return out
 }
 

@@ -101,6 +101,9 @@ func check(t *testing.T, oob []byte) []int {
 	if got := cmsgpool.AppendFDs(nil, oob); !slices.Equal(got, fds) {
 		t.Fatalf("AppendFDs = %v, Parse gives %v", got, fds)
 	}
+	if only := cmsgpool.OnlyRights(oob); only != nil && !slices.EqualFunc(only, fds, func(a int32, b int) bool { return int(a) == b }) {
+		t.Fatalf("OnlyRights = %v, Parse gives %v", only, fds)
+	}
 	return fds
 }
 
