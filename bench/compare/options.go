@@ -18,14 +18,14 @@ const usage = `make compare: measure fdpass beside other ways of passing descrip
 
   make compare                              everything, about %s
   make compare ARGS=--quick                 under 2 minutes; shows that it works, too short to rely on
-  make compare ARGS="--only pass --rounds 9"
+  make compare ARGS="--only pass --rounds 25"
   make compare-readme                       put the tables of bench/results into README.md
 
 Writes SUITE.json (every sample), SUITE.md (tables) and SUITE-*.svg (plots) for each suite. bench/README.md says how to read them.
 
   --quick            few cases, short measurements, 3 rounds
   --only SUITE       one suite: %s
-  --rounds N         interleaved rounds, 5 to 99 (default 5; with --quick from 1 on, default 3)
+  --rounds N         interleaved rounds, 5 to 99 (default 9; with --quick from 1 on, default 3)
   --out DIR          where the results go (default bench/results; with --quick bench/results/quick)
   --yardstick FILE   compile FILE, a C program with the options of fdlimit.c, and check that the C limit is within 5%% of it
   --install=false    don't install packages; contenders whose packages are missing are reported as missing
@@ -71,7 +71,7 @@ func parse(args []string) (*options, error) {
 	if errors.Is(err, flag.ErrHelp) {
 		return &options{help: true}, nil
 	}
-	rounds, least := 5, 5
+	rounds, least := 9, 5
 	out := "bench/results"
 	if o.Quick {
 		rounds, least = 3, 1

@@ -30,10 +30,10 @@ func TestDefaultsDependOnHowThoroughARunIs(t *testing.T) {
 		rounds int
 		out    string
 	}{
-		"":                     {5, "bench/results"},
+		"":                     {9, "bench/results"},
 		"--quick":              {3, "bench/results/quick"},
 		"--quick --rounds 1":   {1, "bench/results/quick"},
-		"--rounds 9 --out dir": {9, "dir"},
+		"--rounds 7 --out dir": {7, "dir"},
 	} {
 		o, err := parse(strings.Fields(args))
 		if err != nil || o.Rounds != want.rounds || o.out != want.out {

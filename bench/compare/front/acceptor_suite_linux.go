@@ -57,7 +57,7 @@ func Acceptor() *suite.Suite {
 		},
 		Cases: crowds,
 		Tools: []string{"strace"},
-		Each:  time.Second, Quick: 150 * time.Millisecond,
+		Each:  500 * time.Millisecond, Quick: 150 * time.Millisecond,
 		Verdicts: acceptorVerdicts,
 	}
 	p := new(program)

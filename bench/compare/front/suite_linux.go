@@ -73,7 +73,7 @@ func Suite() *suite.Suite {
 			failures,
 		},
 		Cases: scenes,
-		Each:  2 * time.Second, Quick: 150 * time.Millisecond,
+		Each:  time.Second, Quick: 150 * time.Millisecond,
 		Verdicts: verdicts,
 	}
 	p := new(program)

@@ -34,7 +34,7 @@ func Rings() *suite.Suite {
 		Name: "rings", Title: "The rings alone", About: aboutRings,
 		Metrics: []result.Metric{perValue},
 		Cases:   crossings,
-		Each:    300 * time.Millisecond, Quick: 10 * time.Millisecond,
+		Each:    150 * time.Millisecond, Quick: 10 * time.Millisecond,
 		Contenders: []suite.Contender{
 			spsc.contender("", "ring.Event", park),
 			mpsc.contender("", "ring.Event", park),

@@ -59,7 +59,7 @@ func Suite() *suite.Suite {
 		Name: "growth", Title: "How cost grows", About: about,
 		Metrics: []result.Metric{cpuEach, perDescriptor},
 		Cases:   cases,
-		Each:    600 * time.Millisecond, Quick: 30 * time.Millisecond,
+		Each:    300 * time.Millisecond, Quick: 30 * time.Millisecond,
 		Contenders: []suite.Contender{
 			theLimit(),
 			own("fastpass Bare", task{Protocol: fastpass.Bare, Policy: "RoundRobin"}),

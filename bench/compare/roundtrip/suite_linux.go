@@ -55,7 +55,7 @@ func cases(bool) []suite.Case {
 func Suite() *suite.Suite {
 	s := &suite.Suite{
 		Name: "roundtrip", Title: "There and back", About: about, Metrics: metrics, Cases: cases,
-		Each: time.Second, Quick: 150 * time.Millisecond, Verdicts: verdicts,
+		Each: 500 * time.Millisecond, Quick: 150 * time.Millisecond, Verdicts: verdicts,
 	}
 	for _, p := range programs() {
 		s.Contenders = append(s.Contenders, p.contender())
