@@ -19,7 +19,9 @@ import (
 //
 // A thread that computes and never waits would keep the processor for milliseconds, where who is woken comes before it.
 // After a yield that took long there is none for as long again, and for longer each time that one does soon after: a
-// single one, as when the scheduler moves a thread, costs little, and such a thread hardly a twentieth of the time.
+// single one, as when the scheduler moves a thread, costs little, and such a thread hardly a twentieth of the time. To read the clock before
+// each yield as well as after it would take as long as to parse a message, so that is done only for a while after there was a long time
+// between two readings.
 //
 // The Go runtime keeps a thread in epoll_wait while others run, if a timer was started or another descriptor is waited for, and each
 // message wakes that one, too. Parking puts the caller in its place. So after the link has started a timer a caller parks at
@@ -28,13 +30,15 @@ type hesitation struct {
 	kernel    sys.Kernel
 	clock     *clock // read before the caller looks
 	spin      time.Duration
-	start     time.Duration // when that was
+	start     time.Duration // when the caller began to look
 	vain      int           // how often in a row there was nothing at first
 	waits     int           // how often the caller had to wait
 	looks     int           // in this wait
 	park, gap int           // in which wait to park at once, and how many lie between it and the one before
 	hurry     time.Duration // no yield before that
 	dear      time.Duration // how many times as long as the last long yield took that is
+	wary      time.Duration // until then the clock is read before a yield, too: one may have taken long
+	exact     bool          // it was
 	end       time.Duration // of that one
 	timer     atomic.Bool   // the link has started one
 }
@@ -62,8 +66,10 @@ func (h *hesitation) saw(something bool) bool {
 // begin is called when there is nothing, as far as the caller knows, who may have looked.
 func (h *hesitation) begin(looked bool) {
 	h.start, h.looks = h.clock.now, 0
-	if looked {
+	if h.exact = looked || h.clock.now < h.wary; looked {
 		h.looks++
+	} else if h.exact {
+		h.clock.read()
 	}
 	h.waits++
 }
@@ -88,12 +94,27 @@ func (h *hesitation) again() bool {
 	before := h.clock.now
 	h.kernel.Yield()
 	h.clock.read()
-	if took := h.clock.now - before; took > dearYield {
-		if before-h.end > 2*mostDear*took { // it was a single one
-			h.dear = 0
-		}
-		h.dear = min(2*h.dear+1, mostDear)
-		h.hurry, h.end = h.clock.now+min(h.dear*took, mostHurry), h.clock.now
+	took := h.clock.now - before
+	if h.looks == 1 { // nothing was looked at before
+		h.start = h.clock.now
 	}
+	if took > dearYield {
+		h.judge(before, took)
+	}
+	h.exact = true // from now on
 	return true
+}
+
+// judge is told when a yield began, and that it took long.
+func (h *hesitation) judge(before, took time.Duration) {
+	const single = 2 * mostDear // such a yield has none within so many times as long before it
+	h.wary = h.clock.now + min(single*took, mostHurry)
+	if !h.exact {
+		return // before is when the last wait ended, and what took so long may have been the caller's own doing
+	}
+	if before-h.end > single*took {
+		h.dear = 0
+	}
+	h.dear = min(2*h.dear+1, mostDear)
+	h.hurry, h.end = h.clock.now+min(h.dear*took, mostHurry), h.clock.now
 }

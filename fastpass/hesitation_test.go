@@ -33,9 +33,15 @@ const never = math.MaxInt // for hesitation.park: it parks for no other reason
 // count is how often a caller that never finds anything looks again before it parks.
 func (h *hesitation) count() (looks int) {
 	h.clock.read()
-	for h.begin(true); h.again(); {
+	return h.wait(true)
+}
+
+// wait is count for a caller who has looked, and read the clock for that, or has not.
+func (h *hesitation) wait(looked bool) (looks int) {
+	for h.begin(looked); h.again(); {
 		looks++
 	}
+	h.clock.read() // RawConn.Read looks once more
 	return looks
 }
 
@@ -148,17 +154,23 @@ func TestAThreadThatComputesTakesHardlyATwentieth(t *testing.T) {
 	for _, spin := range []time.Duration{0, 50 * time.Microsecond} {
 		for every := 1; every <= 3; every++ {
 			for _, pause := range []time.Duration{50 * time.Microsecond, 200 * time.Microsecond, time.Millisecond} {
-				synctest.Test(t, func(t *testing.T) {
-					const slice, long = 3 * time.Millisecond, 10 * time.Second
-					k := &slowYields{took: slice, every: every}
-					h := hesitation{kernel: k, clock: new(clock), spin: spin, park: never}
-					for start := time.Now(); time.Since(start) < long; time.Sleep(pause) {
-						h.count()
-					}
-					if k.lost < 50*slice || k.lost > long/20 {
-						t.Errorf("Spin %v, every %d. yield takes %v, %v between waits: %v of %v are lost", spin, every, slice, pause, k.lost, long)
-					}
-				})
+				for _, looked := range []bool{true, false} {
+					synctest.Test(t, func(t *testing.T) {
+						const slice, long = 3 * time.Millisecond, 10 * time.Second
+						k := &slowYields{took: slice, every: every}
+						h := hesitation{kernel: k, clock: new(clock), spin: spin, park: never}
+						for start := time.Now(); time.Since(start) < long; time.Sleep(pause) {
+							if looked {
+								h.clock.read()
+							}
+							h.wait(looked)
+						}
+						if k.lost < 50*slice || k.lost > long/20 {
+							t.Errorf("Spin %v, every %d. yield takes %v, %v between waits, has looked first: %v: %v of %v are lost",
+								spin, every, slice, pause, looked, k.lost, long)
+						}
+					})
+				}
 			}
 		}
 	}
@@ -198,4 +210,47 @@ func TestAProcessThatWasStoppedYieldsAgainSoon(t *testing.T) {
 			t.Errorf("%d yields", k.yields)
 		}
 	})
+}
+
+// Who does not look first reads the clock only after a yield. What the caller does between two waits is no yield that took long, and is not
+// part of what it spins for.
+func TestWhatACallerDoesItselfIsNoLongYield(t *testing.T) {
+	const spin = 50 * time.Microsecond
+	for _, pause := range []time.Duration{0, spin, 2 * dearYield, time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			k := &slowYields{took: 10 * time.Microsecond}
+			h := hesitation{kernel: k, clock: new(clock), spin: spin, park: never}
+			h.clock.read()
+			for i := range 100 {
+				time.Sleep(pause)
+				if looks := h.wait(false); looks != 6 {
+					t.Errorf("wait %d, %v after the last: %d looks, want 6", i, pause, looks)
+				}
+			}
+		})
+	}
+}
+
+// A caller who does not look first may see a yield that takes long only now and then.
+func TestYieldsThatTakeLongNowAndThenAreNoticed(t *testing.T) {
+	for _, every := range []int{2, 17, 18, 32, 100, 800} {
+		synctest.Test(t, func(t *testing.T) {
+			const slice, each, long = 3 * time.Millisecond, 5 * time.Microsecond, 3 * time.Second
+			k := &slowYields{took: slice, every: every, yields: 5}
+			h := hesitation{kernel: k, clock: new(clock), park: never}
+			h.clock.read()
+			for start := time.Now(); time.Since(start) < long; time.Sleep(each) {
+				looked := h.looksFirst()
+				if looked {
+					h.clock.read()
+					h.saw(false)
+				}
+				h.begin(looked)
+				h.again()
+			}
+			if k.lost > long/20+10*slice { // to notice it takes some
+				t.Errorf("every %d. yield takes %v: %v of %v are lost", every, slice, k.lost, long)
+			}
+		})
+	}
 }
