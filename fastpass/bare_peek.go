@@ -44,7 +44,7 @@ func (in *inbox) fillShort(v *vector, fd int) bool {
 		return in.fillWhole(v, fd, 1)
 	}
 	if len(data)+len(in.fds) > 0 { // else it is the end; an empty message may have descriptors, too
-		v.Set(0, v.data[0][:max(1, len(data))], nil)
+		v.Limit(0, max(1, len(data)), 0)
 		if n, ok := in.receive(v, fd, 1, 0); n == 0 { // it is still queued
 			in.dropPeeked()
 			in.lookAgain()

@@ -17,6 +17,9 @@
 // and under load batches form by themselves, with no timer. Entries stay in the window until the peer acknowledges
 // them: the queue is the resend list. See outbox.go, then pack.go, then internal/sys.
 //
+// What a Bare link has sent is delivered, so there nothing has to be kept: Send hands it straight to the socket, and only what that does not
+// take goes into the window. See direct.go.
+//
 // The way back is inbox.go: the caller of Recv reads the socket itself where the end only receives, straight into its
 // own slice; where it sends, too, a goroutine of the link's own does, because acknowledgements must be read.
 //

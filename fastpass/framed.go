@@ -217,7 +217,10 @@ func (in *inbox) ackError(errno syscall.Errno) error {
 // credit is how many more descriptors the peer may send: as many as there is room for. A pump takes them in whether the
 // application asks for them or not, so it leaves half of the room to others.
 func (in *inbox) credit() int {
-	n := max(in.room.left(), 0)
+	n := 0
+	if !in.over.Load() { // else the socket may be closed, by whose number the room is found
+		n = max(in.room.left(), 0)
+	}
 	if !in.p.acknowledged() {
 		return n
 	}
@@ -303,7 +306,7 @@ func (in *inbox) fillStream(fd int) bool {
 	if len(f.buf) == 0 {
 		f.want = wire.HeaderSize
 	}
-	v.Set(0, v.data[0][:f.want-len(f.buf)], v.control[0].Raw())
+	v.Limit(0, len(v.data[0][:f.want-len(f.buf)]), len(v.control[0].Raw()))
 	n, ok := in.receive(v, fd, 1, 0)
 	if n == 0 {
 		return ok

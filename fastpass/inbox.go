@@ -350,7 +350,13 @@ func (in *inbox) fail(err error) {
 
 // gather collects the descriptors of one message in fds.
 func (in *inbox) gather(control []byte) {
-	in.fds = in.fds[:0]
+	if in.fds = append(in.fds[:0], cmsgpool.OnlyRights(control)...); len(in.fds) == 0 {
+		in.gatherAll(control)
+	}
+	in.room.used += len(in.fds)
+}
+
+func (in *inbox) gatherAll(control []byte) {
 	p := cmsgpool.Parse(control)
 	for m, ok := p.Next(); ok; m, ok = p.Next() {
 		switch {
@@ -362,7 +368,6 @@ func (in *inbox) gather(control []byte) {
 			}
 		}
 	}
-	in.room.used += len(in.fds)
 }
 
 // countBatch notes that fds is a batch that came.

@@ -115,6 +115,10 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 		if wait && o.write.passed() {
 			return n, os.ErrDeadlineExceeded
 		}
+		if k := o.sendDirectly(ds[n:]); k > 0 {
+			n += k
+			continue
+		}
 		pos, k, bad := o.push(ds[n:])
 		if bad != nil {
 			return n, bad
@@ -222,6 +226,14 @@ func (o *outbox) pending() int {
 	return o.window.Len()
 }
 
+// delivered is how many descriptors have a new owner, as far as is seen.
+func (o *outbox) delivered() uint64 {
+	if o.p.framed() {
+		return o.stats.acked.Load()
+	}
+	return o.stats.sent.Load()
+}
+
 // maxQueuedBytes is how many bytes of payloads may be in the window: more than the socket holds, and no more than a
 // processor's cache does. The last payload may exceed it.
 const maxQueuedBytes = 512 << 10
@@ -322,12 +334,16 @@ func (o *outbox) pushOdd(pos uint64, slots []entry, ds []Desc) {
 // flush has everything sent that can be sent now: by the caller, if nobody is at it, or else by the one who is, who
 // sees the call counted and looks again before leaving.
 func (o *outbox) flush() {
-	if o.work.Add(1) != 1 {
-		return
-	}
-	for seen := int32(1); seen != 0; {
+	if o.work.Add(1) == 1 {
 		o.turn()
-		seen = o.work.Add(-seen)
+		o.leave()
+	}
+}
+
+// leave gives up the flusher's role. For those who have called flush meanwhile the window is looked at first.
+func (o *outbox) leave() {
+	for seen := o.work.Add(-1); seen != 0; seen = o.work.Add(-seen) {
+		o.turn()
 	}
 }
 
@@ -365,12 +381,9 @@ func (o *outbox) sendSome() bool {
 	}
 	o.vector = o.vectors.get()
 	o.pack()
-	took, errno := 0, syscall.EPIPE
-	if o.p.conn.Acquire() {
-		took, errno = o.transmit(o.p.socket)
-		o.p.conn.Release()
-	}
-	again := o.account(took, errno)
+	took, errno := o.transmit()
+	o.account(took)
+	again := o.mayGoOn(errno)
 	o.vector.put()
 	o.vector = nil
 	return again && o.maySend()
@@ -382,12 +395,12 @@ func (o *outbox) maySend() bool {
 }
 
 // transmit hands the packed messages to the socket, and returns how many it took.
-func (o *outbox) transmit(fd int) (took int, errno syscall.Errno) {
+func (o *outbox) transmit() (took int, errno syscall.Errno) {
 	switch {
 	case o.p.stream:
-		return o.sendStream(fd)
+		return o.sendStream(o.p.socket)
 	case o.messages > 0:
-		return o.p.kernel.Send(fd, o.vector.Vector, o.messages)
+		return o.p.kernel.Send(o.p.socket, o.vector.Vector, o.messages)
 	}
 	return 0, 0
 }
@@ -406,22 +419,33 @@ func (o *outbox) sendStream(fd int) (took int, errno syscall.Errno) {
 	return took, errno
 }
 
-// account takes in what became of the messages in the vector, of which the kernel took so many. It reports whether sending may go on.
-func (o *outbox) account(took int, errno syscall.Errno) bool {
-	n := 0
+// count counts the messages in the vector that the kernel took, and returns how many descriptors are in them.
+func (o *outbox) count(took int) (n int) {
 	for i := range took {
 		n += o.vector.counts[i]
-		o.sent = o.vector.ends[i]
 		o.stats.batches.add(o.vector.counts[i])
 	}
 	o.stats.calls.Add(1)
 	o.stats.sent.Add(uint64(n))
+	return n
+}
+
+// account moves on behind the messages in the vector that the kernel took.
+func (o *outbox) account(took int) {
+	n := o.count(took)
+	if took > 0 {
+		o.sent = o.vector.ends[took-1]
+	}
 	o.flow.Sent(n)
 	o.isolate = max(0, o.isolate-n)
 	if o.p.cfg.Protocol == Bare {
 		o.flow.Acked(flow.Ack{Seq: o.flow.Seq(), Credit: math.MaxInt32})
 		o.release(n)
 	}
+}
+
+// mayGoOn deals with what kept the kernel from taking more. It reports whether sending may go on.
+func (o *outbox) mayGoOn(errno syscall.Errno) bool {
 	switch errno {
 	case 0:
 		o.pause.reset()
@@ -515,7 +539,9 @@ func (o *outbox) unblock() {
 // release gives up the oldest n of those in flight, which have an owner elsewhere now: their copies are closed, and
 // their slots given back. Refused entries that lie among them and directly behind go as well, to be closed by nobody.
 func (o *outbox) release(n int) {
-	o.stats.delivered.Add(uint64(n))
+	if o.p.framed() {
+		o.stats.acked.Add(uint64(n))
+	}
 	if o.alike() { // none to be passed over
 		to := o.head + uint64(n)
 		if o.closes.Load() {

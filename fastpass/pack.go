@@ -16,7 +16,7 @@ func (o *outbox) pack() {
 	o.messages = 0
 	pos, seq := o.sent, o.flow.Seq()
 	room, isolate := o.flow.Allowance(), o.isolate
-	count, bytes, full := 0, 0, o.callSize()
+	count, bytes, full := 0, 0, callSize(o.p.cfg.Protocol == Bare && o.closes.Load())
 	for i := 0; pos != o.end && i < o.p.cfg.Messages && room > 0 && count < full && bytes < fullBytes; i++ {
 		most := min(room, o.batch)
 		if isolate > 0 {
@@ -39,9 +39,8 @@ func (o *outbox) pack() {
 		} else {
 			length = o.packByte(i, pos)
 		}
-		v := o.vector
-		v.Set(i, v.data[i][:length], v.control[i].Raw()[:cmsgpool.Space(n)])
-		v.counts[i], v.ends[i], v.lengths[i] = n, end, length
+		o.vector.ends[i] = end
+		o.vector.carry(i, length, n)
 		o.messages++
 		pos, seq = end, seq+uint64(n)
 		room, isolate = room-n, isolate-n
@@ -49,10 +48,10 @@ func (o *outbox) pack() {
 	}
 }
 
-// callSize is how many descriptors make a full call. A Bare link closes its copies after each one: while they are few the receiver has
-// not reached for the same files yet, and neither end waits for memory that the other one has just written.
-func (o *outbox) callSize() int {
-	if o.p.cfg.Protocol == Bare && o.closes.Load() {
+// callSize is how many descriptors make a full call. If copies are closed after each one, as a Bare link's are, there are fewer: the receiver
+// has not reached for the same files yet, and neither end waits for memory that the other one has just written.
+func callSize(closes bool) int {
+	if closes {
 		return cmsgpool.MaxFDs
 	}
 	return fullCall

@@ -7,7 +7,6 @@ import (
 	"syscall"
 	"time"
 
-	"example.com/fdpass/cmsgpool"
 	"example.com/fdpass/internal/flow"
 	"example.com/fdpass/internal/page"
 	"example.com/fdpass/internal/wire"
@@ -42,7 +41,7 @@ func (p *Passer) sendHello(fd int) (errno syscall.Errno) {
 	defer v.put()
 	n := copy(v.data[0], p.in.hello(true))
 	v.control[0].Rights(1)[0] = int32(fd)
-	v.Set(0, v.data[0][:n], v.control[0].Raw()[:cmsgpool.Space(1)])
+	v.carry(0, n, 1)
 	if !p.conn.Acquire() {
 		return syscall.EPIPE
 	}

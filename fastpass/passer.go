@@ -30,7 +30,7 @@ type Passer struct {
 	cfg    Config
 	kernel sys.Kernel
 	conn   sys.Conn
-	socket int  // its number, valid while it is acquired
+	socket int  // its number: see finished
 	stream bool // SOCK_STREAM: messages may be taken in part
 	peer   Credentials
 
@@ -194,8 +194,8 @@ func (p *Passer) Push(d Desc) error {
 	return err
 }
 
-// SendBatch is Send for many: it queues all of ds, in order and next to each other as far as the window has room, and has
-// them sent. The first n belong to the library now, whatever the error, which is a *BatchError if n < len(ds). With
+// SendBatch is Send for many: all of ds go in order, and next to each other as far as there is room for them, in the window or, on a Bare
+// link where nothing waits, in the socket. The first n belong to the library now, whatever the error, which is a *BatchError if n < len(ds). With
 // n == len(ds) a *DescError tells of the first one that was refused, a negative number for example (of a later one, if they are
 // more than 64); the others are on their way, and OnRefused hears of each.
 func (p *Passer) SendBatch(ds []Desc) (n int, err error) {
@@ -302,7 +302,9 @@ func (p *Passer) Close() error {
 	p.out.write.stop()
 	if !p.cfg.sends() {
 		p.in.kick()
+		p.in.mu.Lock() // whoever reads has left
 		p.finish()
+		p.in.mu.Unlock()
 	} else if p.cfg.Protocol == Bare {
 		p.in.wakeReader() // the link may have ended before, and the pump still read what the peer left
 	}
@@ -343,7 +345,7 @@ func (p *Passer) Stats() Stats {
 	o, in := &p.out.stats, &p.in.stats
 	return Stats{
 		Implementation: sys.Implementation,
-		Sent:           o.sent.Load(), Delivered: o.delivered.Load(), Resent: o.resent.Load(),
+		Sent:           o.sent.Load(), Delivered: p.out.delivered(), Resent: o.resent.Load(),
 		Refused: p.out.refusals.total.Load(), Queued: p.out.pending(),
 		Received: in.received.Load(), Rejected: in.rejected.Load(), Truncated: in.truncated.Load(), Lost: in.lost.Load(),
 		SendCalls: o.calls.Load(), RecvCalls: in.calls.Load(),
@@ -443,7 +445,8 @@ func (p *Passer) finish() {
 	p.out.flush()
 }
 
-// finished is the flusher's last word.
+// finished is the flusher's last word: it closes the socket. Until then who has the flusher's role may use its number, and who reads, as
+// the reader does not before it is over, or has let go of inbox.mu. Others acquire it.
 func (p *Passer) finished() {
 	p.reaper.closeSocket(p.conn)
 	close(p.done)

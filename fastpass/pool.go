@@ -370,7 +370,7 @@ func (p *Pool) checkStalled() {
 	defer p.mu.Unlock()
 	for _, m := range p.members {
 		o := &m.p.out
-		if delivered := o.stats.delivered.Load(); delivered != m.delivered || o.pending() == 0 {
+		if delivered := o.delivered(); delivered != m.delivered || o.pending() == 0 {
 			m.delivered, m.still = delivered, 0
 			continue
 		}

@@ -64,12 +64,8 @@ func (in *inbox) readInto(ds []Desc) int {
 	in.target, in.got = ds, 0
 	in.role.reads++
 	for in.got == 0 && !in.mustLeave() && in.reaped() {
-		found, err := false, error(nil)
-		if in.p.conn.Acquire() {
-			found = in.look(in.p.socket)
-			in.p.conn.Release()
-		}
-		if !found { // or else it does not need the poller
+		var err error
+		if !in.look(in.p.socket) { // or else it does not need the poller
 			err = in.p.conn.Read(in.role.tryCaller)
 		}
 		if err != nil {
@@ -253,10 +249,7 @@ func (in *inbox) fillUp(fd int) (some bool) {
 func (in *inbox) look(fd int) bool {
 	h := &in.role.hesitation
 	first := h.looksFirst()
-	switch {
-	case !first:
-		in.clock.read()
-	case h.saw(in.fillUp(fd)):
+	if first && h.saw(in.fillUp(fd)) {
 		return true
 	}
 	// What there is, if anything, waits for room if that is in doubt.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -421,5 +422,107 @@ func TestCloseWhileRecvLearnsOfTheEnd(t *testing.T) {
 			soon(t, "Close returns", func() { p.Close() })
 			wait(t, "Recv returns", received)
 		})
+	}
+}
+
+// sameSocket is a kernel that sees whether the number that it is given is still that of the link's socket.
+type sameSocket struct {
+	sys.Kernel
+	t     *testing.T
+	inode uint64
+}
+
+func inodeOf(fd int) uint64 {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return 0
+	}
+	return uint64(st.Ino)
+}
+
+func (k *sameSocket) check(fd int, what string) {
+	if inodeOf(fd) != k.inode {
+		k.t.Errorf("%s: descriptor %d is not the socket any more", what, fd)
+	}
+}
+
+func (k *sameSocket) Send(fd int, v *sys.Vector, n int) (int, syscall.Errno) {
+	defer k.check(fd, "after Send")
+	runtime.Gosched()
+	k.check(fd, "before Send")
+	return k.Kernel.Send(fd, v, n)
+}
+
+func (k *sameSocket) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Errno) {
+	defer k.check(fd, "after Recv")
+	runtime.Gosched()
+	k.check(fd, "before Recv")
+	return k.Kernel.Recv(fd, v, n, flags)
+}
+
+// Senders and receivers make their system calls on a number that the link keeps open for them without counting them: it is closed when
+// nobody can be at one any more, whoever ends the link, and when.
+func TestNobodyUsesTheSocketOnceItIsClosed(t *testing.T) {
+	fd := null(t)
+	defer unix.Close(fd)
+	stop := make(chan struct{})
+	var others sync.WaitGroup
+	others.Go(func() { // numbers that become free are taken at once
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+					runtime.Gosched()
+					unix.Close(dup)
+				}
+			}
+		}
+	})
+	defer others.Wait()
+	defer close(stop)
+	for _, l := range everyLink {
+		for _, dirs := range [][2]Direction{{Both, Both}, {SendOnly, RecvOnly}, {RecvOnly, SendOnly}, {RecvOnly, Both}} {
+			for round := range scaled(100) {
+				var ends [2]*Passer
+				a, b := socketpair(t, l.Network)
+				for i, f := range []*os.File{a, b} {
+					l := l
+					l.Direction, l.Spin = dirs[i], time.Duration(round%2)*50*time.Microsecond
+					p, err := passerOn(&sameSocket{sys.System, t, inodeOf(int(f.Fd()))}, f, l.config())
+					if err != nil {
+						t.Fatal(err)
+					}
+					ends[i] = p
+				}
+				var users sync.WaitGroup
+				for _, p := range ends {
+					if p.cfg.sends() {
+						users.Go(func() {
+							for p.Send(Desc{FD: fd, Keep: true}) == nil {
+							}
+						})
+					}
+					if p.cfg.receives() {
+						users.Go(func() {
+							for {
+								d, err := p.Recv()
+								if err != nil {
+									return
+								}
+								unix.Close(d.FD)
+							}
+						})
+					}
+				}
+				time.Sleep(time.Duration(round*5) * time.Microsecond)
+				soon(t, "the link ends", func() {
+					ends[round%2].Close()
+					ends[1-round%2].Close()
+					users.Wait()
+				})
+			}
+		}
 	}
 }

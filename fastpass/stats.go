@@ -54,8 +54,8 @@ func (h *histogram) load() (r Histogram) {
 }
 
 type sendStats struct {
-	sent, delivered, resent, calls, full, shortages atomic.Uint64
-	batches                                         histogram
+	sent, acked, resent, calls, full, shortages atomic.Uint64
+	batches                                     histogram
 }
 
 type recvStats struct {

@@ -93,6 +93,7 @@ func (p *vectorPool) make() *vector {
 	for i := range v.data {
 		v.data[i] = slab[i*size : (i+1)*size : (i+1)*size]
 		v.control[i] = controlBuffers.Get()
+		v.Set(i, v.data[i], v.control[i].Raw())
 	}
 	return v
 }
@@ -107,10 +108,16 @@ func (v *vector) put() {
 	}
 }
 
+// carry has message i carry length bytes of its data, and n descriptors, which are laid out.
+func (v *vector) carry(i, length, n int) {
+	v.Limit(i, len(v.data[i][:length]), cmsgpool.Space(n))
+	v.counts[i], v.lengths[i] = n, length
+}
+
 // room prepares the first n messages for receiving.
 func (v *vector) room(n int) {
 	for i := range n {
-		v.Set(i, v.data[i], v.control[i].Raw())
+		v.Limit(i, len(v.data[i]), len(v.control[i].Raw()))
 	}
 }
 

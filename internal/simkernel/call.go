@@ -58,9 +58,22 @@ func (f Fault) cut(n int) (int, syscall.Errno) {
 
 // Send implements sys.Kernel.
 func (p *Process) Send(fd int, v *sys.Vector, n int) (int, syscall.Errno) {
+	if c := p.connOf(fd); c != nil {
+		c.enter()
+	}
 	return p.call(Call{Op: Send, Messages: n}, fd, func(s *socket, f Fault) (int, syscall.Errno) {
 		return p.sendmmsg(s, v, n, f)
 	})
+}
+
+// connOf returns the Conn of the socket fd, nil if it has none.
+func (p *Process) connOf(fd int) *Conn {
+	p.k.mu.Lock()
+	defer p.k.mu.Unlock()
+	if s, errno := p.socket(fd); errno == 0 && s.conn != nil && s.conn.p == p {
+		return s.conn
+	}
+	return nil
 }
 
 func (p *Process) sendmmsg(s *socket, v *sys.Vector, n int, fault Fault) (int, syscall.Errno) {

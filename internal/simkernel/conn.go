@@ -19,7 +19,8 @@ import (
 // The goroutine that made it drives the simulation, and is never blocked: a Read of its own that finds nothing calls
 // Idle and returns nil, as if it had been woken for nothing, and a Write that would wait panics with
 // [ErrWouldBlock]. Other goroutines do wait: in Write, first of all, until the driver calls Wake; and where Acquire
-// lets them in, while the driver rests, until it lets one of them go on. So what they do follows from what the driver does.
+// lets them in, or [Process.Send] without that, while the driver rests, until it lets one of them go on. So what they do follows from what
+// the driver does.
 type Conn struct {
 	// Idle is called when Read finds nothing.
 	Idle func()
@@ -53,10 +54,11 @@ func (p *Process) NewConn(fd int, label any) *Conn {
 	p.k.mu.Lock()
 	defer p.k.mu.Unlock()
 	p.k.conns++
+	c := &Conn{p: p, fd: fd, number: p.k.conns, driver: goroutine()}
 	if s, errno := p.socket(fd); errno == 0 {
-		s.label = label
+		s.label, s.conn = label, c
 	}
-	return &Conn{p: p, fd: fd, number: p.k.conns, driver: goroutine()}
+	return c
 }
 
 // goroutine names the one that calls: "goroutine 17".

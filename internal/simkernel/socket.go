@@ -12,6 +12,7 @@ import (
 type socket struct {
 	k      *Kernel
 	label  any
+	conn   *Conn
 	stream bool
 	peer   *socket
 	closed bool

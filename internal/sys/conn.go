@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// Conn is the socket of a link. Its RawConn is for waiting. System calls that do not block are made between Acquire and Release, on the number that
-// Own has returned: to be called back by the runtime would cost a tenth of passing a descriptor.
+// Conn is the socket of a link. Its RawConn is for waiting. System calls that do not block are made on the number that Own has returned: to be
+// called back by the runtime would cost a tenth of passing a descriptor. Who makes them is between Acquire and Release, or is sure that
+// nobody closes the Conn meanwhile.
 type Conn interface {
 	syscall.RawConn
 	syscall.Conn

@@ -29,13 +29,19 @@ func NewVector(n int) *Vector {
 	return v
 }
 
-// Set gives message i its data and control bytes: what to send, or the room to receive into. Data must not be empty.
+// Set gives message i its buffers, for what to send or to receive into. Data must not be empty.
 func (v *Vector) Set(i int, data, control []byte) {
 	h := &v.hdrs[i].Hdr
 	v.iovs[i].Base = unsafe.SliceData(data)
 	v.iovs[i].SetLen(len(data))
 	h.Control = unsafe.SliceData(control)
 	h.SetControllen(len(control))
+}
+
+// Limit has message i use only so many bytes of its buffers, no more than those have, until the next Limit.
+func (v *Vector) Limit(i, data, control int) {
+	v.iovs[i].SetLen(data)
+	v.hdrs[i].Hdr.SetControllen(control)
 }
 
 func (v *Vector) send(fd, n int) (int, syscall.Errno) {

@@ -25,9 +25,15 @@ type message struct {
 // NewVector returns a vector of n messages, without buffers.
 func NewVector(n int) *Vector { return &Vector{msgs: make([]message, n)} }
 
-// Set gives message i its data and control bytes: what to send, or the room to receive into. Data must not be empty.
+// Set gives message i its buffers, for what to send or to receive into. Data must not be empty.
 func (v *Vector) Set(i int, data, control []byte) {
 	v.msgs[i].data, v.msgs[i].control = data, control
+}
+
+// Limit has message i use only so many bytes of its buffers, no more than those have, until the next Limit.
+func (v *Vector) Limit(i, data, control int) {
+	m := &v.msgs[i]
+	m.data, m.control = m.data[:data], m.control[:control]
 }
 
 // send goes through package syscall, not x/sys: there sendmsg sets the control buffer on illumos and Solaris, too.

@@ -1,0 +1,86 @@
+//go:build unix
+
+package fastpass
+
+import "syscall"
+
+// sendDirectly hands ds straight to the socket, past the window, and returns how many it took. It does so on a Bare link, where what the
+// kernel has taken is delivered, so that nothing has to be kept of it; while nothing is queued and nobody else has the flusher's role, so
+// that the order is kept; and if one system call can take all of ds, so that nobody waits for more than that. The rest goes through
+// the window, like all of a Framed link.
+func (o *outbox) sendDirectly(ds []Desc) (n int) {
+	if o.p.cfg.Protocol != Bare || !o.work.CompareAndSwap(0, 1) {
+		return 0
+	}
+	if !o.ended && o.p.ending.Load() == nil && !o.blocked.Load() && o.window.Len() == 0 {
+		n = o.sendPlain(ds)
+	}
+	o.leave()
+	return n
+}
+
+// sendPlain is sendDirectly by who has the role. It takes descriptors that are but numbers.
+func (o *outbox) sendPlain(ds []Desc) (n int) {
+	if len(ds) > min(fullCall, o.p.cfg.Messages*o.batch) {
+		return 0
+	}
+	closes, plain := scan(ds)
+	if !plain || len(ds) > callSize(closes) {
+		return 0
+	}
+	v := o.vectors.get()
+	o.vector, o.messages = v, 0
+	for rest := ds; len(rest) > 0; o.messages++ {
+		i, k := o.messages, min(len(rest), o.batch)
+		rights := v.control[i].Rights(k)
+		for j := range rights {
+			rights[j] = int32(rest[j].FD)
+		}
+		rest = rest[k:]
+		v.data[i][0] = 0
+		v.carry(i, 1, k)
+	}
+	took, errno := o.transmit()
+	n = o.count(took)
+	v.put()
+	o.vector = nil
+	ds = ds[:n]
+	if closes {
+		o.closeSent(ds)
+	}
+	if o.p.cfg.OnSent != nil {
+		for i := range ds {
+			o.p.cfg.OnSent(Desc{FD: ds[i].FD, Tag: ds[i].Tag, Keep: ds[i].Keep})
+		}
+	}
+	switch errno {
+	case syscall.EBADF, syscall.EINVAL, syscall.E2BIG: // in the window it is found which one it is
+	default:
+		o.mayGoOn(errno)
+	}
+	return n
+}
+
+// scan reports whether any of ds is to be closed here, and whether all are but numbers: neither payloads nor what is no number at all.
+func scan(ds []Desc) (closes, plain bool) {
+	numbers, bytes := 0, 0 // bits that any of them has
+	for i := range ds {
+		d := &ds[i]
+		numbers |= d.FD
+		bytes |= len(d.Payload)
+		if !d.Keep {
+			closes = true
+		}
+	}
+	return closes, isNumber(numbers) && bytes == 0
+}
+
+// closeSent closes the copies of ds that are not to be kept.
+func (o *outbox) closeSent(ds []Desc) {
+	for i := range ds {
+		if d := &ds[i]; !d.Keep {
+			o.closer.Add(d.FD, d.brief)
+		}
+	}
+	o.closer.Flush()
+}
