@@ -3,6 +3,8 @@ package suite
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"time"
 
 	"example.com/fdpass/bench/compare/peer"
@@ -61,9 +63,7 @@ func Run(ctx context.Context, s *Suite, o Options, shop *peer.Shop, progress Pro
 	missing := len(r.Cases)*len(s.Contenders) - len(cells)
 	progress.Done(time.Duration(missing) * s.Expected(o) / time.Duration(max(missing+len(cells), 1)))
 	for round := range o.Rounds {
-		for i := range cells {
-			// Each round begins somewhere else, so that nobody is always measured after the same other one.
-			cell := cells[(i+round*len(cells)/o.Rounds)%len(cells)]
+		for _, cell := range shuffled(cells, round) {
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}
@@ -85,6 +85,22 @@ func Run(ctx context.Context, s *Suite, o Options, shop *peer.Shop, progress Pro
 		r.Verdicts = s.Verdicts(r)
 	}
 	return r, nil
+}
+
+// shuffled returns the cells case by case, as they are, but within each case in an order of the round's own. What was measured before leaves
+// something behind, memory that the kernel has yet to free for example, so nobody is always measured after the same other one.
+func shuffled(cells []*cell, round int) []*cell {
+	order := slices.Clone(cells)
+	random := rand.New(rand.NewPCG(uint64(round), 0))
+	for rest := order; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].c.Name == rest[0].c.Name {
+			n++
+		}
+		random.Shuffle(n, func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
+		rest = rest[n:]
+	}
+	return order
 }
 
 func prepare(ctx context.Context, c *Contender, shop *peer.Shop, progress Progress) result.Contender {
