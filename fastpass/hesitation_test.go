@@ -156,7 +156,7 @@ func TestAThreadThatComputesTakesHardlyATwentieth(t *testing.T) {
 			for _, pause := range []time.Duration{50 * time.Microsecond, 200 * time.Microsecond, time.Millisecond} {
 				for _, looked := range []bool{true, false} {
 					synctest.Test(t, func(t *testing.T) {
-						const slice, long = 3 * time.Millisecond, 10 * time.Second
+						const slice, long = 3 * time.Millisecond, 5 * time.Second
 						k := &slowYields{took: slice, every: every}
 						h := hesitation{kernel: k, clock: new(clock), spin: spin, park: never}
 						for start := time.Now(); time.Since(start) < long; time.Sleep(pause) {
@@ -165,7 +165,7 @@ func TestAThreadThatComputesTakesHardlyATwentieth(t *testing.T) {
 							}
 							h.wait(looked)
 						}
-						if k.lost < 50*slice || k.lost > long/20 {
+						if k.lost < 25*slice || k.lost > long/20 {
 							t.Errorf("Spin %v, every %d. yield takes %v, %v between waits, has looked first: %v: %v of %v are lost",
 								spin, every, slice, pause, looked, k.lost, long)
 						}
@@ -233,9 +233,9 @@ func TestWhatACallerDoesItselfIsNoLongYield(t *testing.T) {
 
 // A caller who does not look first may see a yield that takes long only now and then.
 func TestYieldsThatTakeLongNowAndThenAreNoticed(t *testing.T) {
-	for _, every := range []int{2, 17, 18, 32, 100, 800} {
+	for _, every := range []int{2, 18, 100} {
 		synctest.Test(t, func(t *testing.T) {
-			const slice, each, long = 3 * time.Millisecond, 5 * time.Microsecond, 3 * time.Second
+			const slice, each, long = 3 * time.Millisecond, 5 * time.Microsecond, time.Second
 			k := &slowYields{took: slice, every: every, yields: 5}
 			h := hesitation{kernel: k, clock: new(clock), park: never}
 			h.clock.read()

@@ -484,7 +484,7 @@ func TestNobodyUsesTheSocketOnceItIsClosed(t *testing.T) {
 	defer close(stop)
 	for _, l := range everyLink {
 		for _, dirs := range [][2]Direction{{Both, Both}, {SendOnly, RecvOnly}, {RecvOnly, SendOnly}, {RecvOnly, Both}} {
-			for round := range scaled(100) {
+			for round := range scaled(40) {
 				var ends [2]*Passer
 				a, b := socketpair(t, l.Network)
 				for i, f := range []*os.File{a, b} {
