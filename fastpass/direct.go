@@ -7,7 +7,7 @@ import "syscall"
 // sendDirectly hands ds straight to the socket, past the window, and returns how many it took. It does so on a Bare link, where what the
 // kernel has taken is delivered, so that nothing has to be kept of it; while nothing is queued and nobody else has the flusher's role, so
 // that the order is kept; and if one system call can take all of ds, so that nobody waits for more than that. The rest goes through
-// the window, like all of a Framed link.
+// the window, like all of a Framed link, unless the link has ended with that: then the caller hears of it at once, and keeps it.
 func (o *outbox) sendDirectly(ds []Desc) (n int) {
 	if o.p.cfg.Protocol != Bare || !o.work.CompareAndSwap(0, 1) {
 		return 0

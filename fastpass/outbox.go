@@ -115,7 +115,7 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 		if wait && o.write.passed() {
 			return n, os.ErrDeadlineExceeded
 		}
-		if k := o.sendDirectly(ds[n:]); k > 0 {
+		if k := o.sendDirectly(ds[n:]); k > 0 || o.p.ending.Load() != nil {
 			n += k
 			continue
 		}
