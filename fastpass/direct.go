@@ -2,8 +2,6 @@
 
 package fastpass
 
-import "syscall"
-
 // sendDirectly hands ds straight to the socket, past the window, and returns how many it took. It does so on a Bare link, where what the
 // kernel has taken is delivered, so that nothing has to be kept of it; while nothing is queued and nobody else has the flusher's role, so
 // that the order is kept; and if one system call can take all of ds, so that nobody waits for more than that. The rest goes through
@@ -53,9 +51,7 @@ func (o *outbox) sendPlain(ds []Desc) (n int) {
 			o.p.cfg.OnSent(Desc{FD: ds[i].FD, Tag: ds[i].Tag, Keep: ds[i].Keep})
 		}
 	}
-	switch errno {
-	case syscall.EBADF, syscall.EINVAL, syscall.E2BIG: // in the window it is found which one it is
-	default:
+	if !blamesOne(errno) { // or else it is found in the window which one it is
 		o.mayGoOn(errno)
 	}
 	return n

@@ -383,7 +383,12 @@ func (o *outbox) sendSome() bool {
 	o.pack()
 	took, errno := o.transmit()
 	o.account(took)
-	again := o.mayGoOn(errno)
+	again := false
+	if blamesOne(errno) {
+		again = o.refuse(errno)
+	} else {
+		again = o.mayGoOn(errno)
+	}
 	o.vector.put()
 	o.vector = nil
 	return again && o.maySend()
@@ -464,13 +469,16 @@ func (o *outbox) mayGoOn(errno syscall.Errno) bool {
 	case syscall.EPERM:
 		o.blocked.Store(true)
 		o.p.fail(errRightsRefused)
-	case syscall.EBADF, syscall.EINVAL, syscall.E2BIG:
-		return o.refuse(errno)
 	default:
 		o.blocked.Store(true)
 		o.p.fail(os.NewSyscallError("sendmsg", errno))
 	}
 	return false
+}
+
+// blamesOne reports whether errno is what the kernel says of a single descriptor, not of the socket.
+func blamesOne(errno syscall.Errno) bool {
+	return errno == syscall.EBADF || errno == syscall.EINVAL || errno == syscall.E2BIG
 }
 
 // refuse deals with an error that one descriptor of the first message has caused: a message of one names it; a larger
