@@ -31,7 +31,7 @@ func (c *Conn) addrs() (local, remote net.Addr) {
 	if a == nil {
 		a = new(addresses)
 		a.local, a.remote = &a.tcp[0], &a.tcp[1]
-		_ = c.raw.Control(a.find) // if it is closed, that is all
+		_ = c.socket.Control(a.find) // if it is closed, that is all
 		if !c.addresses.CompareAndSwap(nil, a) {
 			a = c.addresses.Load()
 		}

@@ -63,7 +63,7 @@ func connDetach(t testing.TB, c net.Conn) int {
 	return connDup(t, raw)
 }
 
-func connDup(t testing.TB, raw syscall.RawConn) (dup int) {
+func connDup(t testing.TB, raw interface{ Control(func(fd uintptr)) error }) (dup int) {
 	t.Helper()
 	var err error
 	if e := raw.Control(func(fd uintptr) { dup, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 3) }); e != nil || err != nil {
@@ -142,6 +142,13 @@ func TestConnBehavesLikeAConnectionOfPackageNet(t *testing.T) {
 		for _, s := range subtests {
 			t.Run(network+"/"+s.name, func(t *testing.T) {
 				c, peer := connPair(t, network)
+				s.run(t, c, peer)
+			})
+			t.Run(network+"/polled/"+s.name, func(t *testing.T) {
+				c, peer := connPair(t, network)
+				if _, err := c.socket.poll(nil); err != nil {
+					t.Fatal(err)
+				}
 				s.run(t, c, peer)
 			})
 		}
@@ -772,22 +779,173 @@ func TestNewConnRefusesWhatIsNoStreamSocketAndLeavesItOpen(t *testing.T) {
 	}
 }
 
-func TestNewConnRefusesTheDescriptorOfAnotherConn(t *testing.T) {
+// Nothing of a short connection has to wait: its bytes are there, and so is the room for the answer.
+func TestConnIsNotPolledBeforeSomebodyHasToWait(t *testing.T) {
+	for _, network := range connNetworks {
+		t.Run(network, func(t *testing.T) {
+			c, peer := connPair(t, network)
+			want := func(polled bool, after string) {
+				t.Helper()
+				if got := c.socket.polled.Load() != nil; got != polled {
+					t.Errorf("polled after %s: %v", after, got)
+				}
+			}
+			if _, err := peer.Write([]byte("question")); err != nil {
+				t.Fatal(err)
+			}
+			awaitReadable(t, c)
+			if n, err := c.Read(make([]byte, 99)); n != 8 || err != nil {
+				t.Fatalf("read %d: %v", n, err)
+			}
+			if _, err := c.Write([]byte("answer")); err != nil {
+				t.Fatal(err)
+			}
+			want(false, "a question and its answer")
+			if err := c.SetReadDeadline(connLongAgo); err != nil { // as net/http ends a read that it has begun in vain
+				t.Fatal(err)
+			}
+			_, err := c.Read(make([]byte, 1))
+			connWantTimeout(t, err)
+			want(false, "a read that may not wait")
+			if err := c.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+				t.Fatal(err)
+			}
+			_, err = c.Read(make([]byte, 1))
+			connWantTimeout(t, err)
+			want(true, "a read that waits")
+		})
+	}
+}
+
+// awaitReadable returns when c has something to read, without having it polled.
+func awaitReadable(t *testing.T, c *Conn) {
+	t.Helper()
+	err := c.socket.Control(func(fd uintptr) {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 60_000)
+		if n != 1 || err != nil {
+			t.Fatalf("poll: %d, %v", n, err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestConnThatCannotBePolledSaysSoWhenItHasToWait(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only epoll refuses a descriptor that it has already")
 	}
 	fd, peer := connSocket(t, "tcp4")
-	first := connNew(t, Desc{FD: fd})
-	if _, err := NewConn(Desc{FD: fd}); err == nil {
-		t.Fatal("it became two")
-	}
-	runtime.GC() // a finalizer of the refused one would close the descriptor of the first
-	runtime.GC()
-	if _, err := first.Write([]byte("x")); err != nil {
+	owner := os.NewFile(uintptr(fd), "socket")
+	defer runtime.KeepAlive(owner) // c closes its descriptor
+	c := connNew(t, Desc{FD: fd})
+	if _, err := c.Write([]byte("x")); err != nil {
 		t.Error(err)
 	}
 	if _, err := peer.Read(make([]byte, 1)); err != nil {
 		t.Error(err)
+	}
+	_, err := c.Read(make([]byte, 1))
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprint("cannot poll descriptor ", fd)) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Error("the next read returned no error")
+	}
+	runtime.GC() // no finalizer may close it
+	runtime.GC()
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestConnThatNobodyReachesIsClosed(t *testing.T) {
+	for _, polled := range []bool{false, true} {
+		t.Run(fmt.Sprint("polled ", polled), func(t *testing.T) {
+			fd, peer := connSocket(t, "unix")
+			func() {
+				c, err := NewConn(Desc{FD: fd})
+				if err == nil && polled {
+					_, err = c.socket.poll(nil)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}()
+			ended := make(chan error, 1)
+			go func() {
+				_, err := peer.Read(make([]byte, 1))
+				ended <- err
+			}()
+			for deadline := time.Now().Add(time.Minute); ; {
+				runtime.GC()
+				select {
+				case err := <-ended:
+					if err != io.EOF {
+						t.Errorf("the peer reads %v", err)
+					}
+					return
+				case <-time.After(time.Millisecond):
+				}
+				if time.Now().After(deadline) {
+					t.Fatal("it is still open")
+				}
+			}
+		})
+	}
+}
+
+// Whoever is at work in a Conn while it is closed must not meet the file that gets its number next.
+func TestConnIsNotUsedOnceItIsClosed(t *testing.T) {
+	rounds := 2000
+	if testing.Short() {
+		rounds = 300
+	}
+	for i := range rounds {
+		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := connNew(t, Desc{FD: fds[0], Shared: i%4 == 0})
+		if i%3 == 0 {
+			if _, err := c.socket.poll(nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var users sync.WaitGroup
+		for _, use := range []func() error{
+			func() error { _, err := c.Write([]byte("x")); return err },
+			func() error { _, err := c.Read(make([]byte, 1)); return err },
+			func() error {
+				return c.socket.Control(func(fd uintptr) {
+					if _, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_TYPE); err != nil {
+						t.Errorf("round %d: descriptor %d is somebody else's: %v", i, fd, err)
+					}
+				})
+			},
+		} {
+			users.Go(func() {
+				for use() == nil {
+				}
+			})
+		}
+		_, _ = syscall.Write(fds[1], []byte("read this")) // and wait for more
+		runtime.Gosched()
+		c.Close()
+		var pipe [2]int
+		if err := syscall.Pipe(pipe[:]); err != nil {
+			t.Fatal(err)
+		}
+		users.Wait()
+		if err := syscall.SetNonblock(pipe[0], true); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := syscall.Read(pipe[0], make([]byte, 1)); n > 0 || err != syscall.EAGAIN {
+			t.Fatalf("round %d: somebody wrote into the pipe: %d, %v", i, n, err)
+		}
+		for _, fd := range []int{pipe[0], pipe[1], fds[1]} {
+			_ = syscall.Close(fd)
+		}
 	}
 }
 
@@ -796,7 +954,7 @@ func TestConnClosesASharedConnectionForEverybody(t *testing.T) {
 		t.Run(network, func(t *testing.T) {
 			fd, peer := connSocket(t, network)
 			c := connNew(t, Desc{FD: fd, Shared: true})
-			copied := connDup(t, c.raw)
+			copied := connDup(t, &c.socket)
 			defer syscall.Close(copied)
 			var wg sync.WaitGroup
 			wg.Go(func() {
@@ -893,3 +1051,5 @@ func connNoAllocs(t *testing.T, name string, run func() error) {
 		t.Errorf("%s: %v allocations", name, n)
 	}
 }
+
+func isReady(uintptr) bool { return true }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -20,11 +21,11 @@ import (
 )
 
 // Conn is a received stream socket, TCP or Unix, as a net.Conn. It uses the descriptor itself, where net.FileConn
-// makes a duplicate and leaves the original to be closed, and costs a third of it. Reads give the payload that
-// travelled with the descriptor first and the socket's bytes after it.
+// makes a duplicate and leaves the original to be closed, and tells the runtime's poller of it only when a Read or Write has to
+// wait. BenchmarkConn compares them. Reads give the payload that travelled with the descriptor first and the socket's bytes after it.
 //
 // All methods may be called from several goroutines at once. Read and Write block up to their deadline and do not
-// allocate. Errors are those of a net.TCPConn: *net.OpError, which net.ErrClosed, os.ErrDeadlineExceeded and
+// allocate, but for the first that has to wait. Errors are those of a net.TCPConn: *net.OpError, which net.ErrClosed, os.ErrDeadlineExceeded and
 // the system's errno can be found in, and a bare io.EOF at the end of the stream. A write on a connection that was reset
 // returns EPIPE whatever the number of the descriptor; it never raises SIGPIPE.
 //
@@ -33,16 +34,12 @@ import (
 // through the process. It has no ReadFrom on purpose: os.File's neither uses sendfile towards a socket nor maps its
 // errors, and sendfile was not faster over loopback. Std gives up the advantage and returns the real thing.
 //
-// A Conn that becomes unreachable is closed by the garbage collector some time, without the shutdown of a
-// shared one: close it.
+// A Conn that becomes unreachable is closed by the garbage collector, some time: close it.
 type Conn struct {
-	file   *os.File        // a socket registered with the runtime's poller
-	raw    syscall.RawConn // file's
+	socket lazySocket
 	tag    uint64
 	shared bool
 	open   *page.Page // where it is counted as open; nil: nowhere
-
-	closed atomic.Bool // set before the descriptor is touched, so whoever fails because of Close finds it set
 
 	unread  atomic.Bool // false is stored when the payload is used up and spares every later Read the mutex
 	mu      sync.Mutex
@@ -54,7 +51,7 @@ type Conn struct {
 // NewConn makes a Conn of a received descriptor, which has to be a stream socket, and takes it over together with
 // d.Payload: neither is the caller's any more, so a slice that RecvBatch is to fill again must be replaced first.
 // On error both stay with the caller, the descriptor open. The error is a *DescError: the descriptor is not a stream
-// socket, or the runtime cannot poll it, for instance because it belongs to another Conn already.
+// socket. Should the runtime be unable to poll it, the first Read or Write that has to wait says so.
 //
 // A descriptor in blocking mode is made non-blocking. The mode belongs to the open file, not to the descriptor, so
 // every process that holds a duplicate sees the change. Descriptors 1 and 2 are moved to another number,
@@ -62,13 +59,14 @@ type Conn struct {
 //
 // NewConn does not block.
 func NewConn(d Desc) (*Conn, error) {
-	file, err := openSocket(d.FD)
+	fd, err := takeSocket(d.FD)
 	if err != nil {
 		return nil, &DescError{FD: d.FD, Err: err}
 	}
-	c := &Conn{file: file, tag: d.Tag, shared: d.Shared, payload: d.Payload}
-	c.raw, _ = file.SyscallConn() // fails on a nil file only
+	c := &Conn{tag: d.Tag, shared: d.Shared, payload: d.Payload}
+	c.socket.init(fd)
 	c.unread.Store(len(d.Payload) > 0)
+	runtime.SetFinalizer(c, (*Conn).Close)
 	return c, nil
 }
 
@@ -79,7 +77,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 			return n, c.opError("read", err)
 		}
 	}
-	n, err := c.file.Read(b)
+	n, err := c.socket.Read(b)
 	if err != nil {
 		err = c.opError("read", err)
 	}
@@ -93,9 +91,8 @@ func (c *Conn) readPayload(b []byte) (int, error) {
 	if len(c.payload) == 0 {
 		return 0, nil
 	}
-	// Close and a deadline that has passed count although the bytes are at hand, as with any net.Conn. The poller knows
-	// of both; it is asked without a system call. No reader can be waiting in it while there is payload left.
-	if err := c.raw.Read(isReady); err != nil {
+	// Close and a deadline that has passed count although the bytes are at hand, as with any net.Conn.
+	if err := c.socket.readable(); err != nil {
 		return 0, err
 	}
 	n := copy(b, c.payload)
@@ -106,11 +103,9 @@ func (c *Conn) readPayload(b []byte) (int, error) {
 	return n, nil
 }
 
-func isReady(uintptr) bool { return true }
-
 // Write writes b to the socket.
 func (c *Conn) Write(b []byte) (int, error) {
-	n, err := c.file.Write(b)
+	n, err := c.socket.Write(b)
 	if err != nil {
 		err = c.opError("write", err)
 	}
@@ -121,17 +116,20 @@ func (c *Conn) Write(b []byte) (int, error) {
 // Close. A descriptor that came as Shared is shut down first, since other processes may hold a copy of it that
 // would keep the connection open.
 func (c *Conn) Close() error {
-	if c.closed.Swap(true) {
-		return c.opError("close", net.ErrClosed)
-	}
-	c.open.Opened(-1)
-	if c.shared {
-		_ = c.raw.Control(func(fd uintptr) { _ = syscall.Shutdown(int(fd), syscall.SHUT_RDWR) }) // ENOTCONN: the peer was faster
-	}
-	if err := c.file.Close(); err != nil {
-		return c.wrap("close", err)
+	if !c.end(c.shared) {
+		return c.wrap("close", net.ErrClosed)
 	}
 	return nil
+}
+
+// end closes c. It returns false if that was done before.
+func (c *Conn) end(shut bool) bool {
+	if !c.socket.Close(shut) {
+		return false
+	}
+	runtime.SetFinalizer(c, nil)
+	c.open.Opened(-1)
+	return true
 }
 
 // CloseRead shuts down the reading side. Payload that is unread can still be read.
@@ -142,21 +140,28 @@ func (c *Conn) CloseWrite() error { return c.shutdown(syscall.SHUT_WR) }
 
 func (c *Conn) shutdown(how int) error {
 	var err error
-	if e := c.raw.Control(func(fd uintptr) { err = os.NewSyscallError("shutdown", syscall.Shutdown(int(fd), how)) }); e != nil {
+	if e := c.socket.Control(func(fd uintptr) { err = os.NewSyscallError("shutdown", syscall.Shutdown(int(fd), how)) }); e != nil {
 		err = e
 	}
 	return c.opError("close", err)
 }
 
 // SetDeadline sets the deadline of reads, of the payload too, and of writes.
-func (c *Conn) SetDeadline(t time.Time) error { return c.opError("set", c.file.SetDeadline(t)) }
+func (c *Conn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
 
 // SetReadDeadline sets the deadline of reads, of the payload too.
-func (c *Conn) SetReadDeadline(t time.Time) error { return c.opError("set", c.file.SetReadDeadline(t)) }
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	return c.opError("set", c.socket.SetReadDeadline(t))
+}
 
 // SetWriteDeadline sets the deadline of writes.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
-	return c.opError("set", c.file.SetWriteDeadline(t))
+	return c.opError("set", c.socket.SetWriteDeadline(t))
 }
 
 // Tag returns the tag that travelled with the descriptor.
@@ -177,19 +182,21 @@ func (c *Conn) Std() (net.Conn, error) {
 	}
 	var std net.Conn
 	var err error
-	// Control keeps the number from being closed and given to another file in between.
-	if e := c.raw.Control(func(uintptr) { std, err = net.FileConn(c.file) }); e != nil {
+	p, e := c.socket.poll(nil)
+	if e == nil {
+		// Control keeps the number from being closed and given to another file in between.
+		e = c.socket.Control(func(uintptr) { std, err = net.FileConn(p.file) })
+	}
+	if e != nil {
 		return nil, c.opError("file", e)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if c.closed.Swap(true) {
+	if !c.end(false) { // the duplicate keeps the connection open
 		_ = std.Close()
-		return nil, c.opError("file", net.ErrClosed)
+		return nil, c.wrap("file", net.ErrClosed)
 	}
-	c.open.Opened(-1)
-	_ = c.file.Close() // the duplicate keeps the connection open, and nobody can be told
 	return std, nil
 }
 
@@ -200,15 +207,15 @@ func (c *Conn) SyscallConn() (syscall.RawConn, error) { return (*rawConn)(c), ni
 type rawConn Conn
 
 func (r *rawConn) Control(f func(fd uintptr)) error {
-	return (*Conn)(r).opError("raw-control", r.raw.Control(f))
+	return (*Conn)(r).opError("raw-control", r.socket.Control(f))
 }
 
 func (r *rawConn) Read(f func(fd uintptr) (done bool)) error {
-	return (*Conn)(r).opError("raw-read", r.raw.Read(f))
+	return (*Conn)(r).opError("raw-read", r.socket.rawRead(f))
 }
 
 func (r *rawConn) Write(f func(fd uintptr) (done bool)) error {
-	return (*Conn)(r).opError("raw-write", r.raw.Write(f))
+	return (*Conn)(r).opError("raw-write", r.socket.rawWrite(f))
 }
 
 // opError makes an error of the os package one of the net package.
@@ -216,7 +223,7 @@ func (c *Conn) opError(op string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case c.closed.Load(): // whatever it looked like: the shutdown of a shared socket is an EOF to a pending Read
+	case c.socket.isClosed(): // whatever it looked like: the shutdown of a shared socket is an EOF to a pending Read
 		err = net.ErrClosed
 	case err == io.EOF:
 		return err
@@ -235,65 +242,31 @@ func (c *Conn) wrap(op string, err error) error {
 	return &net.OpError{Op: op, Net: local.Network(), Source: local, Addr: remote, Err: err}
 }
 
-var (
-	errNotStream = errors.New("not a stream socket")
+var errNotStream = errors.New("not a stream socket")
 
-	// unpolled are the files of descriptors that NewConn gave back because the poller refused them. An os.File cannot
-	// be parted from its finalizer, which would close the caller's descriptor, so it must stay reachable for ever.
-	// It takes a full epoll table, or a descriptor that is polled already, to get here.
-	unpolled sync.Map // *os.File → nothing
-)
-
-// openSocket makes a pollable file of a stream socket. On error fd stays open and the caller's.
-func openSocket(fd int) (*os.File, error) {
-	// os.NewFile would take anything, and have it closed by a finalizer: look before.
+// takeSocket makes fd, which has to be a stream socket, non-blocking, and returns the number under which it goes from now on. On error it
+// stays open.
+func takeSocket(fd int) (int, error) {
 	typ, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_TYPE)
 	if err != nil {
-		return nil, os.NewSyscallError("getsockopt", err)
+		return -1, os.NewSyscallError("getsockopt", err)
 	}
 	if typ != syscall.SOCK_STREAM {
-		return nil, errNotStream
+		return -1, errNotStream
 	}
-	// os.NewFile asks again, but it must not meet a blocking descriptor: it would own it without polling it.
 	flags, err := unix.FcntlInt(uintptr(fd), syscall.F_GETFL, 0)
 	if err == nil && flags&syscall.O_NONBLOCK == 0 {
 		_, err = unix.FcntlInt(uintptr(fd), syscall.F_SETFL, flags|syscall.O_NONBLOCK)
 	}
+	if err == nil && (fd == 1 || fd == 2) { // a process that was started with these closed receives its connections there
+		var moved int
+		if moved, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3); err == nil {
+			_ = syscall.Close(fd)
+			fd = moved
+		}
+	}
 	if err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
+		return -1, os.NewSyscallError("fcntl", err)
 	}
-	if fd == 1 || fd == 2 {
-		return moveSocket(fd)
-	}
-	file := os.NewFile(uintptr(fd), "socket")
-	if err := checkPolled(file); err != nil {
-		unpolled.Store(file, nil)
-		return nil, err
-	}
-	return file, nil
-}
-
-// moveSocket is openSocket for the numbers of standard output and error: os.File.Write raises SIGPIPE for them. A process
-// that was started with these closed receives its connections there.
-func moveSocket(fd int) (*os.File, error) {
-	moved, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	file := os.NewFile(uintptr(moved), "socket")
-	if err := checkPolled(file); err != nil {
-		_ = file.Close()
-		return nil, err
-	}
-	_ = syscall.Close(fd)
-	return file, nil
-}
-
-// checkPolled finds out, without a system call, whether os.NewFile could register the file with the runtime's poller:
-// if it could not, it has no deadlines, and reads fail with EAGAIN.
-func checkPolled(file *os.File) error {
-	if err := file.SetDeadline(time.Time{}); err != nil {
-		return fmt.Errorf("the runtime cannot poll it, or does already: %w", err)
-	}
-	return nil
+	return fd, nil
 }
