@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -104,6 +105,7 @@ func (s *lazySocket) Read(b []byte) (int, error) {
 		if err != syscall.EAGAIN {
 			return n, err
 		}
+		runtime.Gosched() // net/http reads beside each handler, and calls that off when the handler has returned: often by now
 		if p, err = s.poll(&s.readBy); err != nil {
 			return 0, err
 		}

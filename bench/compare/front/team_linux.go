@@ -52,11 +52,14 @@ func newTeam(ctx context.Context, k kind, role string, workers int, program stri
 
 // listen opens the port. Where each worker listens for itself, the port is only kept.
 func (t *team) listen() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return os.NewSyscallError("socket", err)
 	}
-	t.listener = os.NewFile(uintptr(fd), "listener")
+	t.listener = os.NewFile(uintptr(fd), "listener") // while it blocks: or else each connection would wake this process, too
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return os.NewSyscallError("fcntl", err)
+	}
 	if t.kind.source == own {
 		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
 	}
