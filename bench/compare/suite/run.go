@@ -88,7 +88,8 @@ func Run(ctx context.Context, s *Suite, o Options, shop *peer.Shop, progress Pro
 }
 
 // shuffled returns the cells case by case, as they are, but within each case in an order of the round's own. What was measured before leaves
-// something behind, memory that the kernel has yet to free for example, so nobody is always measured after the same other one.
+// something behind, memory that the kernel has yet to free for example, so nobody is always measured after the same other one. Machines
+// change their speed from one second to the next: those between which the closest ratios are taken follow one another.
 func shuffled(cells []*cell, round int) []*cell {
 	order := slices.Clone(cells)
 	random := rand.New(rand.NewPCG(uint64(round), 0))
@@ -98,9 +99,30 @@ func shuffled(cells []*cell, round int) []*cell {
 			n++
 		}
 		random.Shuffle(n, func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
+		together(rest[:n])
 		rest = rest[n:]
 	}
 	return order
+}
+
+// together moves the limit, its check and this library's own ways up behind the first of them, and leaves the order as it is otherwise.
+func together(cells []*cell) {
+	isOurs := func(c *cell) bool {
+		return slices.Contains([]result.Role{result.Limit, result.Check, result.Own}, c.of.Role)
+	}
+	first := slices.IndexFunc(cells, isOurs)
+	if first < 0 {
+		return
+	}
+	slices.SortStableFunc(cells[first:], func(a, b *cell) int {
+		switch {
+		case isOurs(a) == isOurs(b):
+			return 0
+		case isOurs(a):
+			return -1
+		}
+		return 1
+	})
 }
 
 func prepare(ctx context.Context, c *Contender, shop *peer.Shop, progress Progress) result.Contender {

@@ -80,6 +80,35 @@ func TestEachRoundMeasuresEverybodyOnceAndNobodyAlwaysBehindTheSame(t *testing.T
 	}
 }
 
+func TestTheLimitAndThisLibraryAreMeasuredOneAfterTheOther(t *testing.T) {
+	f := newFake()
+	for name, role := range map[string]result.Role{
+		"limit": result.Limit, "check": result.Check, "own": result.Own, "own2": result.Own, "a": result.Peer, "b": result.Peer, "c": result.Aside,
+	} {
+		f.add(name, func(Case, int) (Sample, error) { return Sample{"ns": 1}, nil }).Role = role
+	}
+	const each, close = 7, 4
+	f.run(t, 30)
+	leading, starts := map[string]bool{}, map[int]bool{}
+	for calls := range slices.Chunk(f.calls, each) {
+		isClose := func(call string) bool {
+			name, _, _ := strings.Cut(call, " ")
+			return slices.Contains([]string{"limit", "check", "own", "own2"}, name)
+		}
+		start := slices.IndexFunc(calls, isClose)
+		for i, call := range calls {
+			if isClose(call) != (i >= start && i < start+close) {
+				t.Errorf("measured %v", calls)
+				break
+			}
+		}
+		leading[calls[start]], starts[start] = true, true
+	}
+	if len(leading) != 2*close || len(starts) < 3 {
+		t.Errorf("those who led were %v, at %v", leading, starts)
+	}
+}
+
 func TestTheSamplesOfTheRoundsBecomeAFigure(t *testing.T) {
 	f := newFake()
 	f.add("a", func(c Case, times int) (Sample, error) { return Sample{"ns": float64(times) * c.Work.(float64)}, nil })
