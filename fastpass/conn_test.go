@@ -897,11 +897,7 @@ func TestConnThatNobodyReachesIsClosed(t *testing.T) {
 
 // Whoever is at work in a Conn while it is closed must not meet the file that gets its number next.
 func TestConnIsNotUsedOnceItIsClosed(t *testing.T) {
-	rounds := 2000
-	if testing.Short() {
-		rounds = 300
-	}
-	for i := range rounds {
+	for i := range scaled(2000) {
 		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 		if err != nil {
 			t.Fatal(err)

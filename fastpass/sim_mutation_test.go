@@ -266,6 +266,9 @@ var mutations = []struct {
 }
 
 func TestTheSimulationCatchesMutations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("whether mutations are caught is no matter of races, and takes ten times as long; the simulation itself runs under the race detector")
+	}
 	const most = 3000
 	for _, m := range mutations {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
