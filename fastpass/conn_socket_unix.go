@@ -19,19 +19,13 @@ import (
 // it and there is room for the answer. That halves what a net.Conn costs, and the poller wakes nobody for what is not waited for.
 type lazySocket struct {
 	fd      int
-	writing sync.Mutex             // one Write at a time, so that the bytes of each lie together
-	polled  atomic.Pointer[polled] // nil: nobody has had to wait
+	writing sync.Mutex              // one Write at a time, so that the bytes of each lie together
+	polled  atomic.Pointer[os.File] // the runtime polls it, and it owns the descriptor; nil: nobody has had to wait
 
 	mu              sync.Mutex
 	readBy, writeBy time.Time // the deadlines
 	users           int       // who uses fd, and its owner until Close: the last one closes it
 	closed          bool
-}
-
-// polled is a socket that the runtime polls.
-type polled struct {
-	file *os.File        // owns the descriptor
-	raw  syscall.RawConn // file's
 }
 
 func (s *lazySocket) init(fd int) { s.fd, s.users = fd, 1 }
@@ -67,50 +61,49 @@ func (s *lazySocket) end() {
 	if !last {
 		return
 	}
-	if p := s.polled.Load(); p != nil {
-		_ = p.file.Close() // nobody can be told
+	if file := s.polled.Load(); file != nil {
+		_ = file.Close() // nobody can be told
 	} else {
 		_ = syscall.Close(s.fd)
 	}
 }
 
 // poll has the runtime poll the socket from now on, unless it is closed, or by has passed: then nobody is going to wait.
-func (s *lazySocket) poll(by *time.Time) (*polled, error) {
+func (s *lazySocket) poll(by *time.Time) (*os.File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p := s.polled.Load(); p != nil {
-		return p, nil
+	if file := s.polled.Load(); file != nil {
+		return file, nil
 	}
 	if err := s.check(by); err != nil {
 		return nil, err
 	}
-	p := &polled{file: os.NewFile(uintptr(s.fd), "socket")}
-	p.raw, _ = p.file.SyscallConn() // fails on a nil file only
-	s.polled.Store(p)               // whatever comes: its finalizer would close the descriptor
-	err := p.file.SetReadDeadline(s.readBy)
+	file := os.NewFile(uintptr(s.fd), "socket")
+	s.polled.Store(file) // whatever comes: its finalizer would close the descriptor
+	err := file.SetReadDeadline(s.readBy)
 	if err == nil {
-		err = p.file.SetWriteDeadline(s.writeBy)
+		err = file.SetWriteDeadline(s.writeBy)
 	}
 	if err != nil { // os.NewFile does not say so, but what it could not register has no deadlines
 		return nil, fmt.Errorf("the runtime cannot poll descriptor %d, or does already: %w", s.fd, err)
 	}
-	return p, nil
+	return file, nil
 }
 
 // Read reads what there is, or waits.
 func (s *lazySocket) Read(b []byte) (int, error) {
-	p := s.polled.Load()
-	if p == nil {
+	file := s.polled.Load()
+	if file == nil {
 		n, err := s.readNow(b)
 		if err != syscall.EAGAIN {
 			return n, err
 		}
 		runtime.Gosched() // net/http reads beside each handler, and calls that off when the handler has returned: often by now
-		if p, err = s.poll(&s.readBy); err != nil {
+		if file, err = s.poll(&s.readBy); err != nil {
 			return 0, err
 		}
 	}
-	return p.file.Read(b)
+	return file.Read(b)
 }
 
 // readNow returns EAGAIN if there is nothing.
@@ -133,16 +126,16 @@ func (s *lazySocket) readNow(b []byte) (int, error) {
 func (s *lazySocket) Write(b []byte) (n int, err error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	p := s.polled.Load()
-	if p == nil {
+	file := s.polled.Load()
+	if file == nil {
 		if n, err = s.writeNow(b); err != syscall.EAGAIN {
 			return n, err
 		}
-		if p, err = s.poll(&s.writeBy); err != nil {
+		if file, err = s.poll(&s.writeBy); err != nil {
 			return n, err
 		}
 	}
-	m, err := p.file.Write(b[n:])
+	m, err := file.Write(b[n:])
 	return n + m, err
 }
 
@@ -188,19 +181,23 @@ func (s *lazySocket) Control(f func(fd uintptr)) error {
 }
 
 func (s *lazySocket) rawRead(f func(fd uintptr) (done bool)) error {
-	p, err := s.poll(&s.readBy)
-	if err != nil {
-		return err
-	}
-	return p.raw.Read(f)
+	return s.raw(&s.readBy, syscall.RawConn.Read, f)
 }
 
 func (s *lazySocket) rawWrite(f func(fd uintptr) (done bool)) error {
-	p, err := s.poll(&s.writeBy)
+	return s.raw(&s.writeBy, syscall.RawConn.Write, f)
+}
+
+func (s *lazySocket) raw(by *time.Time, call func(syscall.RawConn, func(uintptr) bool) error, f func(uintptr) bool) error {
+	file, err := s.poll(by)
 	if err != nil {
 		return err
 	}
-	return p.raw.Write(f)
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return call(raw, f)
 }
 
 func (s *lazySocket) SetReadDeadline(t time.Time) error {
@@ -218,8 +215,8 @@ func (s *lazySocket) setDeadline(by *time.Time, set func(*os.File, time.Time) er
 		return err
 	}
 	*by = t
-	if p := s.polled.Load(); p != nil {
-		return set(p.file, t)
+	if file := s.polled.Load(); file != nil {
+		return set(file, t)
 	}
 	return nil
 }
@@ -237,8 +234,8 @@ func (s *lazySocket) Close(shut bool) bool {
 	if shut {
 		_ = syscall.Shutdown(s.fd, syscall.SHUT_RDWR) // ENOTCONN: the peer was faster
 	}
-	if p := s.polled.Load(); p != nil && !alone {
-		_ = p.file.SetDeadline(longAgo) // or who waits would return only when the last user does
+	if file := s.polled.Load(); file != nil && !alone {
+		_ = file.SetDeadline(longAgo) // or who waits would return only when the last user does
 	}
 	s.end()
 	return true

@@ -182,10 +182,10 @@ func (c *Conn) Std() (net.Conn, error) {
 	}
 	var std net.Conn
 	var err error
-	p, e := c.socket.poll(nil)
+	file, e := c.socket.poll(nil)
 	if e == nil {
 		// Control keeps the number from being closed and given to another file in between.
-		e = c.socket.Control(func(uintptr) { std, err = net.FileConn(p.file) })
+		e = c.socket.Control(func(uintptr) { std, err = net.FileConn(file) })
 	}
 	if e != nil {
 		return nil, c.opError("file", e)
