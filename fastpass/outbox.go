@@ -488,11 +488,15 @@ func (o *outbox) refuse(errno syscall.Errno) bool {
 		o.isolate = n
 		return true
 	}
-	end := o.vector.ends[0]
-	e := &o.window.Slots(end-1, 1)[0]
+	pos := o.vector.ends[0] - 1
+	e := &o.window.Slots(pos, 1)[0]
+	for e.refused != 0 { // before; measure has passed over those that lie behind the one that was sent
+		pos--
+		e = &o.window.Slots(pos, 1)[0]
+	}
 	e.refused = uint8(errno)
-	o.refusals.add(end-1, e.refusal())
-	o.sent = end
+	o.refusals.add(pos, e.refusal())
+	o.sent = o.vector.ends[0]
 	o.isolate = max(0, o.isolate-1)
 	o.release(0)
 	return true

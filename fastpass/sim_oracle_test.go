@@ -42,8 +42,8 @@ type table struct {
 // own notes that what owns fd, and that it refers to the file with number id; -1: whichever.
 func (t *table) own(fd, id int, what string) {
 	switch {
-	case fd >= notOpen:
-	case fd < 0 || fd >= len(t.files) || t.files[fd] == nil:
+	case isBad(fd):
+	case fd >= len(t.files) || t.files[fd] == nil:
 		t.s.violation("%s: %s has descriptor %d, which is not open", t.p.name, what, fd)
 	case t.owners[fd] != "":
 		t.s.violation("%s: descriptor %d belongs to %s and to %s", t.p.name, fd, t.owners[fd], what)

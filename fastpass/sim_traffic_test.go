@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"syscall"
@@ -41,8 +42,12 @@ func (s *sim) make(p *simProc, n int) (ds []Desc) {
 			d.payload = fmt.Sprintf("%0*d", 1+s.rng.IntN(s.MaxPayload), d.id)
 		}
 		ds = append(ds, Desc{FD: d.fd, Tag: uint64(d.id), Keep: d.keep, Payload: []byte(d.payload)})
-		if s.simOptions.bad && s.rng.IntN(8) == 0 {
-			ds = append(ds, Desc{FD: notOpen + s.rng.IntN(100), Tag: notOpen})
+		for one := 8; s.simOptions.bad && s.rng.IntN(one) == 0; one = 2 {
+			fd := notOpen // or what is no number at all, which is refused before the kernel sees it
+			if s.rng.IntN(2) == 0 {
+				fd = math.MaxInt - 100
+			}
+			ds = append(ds, Desc{FD: fd + s.rng.IntN(100), Tag: notOpen})
 		}
 	}
 	if s.untagged {
@@ -79,7 +84,7 @@ func (s *sim) desc(p *simProc, d Desc) *simDesc {
 func (s *sim) took(p *simProc, ds []Desc, n int) {
 	for i, d := range ds {
 		switch {
-		case d.FD >= notOpen:
+		case isBad(d.FD):
 		case i < n:
 			s.desc(p, d).taken = true
 		default:
@@ -111,7 +116,7 @@ func (s *sim) send(e *simEnd, n int) {
 		k, err = e.p.out.send(ds, false)
 	} else {
 		for how = "push"; err == nil && k < len(ds); {
-			if err = e.p.Push(ds[k]); err == nil || ds[k].FD >= notOpen {
+			if err = e.p.Push(ds[k]); err == nil || isBad(ds[k].FD) {
 				k++
 			}
 		}
@@ -128,7 +133,7 @@ func (e *simEnd) onSent(d Desc) {
 	if e.proc.Dead() {
 		return
 	}
-	if d.FD >= notOpen {
+	if isBad(d.FD) {
 		e.s.violation("%s says that %d, which is not open, was sent", e.name, d.FD)
 		return
 	}
@@ -138,7 +143,7 @@ func (e *simEnd) onSent(d Desc) {
 }
 
 func (e *simEnd) onRefused(d Desc, err error) {
-	if d.FD >= notOpen || e.proc.Dead() {
+	if isBad(d.FD) || e.proc.Dead() {
 		return
 	}
 	if !e.s.refusing {
@@ -168,7 +173,7 @@ func (s *sim) collect() {
 }
 
 func (s *sim) takeBack(e *simEnd, d Desc) {
-	if d.FD >= notOpen {
+	if isBad(d.FD) {
 		return
 	}
 	w := s.desc(e.proc, d)
@@ -344,3 +349,6 @@ func (s *sim) closeSome(p *simProc, n int) {
 		}
 	}
 }
+
+// isBad reports whether fd is a number that is not open, or none at all.
+func isBad(fd int) bool { return fd < 0 || fd >= notOpen }
