@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // lazySocket is a stream socket that the runtime's poller learns of only when somebody has to wait for it: until then calls go
@@ -23,12 +25,18 @@ type lazySocket struct {
 	polled  atomic.Pointer[os.File] // the runtime polls it, and it owns the descriptor; nil: nobody has had to wait
 
 	mu              sync.Mutex
-	readBy, writeBy time.Time // the deadlines
-	users           int       // who uses fd, and its owner until Close: the last one closes it
-	closed          bool
+	readBy, writeBy time.Time     // the deadlines
+	users           int32         // who is at work with fd, but for those who wait in polled
+	closed          bool          // nobody begins any more
+	idle            chan struct{} // closed with the last of the users; nil: Close does not wait for them
+	refused         *refusedPoll  // nil: the runtime has not refused to poll it
 }
 
-func (s *lazySocket) init(fd int) { s.fd, s.users = fd, 1 }
+// refusedPoll is a file that the runtime cannot poll, and why. It owns the descriptor all the same, which its finalizer would close.
+type refusedPoll struct {
+	file *os.File
+	err  error
+}
 
 // begin keeps the descriptor open until end, unless it is closed, or by has passed.
 func (s *lazySocket) begin(by *time.Time) error {
@@ -52,23 +60,16 @@ func (s *lazySocket) check(by *time.Time) error {
 	return nil
 }
 
-// end lets go of the descriptor.
 func (s *lazySocket) end() {
 	s.mu.Lock()
-	s.users--
-	last := s.users == 0
-	s.mu.Unlock()
-	if !last {
-		return
-	}
-	if file := s.polled.Load(); file != nil {
-		_ = file.Close() // nobody can be told
-	} else {
-		_ = syscall.Close(s.fd)
+	defer s.mu.Unlock()
+	if s.users--; s.users == 0 && s.idle != nil {
+		close(s.idle)
 	}
 }
 
-// poll has the runtime poll the socket from now on, unless it is closed, or by has passed: then nobody is going to wait.
+// poll returns the file that waits for the socket, and has the runtime poll it if that is the first time: not if it is closed or by has
+// passed, since nobody is going to wait then.
 func (s *lazySocket) poll(by *time.Time) (*os.File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,16 +79,32 @@ func (s *lazySocket) poll(by *time.Time) (*os.File, error) {
 	if err := s.check(by); err != nil {
 		return nil, err
 	}
+	if s.refused != nil {
+		return nil, s.refused.err
+	}
+	// os.NewFile does not have a blocking one polled, and another process may have made it that.
+	if err := setNonblock(s.fd); err != nil {
+		return nil, err
+	}
 	file := os.NewFile(uintptr(s.fd), "socket")
-	s.polled.Store(file) // whatever comes: its finalizer would close the descriptor
 	err := file.SetReadDeadline(s.readBy)
 	if err == nil {
 		err = file.SetWriteDeadline(s.writeBy)
 	}
 	if err != nil { // os.NewFile does not say so, but what it could not register has no deadlines
-		return nil, fmt.Errorf("the runtime cannot poll descriptor %d, or does already: %w", s.fd, err)
+		s.refused = &refusedPoll{file, fmt.Errorf("the runtime cannot poll descriptor %d, or does already: %w", s.fd, err)}
+		return nil, s.refused.err
 	}
+	s.polled.Store(file)
 	return file, nil
+}
+
+func setNonblock(fd int) error {
+	flags, err := unix.FcntlInt(uintptr(fd), syscall.F_GETFL, 0)
+	if err == nil && flags&syscall.O_NONBLOCK == 0 {
+		_, err = unix.FcntlInt(uintptr(fd), syscall.F_SETFL, flags|syscall.O_NONBLOCK)
+	}
+	return os.NewSyscallError("fcntl", err)
 }
 
 // Read reads what there is, or waits.
@@ -108,13 +125,13 @@ func (s *lazySocket) Read(b []byte) (int, error) {
 
 // readNow returns EAGAIN if there is nothing.
 func (s *lazySocket) readNow(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, s.usable()
+	}
 	if err := s.begin(&s.readBy); err != nil {
 		return 0, err
 	}
 	defer s.end()
-	if len(b) == 0 {
-		return 0, nil
-	}
 	n, err := transfer(syscall.Read, s.fd, b)
 	if n == 0 && err == nil {
 		err = io.EOF
@@ -145,12 +162,12 @@ func (s *lazySocket) writeNow(b []byte) (n int, err error) {
 		return 0, err
 	}
 	defer s.end()
-	for n < len(b) && err == nil {
-		var m int
-		m, err = transfer(syscall.Write, s.fd, b[n:])
-		n += m
+	for {
+		m, err := transfer(syscall.Write, s.fd, b[n:])
+		if n += m; err != nil || n == len(b) {
+			return n, err
+		}
 	}
-	return n, err
 }
 
 // transfer makes one system call, again if a signal interrupts it, for no more than all systems take at once.
@@ -163,11 +180,14 @@ func transfer(call func(int, []byte) (int, error), fd int, b []byte) (int, error
 	}
 }
 
-// readable returns the error that Read has to return even if there are bytes.
-func (s *lazySocket) readable() error {
+// usable returns the error of a Read of no bytes, readable that of one to which there are some.
+func (s *lazySocket) usable() error   { return s.checked(nil) }
+func (s *lazySocket) readable() error { return s.checked(&s.readBy) }
+
+func (s *lazySocket) checked(by *time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.check(&s.readBy)
+	return s.check(by)
 }
 
 // Control is that of syscall.RawConn, as are the next two.
@@ -185,6 +205,8 @@ func (s *lazySocket) rawRead(f func(fd uintptr) (done bool)) error {
 }
 
 func (s *lazySocket) rawWrite(f func(fd uintptr) (done bool)) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	return s.raw(&s.writeBy, syscall.RawConn.Write, f)
 }
 
@@ -214,6 +236,9 @@ func (s *lazySocket) setDeadline(by *time.Time, set func(*os.File, time.Time) er
 	if err := s.check(nil); err != nil {
 		return err
 	}
+	if !t.IsZero() {
+		t = time.Now().Add(time.Until(t)) // like the poller's it does not move with the clock on the wall
+	}
 	*by = t
 	if file := s.polled.Load(); file != nil {
 		return set(file, t)
@@ -221,28 +246,38 @@ func (s *lazySocket) setDeadline(by *time.Time, set func(*os.File, time.Time) er
 	return nil
 }
 
-// Close has everybody return who waits, and the descriptor closed when nobody uses it any more; with shut, it shuts the connection down
-// before. It returns false if the socket was closed already.
+// Close has everybody return who waits, and closes the descriptor when nobody uses it any more; with shut, it shuts the connection down
+// first. It returns false if the socket was closed already.
 func (s *lazySocket) Close(shut bool) bool {
 	s.mu.Lock()
-	again, alone := s.closed, s.users == 1
-	s.closed = true
-	s.mu.Unlock()
-	if again {
+	if s.closed {
+		s.mu.Unlock()
 		return false
 	}
+	s.closed = true
+	if s.users > 0 {
+		s.idle = make(chan struct{})
+	}
+	file := s.polled.Load()
+	if file == nil && s.refused != nil {
+		file = s.refused.file
+	}
+	s.mu.Unlock()
 	if shut {
 		_ = syscall.Shutdown(s.fd, syscall.SHUT_RDWR) // ENOTCONN: the peer was faster
 	}
-	if file := s.polled.Load(); file != nil && !alone {
-		_ = file.SetDeadline(longAgo) // or who waits would return only when the last user does
+	if s.idle != nil {
+		if file != nil {
+			_ = file.SetDeadline(longAgo) // or who waits would return only after the last of the users
+		}
+		<-s.idle
 	}
-	s.end()
+	if file != nil {
+		_ = file.Close() // nobody can do anything about an error
+	} else {
+		_ = syscall.Close(s.fd)
+	}
 	return true
 }
 
-func (s *lazySocket) isClosed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed
-}
+func (s *lazySocket) isClosed() bool { return s.usable() != nil }

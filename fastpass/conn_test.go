@@ -135,6 +135,9 @@ func TestConnBehavesLikeAConnectionOfPackageNet(t *testing.T) {
 		{"every method fails with net.ErrClosed after close", connClosed},
 		{"half close ends one direction only", connHalfClose},
 		{"an empty read returns at once", connEmptyRead},
+		{"an empty write finds the connection broken", connEmptyWrite},
+		{"close returns when the descriptor is closed", connCloseCloses},
+		{"a raw write waits for a write", connRawWrite},
 		{"methods race with each other and with close", connRace},
 		{"the raw connection waits for readiness and fails once closed", connRaw},
 	}
@@ -387,6 +390,83 @@ func connEmptyRead(t *testing.T, c *Conn, _ net.Conn) {
 	if n, err := c.Read(nil); n != 0 || err != nil {
 		t.Errorf("got %d, %v", n, err)
 	}
+}
+
+func connEmptyWrite(t *testing.T, c *Conn, _ net.Conn) {
+	if n, err := c.Write(nil); n != 0 || err != nil {
+		t.Errorf("got %d, %v", n, err)
+	}
+	if err := c.SetReadDeadline(connLongAgo); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := c.Read(nil); n != 0 || err != nil {
+		t.Errorf("an empty read behind its deadline: %d, %v", n, err)
+	}
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write(nil); !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("after CloseWrite: %v, want EPIPE", err)
+	}
+}
+
+func connCloseCloses(t *testing.T, c *Conn, peer net.Conn) {
+	var wg sync.WaitGroup
+	begun := make(chan struct{})
+	wg.Go(func() {
+		_ = c.socket.Control(func(uintptr) {
+			close(begun)
+			time.Sleep(10 * time.Millisecond)
+		})
+	})
+	wg.Go(func() {
+		_, err := c.Read(make([]byte, 1))
+		connWantClosed(t, err)
+	})
+	<-begun
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if isOpen(c.socket.fd) {
+		t.Error("Close has returned, and the descriptor is open")
+	}
+	if _, err := peer.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the peer reads %v", err)
+	}
+	wg.Wait()
+}
+
+func connRawWrite(t *testing.T, c *Conn, peer net.Conn) {
+	const long = 4 << 20
+	var wg sync.WaitGroup
+	begun := make(chan struct{})
+	wg.Go(func() {
+		close(begun)
+		if n, err := c.Write(make([]byte, long)); n != long || err != nil {
+			t.Errorf("wrote %d: %v", n, err)
+		}
+	})
+	wg.Go(func() {
+		<-begun
+		raw, err := c.SyscallConn()
+		if err == nil {
+			err = raw.Write(func(fd uintptr) bool {
+				_, err := syscall.Write(int(fd), []byte{1})
+				return err != syscall.EAGAIN
+			})
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	all := make([]byte, long+1)
+	if _, err := io.ReadFull(peer, all); err != nil {
+		t.Fatal(err)
+	}
+	if i := bytes.IndexByte(all, 1); i != 0 && i != long {
+		t.Errorf("the raw write got into the other one, at %d", i)
+	}
+	wg.Wait()
 }
 
 func connRace(t *testing.T, c *Conn, peer net.Conn) {
@@ -836,8 +916,7 @@ func TestConnThatCannotBePolledSaysSoWhenItHasToWait(t *testing.T) {
 		t.Skip("only epoll refuses a descriptor that it has already")
 	}
 	fd, peer := connSocket(t, "tcp4")
-	owner := os.NewFile(uintptr(fd), "socket")
-	defer runtime.KeepAlive(owner) // c closes its descriptor
+	neverClosed = append(neverClosed, os.NewFile(uintptr(fd), "socket"))
 	c := connNew(t, Desc{FD: fd})
 	if _, err := c.Write([]byte("x")); err != nil {
 		t.Error(err)
@@ -845,18 +924,85 @@ func TestConnThatCannotBePolledSaysSoWhenItHasToWait(t *testing.T) {
 	if _, err := peer.Read(make([]byte, 1)); err != nil {
 		t.Error(err)
 	}
-	_, err := c.Read(make([]byte, 1))
-	if err == nil || !strings.Contains(err.Error(), fmt.Sprint("cannot poll descriptor ", fd)) {
-		t.Errorf("got %v", err)
-	}
-	if _, err := c.Read(make([]byte, 1)); err == nil {
-		t.Error("the next read returned no error")
+	for range 2 {
+		_, err := c.Read(make([]byte, 1))
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprint("cannot poll descriptor ", fd)) {
+			t.Errorf("got %v", err)
+		}
+		if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
+			t.Errorf("%v is said to be a timeout", err)
+		}
 	}
 	runtime.GC() // no finalizer may close it
 	runtime.GC()
 	if _, err := c.Write([]byte("x")); err != nil {
 		t.Error(err)
 	}
+}
+
+// neverClosed are files whose descriptors somebody else closes: their finalizers would close what has the numbers then.
+var neverClosed []*os.File
+
+// Other processes have the same open file, and so the same mode.
+func TestConnIsPolledAlthoughAnotherProcessHasMadeItBlock(t *testing.T) {
+	fd, peer := connSocket(t, "tcp4")
+	c := connNew(t, Desc{FD: fd})
+	if err := syscall.SetNonblock(fd, false); err != nil {
+		t.Fatal(err)
+	}
+	std, err := c.Std()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer std.Close()
+	if err := std.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = std.Read(make([]byte, 1))
+	connWantTimeout(t, err)
+	if _, err := peer.Write([]byte("x")); err != nil {
+		t.Error(err)
+	}
+}
+
+// A deadline that has passed holds at every moment, also while the socket is given to the poller.
+func TestConnHoldsToADeadlineWhileItIsGivenToThePoller(t *testing.T) {
+	for i := range scaled(3000) {
+		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := connNew(t, Desc{FD: fds[0]})
+		_, _ = syscall.Write(fds[1], []byte("there to be read"))
+		if err := c.SetReadDeadline(connLongAgo); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = c.socket.rawWrite(isReady) })
+		for c.socket.polled.Load() == nil {
+			runtime.Gosched()
+		}
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("round %d: %v", i, err)
+		}
+		wg.Wait()
+		c.Close()
+		_ = syscall.Close(fds[1])
+	}
+}
+
+// The payload's deadline is the socket's, also once that is polled.
+func TestConnHoldsThePayloadToADeadlineSetWhenItIsPolled(t *testing.T) {
+	fd, _ := connSocket(t, "unix")
+	c := connNew(t, Desc{FD: fd, Payload: []byte("payload")})
+	if _, err := c.socket.poll(nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetReadDeadline(connLongAgo); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Read(make([]byte, 1))
+	connWantTimeout(t, err)
 }
 
 func TestConnThatNobodyReachesIsClosed(t *testing.T) {

@@ -51,7 +51,7 @@ type Conn struct {
 // NewConn makes a Conn of a received descriptor, which has to be a stream socket, and takes it over together with
 // d.Payload: neither is the caller's any more, so a slice that RecvBatch is to fill again must be replaced first.
 // On error both stay with the caller, the descriptor open. The error is a *DescError: the descriptor is not a stream
-// socket. Should the runtime be unable to poll it, the first Read or Write that has to wait says so.
+// socket. Should the runtime be unable to poll it, each Read and Write that would have to wait says so.
 //
 // A descriptor in blocking mode is made non-blocking. The mode belongs to the open file, not to the descriptor, so
 // every process that holds a duplicate sees the change. Descriptors 1 and 2 are moved to another number,
@@ -63,8 +63,7 @@ func NewConn(d Desc) (*Conn, error) {
 	if err != nil {
 		return nil, &DescError{FD: d.FD, Err: err}
 	}
-	c := &Conn{tag: d.Tag, shared: d.Shared, payload: d.Payload}
-	c.socket.init(fd)
+	c := &Conn{socket: lazySocket{fd: fd}, tag: d.Tag, shared: d.Shared, payload: d.Payload}
 	c.unread.Store(len(d.Payload) > 0)
 	runtime.SetFinalizer(c, (*Conn).Close)
 	return c, nil
@@ -254,19 +253,17 @@ func takeSocket(fd int) (int, error) {
 	if typ != syscall.SOCK_STREAM {
 		return -1, errNotStream
 	}
-	flags, err := unix.FcntlInt(uintptr(fd), syscall.F_GETFL, 0)
-	if err == nil && flags&syscall.O_NONBLOCK == 0 {
-		_, err = unix.FcntlInt(uintptr(fd), syscall.F_SETFL, flags|syscall.O_NONBLOCK)
+	if err := setNonblock(fd); err != nil {
+		return -1, err
 	}
-	if err == nil && (fd == 1 || fd == 2) { // a process that was started with these closed receives its connections there
-		var moved int
-		if moved, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3); err == nil {
-			_ = syscall.Close(fd)
-			fd = moved
-		}
+	if fd != 1 && fd != 2 {
+		return fd, nil
 	}
+	// The os package raises SIGPIPE for these. A process that was started with them closed receives its connections there.
+	moved, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
 		return -1, os.NewSyscallError("fcntl", err)
 	}
-	return fd, nil
+	_ = syscall.Close(fd)
+	return moved, nil
 }
