@@ -4,9 +4,11 @@ import "example.com/fdpass/internal/sys"
 
 // Policy decides which worker of a pool gets a descriptor.
 type Policy interface {
-	// Pick returns the index in workers, which is never empty, of the one that d goes to. It is called with the
-	// pool locked, once for each descriptor: it must be quick and must not call the pool. Number counts the
-	// descriptors that the pool has placed. The slice is valid during the call. Pick may set d.Tag, which travels.
+	// Pick returns the index in workers, which is never empty, of the one that d goes to; any other number ends the pool's work, with an
+	// error of Dispatch and Serve. It is called with the pool locked: it must be quick and must not call the pool. It is called
+	// for each descriptor, again if the worker turns out to have no room (for so many bytes of payload). Number counts the
+	// descriptors that the pool has placed. The slice is valid during the call, and only has workers with room: an index means another
+	// worker next time, Worker.ID does not. Pick may set d.Tag, which travels, and stands in the slice given to Dispatch then.
 	Pick(d *Desc, number uint64, workers []Worker) int
 }
 

@@ -29,6 +29,7 @@ type Pool struct {
 	waiting atomic.Int32   // the length of backlog
 	wake    chan struct{}  // has run look at the backlog
 	closed  atomic.Bool    // Shutdown was called
+	wrong   atomic.Pointer[policyError]
 	closing chan struct{}  // closed then
 	idle    chan struct{}  // closed when everything is delivered after that
 	stopped chan struct{}  // closed when run is to end
@@ -129,7 +130,8 @@ func (p *Pool) join(w *Passer) (*member, error) {
 // Dispatch hands ds to workers, in order. It blocks while no worker and no place in the backlog is free, until the deadline.
 // The first n belong to the pool now, whatever the error, which is a *BatchError if n < len(ds).
 //
-// Errors: net.ErrClosed, os.ErrDeadlineExceeded, a *DescError.
+// Errors: net.ErrClosed, os.ErrDeadlineExceeded, a *DescError, or that PoolConfig.Policy picked a worker that there is not: that ends the pool's
+// work, and what waits is to be had from Undelivered after Shutdown.
 func (p *Pool) Dispatch(ds []Desc) (n int, err error) {
 	for n < len(ds) {
 		var k int
@@ -176,7 +178,9 @@ func (p *Pool) hasRoom() bool {
 }
 
 // hasPlace reports whether the backlog has one free, or never will.
-func (p *Pool) hasPlace() bool { return int(p.waiting.Load()) < p.cfg.Backlog || p.closed.Load() }
+func (p *Pool) hasPlace() bool {
+	return int(p.waiting.Load()) < p.cfg.Backlog || p.closed.Load() || p.wrong.Load() != nil
+}
 
 // accept takes the first of ds, as many as there is room for.
 func (p *Pool) accept(ds []Desc) (n int, err error) {
@@ -184,6 +188,9 @@ func (p *Pool) accept(ds []Desc) (n int, err error) {
 	defer p.flushUnlock()
 	if p.closed.Load() {
 		return 0, net.ErrClosed
+	}
+	if wrong := p.wrong.Load(); wrong != nil {
+		return 0, wrong
 	}
 	good := 0
 	for good < len(ds) && err == nil {
@@ -216,7 +223,8 @@ func (p *Pool) place(ds []Desc) (n int, err error) {
 	for n < len(ds) && len(p.choice) > 0 {
 		i := p.cfg.Policy.Pick(&ds[n], p.turns, p.choice)
 		if i < 0 || i >= len(p.choice) {
-			return n, fmt.Errorf("fastpass: PoolConfig.Policy picked worker %d of %d", i, len(p.choice))
+			p.wrong.Store(&policyError{i, len(p.choice)})
+			return n, p.wrong.Load()
 		}
 		w, m := &p.choice[i], p.chosen[i]
 		_, k, _ := m.p.out.push(ds[n:min(len(ds), n+piece-n%piece)])
@@ -239,6 +247,13 @@ func (p *Pool) place(ds []Desc) (n int, err error) {
 		}
 	}
 	return n, nil
+}
+
+// policyError says that a Policy picked a worker that there is not. The pool places nothing any more then.
+type policyError struct{ picked, of int }
+
+func (e *policyError) Error() string {
+	return fmt.Sprintf("fastpass: PoolConfig.Policy picked worker %d of %d", e.picked, e.of)
 }
 
 // piece is how many of n descriptors that came at once go to a worker together. More than one only where Pick takes turns, and so
@@ -279,7 +294,7 @@ func (p *Pool) gather() {
 // drain places what waits in the backlog, oldest first. The caller holds mu.
 func (p *Pool) drain() {
 	ds := p.scratch[:]
-	for p.backlog.len() > 0 && !p.ended {
+	for p.backlog.len() > 0 && !p.ended && p.wrong.Load() == nil {
 		k := min(len(ds), p.backlog.len())
 		for i := range k {
 			e := p.backlog.at(i)
@@ -459,7 +474,7 @@ func (p *Pool) delivered() bool {
 			return false
 		}
 	}
-	return p.backlog.len() == 0
+	return p.backlog.len() == 0 || p.wrong.Load() != nil
 }
 
 // Undelivered returns, after Shutdown, the descriptors that no worker has, in order; they are the caller's now. Each is

@@ -284,12 +284,12 @@ func TestPoolRefusesWhatItCannotUse(t *testing.T) {
 	newWorker(t, pool, nil)
 	ds := taggedPipes(t, 0, 1)
 	defer CloseFDs([]int{ds[0].FD})
-	if n, err := pool.Dispatch(ds); n != 0 || err == nil {
-		t.Errorf("Dispatch with a policy that picks worker 7 of 1: %d, %v", n, err)
-	}
 	var bad *DescError
 	if n, err := pool.Dispatch([]Desc{{FD: -1}}); n != 0 || !errors.As(err, &bad) || bad.FD != -1 {
 		t.Errorf("Dispatch of descriptor -1: %d, %v", n, err)
+	}
+	if n, err := pool.Dispatch(ds); n != 0 || err == nil {
+		t.Errorf("Dispatch with a policy that picks worker 7 of 1: %d, %v", n, err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -55,7 +56,7 @@ func TestServeNeverHandsABatchOverTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	// calls: 1 dup, 2 alive, 3 alive again (after serveLook, when a connection was handed over)
+	// calls: 1 dup, 2 alive, 3 alive again (after twice serveLook, when a connection was handed over)
 	l := &late{TCPListener: ln.(*net.TCPListener), hook: func(n int32) {
 		if n == 3 {
 			time.Sleep(serveLook + 50*time.Millisecond)
@@ -92,7 +93,7 @@ func TestServeClosesNothingThatItHandedOver(t *testing.T) {
 	defer ln.Close()
 	l := &late{TCPListener: ln.(*net.TCPListener)}
 	l.hook = func(n int32) {
-		if n == 3 { // p.closed was looked at already
+		if n == 3 {
 			go func() {
 				ctx, cancel := context.WithCancel(context.Background())
 				cancel()
@@ -582,5 +583,69 @@ func TestWhatTheKernelRefusesIsToldFromWhatWasRefusedBefore(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A policy is asked for what waits in the backlog as well, by the pool's own goroutine: nobody may wait for ever because of what it says there.
+func TestAPolicyThatPicksNobodyEndsThePoolWhoeverAsks(t *testing.T) {
+	noLeaks(t)
+	pool := newPool(t, &PoolConfig{Backlog: 2, Policy: PolicyFunc(func(*Desc, uint64, []Worker) int { return 7 })})
+	ds := taggedPipes(t, 0, 4)
+	if n, err := pool.Dispatch(ds[:2]); n != 2 || err != nil { // nobody is there: they wait
+		t.Fatalf("%d, %v", n, err)
+	}
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := pool.Dispatch(ds[2:])
+		waiting <- err
+	}()
+	time.Sleep(20 * time.Millisecond) // it waits for a place: or else it finds the same later
+	newWorker(t, pool, nil)
+	check := func(how string, err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), "picked worker 7 of 1") {
+			t.Errorf("%s: %v", how, err)
+		}
+	}
+	soon(t, "the caller who waits hears of it", func() { check("who waited", <-waiting) })
+	_, err := pool.Dispatch(ds[2:])
+	check("who comes later", err)
+	soon(t, "the pool ends", func() {
+		if err := pool.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	if got := fdsOf(pool.Undelivered()); !slices.Equal(got, fdsOf(ds[:2])) {
+		t.Errorf("undelivered %v, want %v", got, fdsOf(ds[:2]))
+	}
+	CloseFDs(fdsOf(ds))
+}
+
+func TestServeEndsWithItsListenerAlsoWhileItWaitsForAPlace(t *testing.T) {
+	noLeaks(t)
+	pool := newPool(t, &PoolConfig{Backlog: 1})
+	ln := connListen(t, "tcp4")
+	served := make(chan error, 1)
+	go func() { served <- pool.Serve(ln) }()
+	clients := tcpClients(t, ln.Addr().String(), 3)
+	until(t, "the others wait for a place", func() bool { return pool.Stats().Waiting == 1 })
+	time.Sleep(20 * time.Millisecond)
+	ln.Close()
+	soon(t, "Serve ends", func() {
+		if err := <-served; !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+	})
+	if c, err := net.Dial("tcp", ln.Addr().String()); err == nil {
+		c.Close()
+		t.Error("somebody still listens")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	pool.Shutdown(ctx)
+	if ds := pool.Undelivered(); len(ds) == 0 || len(ds) > len(clients) {
+		t.Errorf("%d of %d connections are undelivered", len(ds), len(clients))
+	} else {
+		CloseFDs(fdsOf(ds))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,21 +19,23 @@ import (
 
 const (
 	serveBatch = 253                    // connections accepted before they are dispatched
-	serveLook  = 250 * time.Millisecond // how often an idle Serve looks whether its listener was closed
+	serveLook  = 250 * time.Millisecond // how often Serve looks whether its listener was closed
 )
 
 // servePause is how long Serve pauses in a shortage.
 var servePause = backoff{first: acceptPause.first, most: serveLook}
 
-// Serve accepts connections from ln and dispatches them, until Shutdown or until ln is closed: then it returns net.ErrClosed.
+// Serve accepts connections from ln and dispatches them, until Shutdown or until ln is closed: then it returns net.ErrClosed, within
+// a quarter of a second, until which the port stays bound. What it has accepted by then is still dispatched.
 // Connections are accepted in batches straight from the descriptor, non-blocking and close-on-exec, without a net.Conn or
 // a registration with the runtime's poller for each; so ln must be a *net.TCPListener, a *net.UnixListener or
-// another listener that is a syscall.Conn for a listening socket (not one of crypto/tls: the workers do TLS). Options that
-// connections inherit are best set on ln; Serve itself turns TCP_NODELAY and keep-alive on, as package net does for each
-// connection that it accepts. Serve does not close ln.
+// another listener that is a syscall.Conn for a listening socket (not one of crypto/tls: the workers do TLS). Serve does not close ln.
+//
+// Options that connections inherit are best set on ln before anybody connects. Serve itself turns TCP_NODELAY and keep-alive on there, the
+// latter with the system's times (on Linux after two hours; package net has 15 seconds).
 //
 // When this process runs out of descriptors, Serve pauses, longer each time, up to a quarter of a second, and the clients wait in the queue of the
-// listening socket. Other errors of accept end it.
+// listening socket. Other errors of accept end it, and so does a Policy that picks a worker that there is not.
 func (p *Pool) Serve(ln net.Listener) error {
 	p.mu.Lock()
 	if p.closed.Load() {
@@ -52,57 +55,32 @@ func (p *Pool) Serve(ln net.Listener) error {
 	if err != nil {
 		return fmt.Errorf("fastpass: %w", err)
 	}
+	a := acceptor{pool: p, ds: make([]Desc, 0, serveBatch), pause: servePause}
+	a.goesOn = func() bool { return p.hasPlace() || a.over.Load() }
+	raw.Control(func(fd uintptr) { a.brief = sys.Brief(int(fd)) })
 	stop := make(chan struct{})
 	defer close(stop)
-	go func() {
-		select {
-		case <-p.closing:
-			f.SetReadDeadline(longAgo) // wakes the accepter
-		case <-stop:
-		}
-	}()
-	a := acceptor{pool: p, ds: make([]Desc, 0, serveBatch), pause: servePause}
-	raw.Control(func(fd uintptr) { a.brief = sys.Brief(int(fd)) })
-	accept := a.accept
-	for look := true; ; {
-		if look {
-			f.SetReadDeadline(time.Now().Add(serveLook)) // first: Shutdown sets one to be noticed
-			if p.closed.Load() || !alive() {
-				return net.ErrClosed
-			}
-		}
+	go a.watch(alive, func() { f.SetReadDeadline(longAgo) }, stop)
+	for accept := a.accept; ; {
 		err := raw.Read(accept)
-		if look = errors.Is(err, os.ErrDeadlineExceeded); look {
-			continue
+		woken := errors.Is(err, os.ErrDeadlineExceeded)
+		if woken {
+			f.SetReadDeadline(time.Time{}) // first: who is woken because it is over finds that it is
 		}
-		if err != nil {
-			return fmt.Errorf("fastpass: %w", err)
-		}
-		if a.err != nil {
+		switch {
+		case a.err != nil:
 			return a.err
+		case a.over.Load():
+			return net.ErrClosed
+		case woken:
+			continue
+		case err != nil:
+			return fmt.Errorf("fastpass: %w", err)
 		}
 		if err := a.settle(p.closing); err != nil {
 			return err
 		}
 	}
-}
-
-// hand dispatches what was accepted. When the pool is closed meanwhile, that is still delivered, or to be had from Undelivered.
-func (p *Pool) hand(ds []Desc) error {
-	n, err := p.Dispatch(ds)
-	for errors.Is(err, os.ErrDeadlineExceeded) { // Dispatch's callers have deadlines, clients have none
-		ds = ds[n:]
-		p.room.Wait(func() bool { return p.hasPlace() || !p.write.passed() })
-		n, err = p.Dispatch(ds)
-	}
-	if errors.Is(err, net.ErrClosed) {
-		p.adopt(ds[n:])
-		return net.ErrClosed
-	}
-	for _, d := range ds[n:] {
-		sys.Close(d.FD)
-	}
-	return err
 }
 
 // dupListener returns a file for the socket of ln, which waits for connections as its own RawConn would not, and a function
@@ -136,12 +114,32 @@ func dupListener(ln net.Listener) (f *os.File, alive func() bool, err error) {
 
 // acceptor accepts connections in batches, and hands them to the pool.
 type acceptor struct {
-	pool  *Pool
-	ds    []Desc
-	brief bool          // sys.Brief of the listener
-	errno syscall.Errno // why accept has failed last; 0: it has not
-	err   error         // why the pool takes no more
-	pause backoff
+	pool   *Pool
+	ds     []Desc
+	brief  bool          // sys.Brief of the listener
+	errno  syscall.Errno // why accept has failed last; 0: it has not
+	err    error         // why the pool takes no more
+	pause  backoff
+	over   atomic.Bool // the pool or the listener is closed
+	goesOn func() bool // the pool has a place, or it is over
+}
+
+// watch finds out when it is over. It wakes the accepter then, and now and then before, should it wait in vain.
+func (a *acceptor) watch(alive func() bool, wake func(), stop <-chan struct{}) {
+	look := time.NewTicker(serveLook)
+	defer look.Stop()
+	for !a.over.Load() {
+		select {
+		case <-look.C:
+			a.over.Store(!alive())
+		case <-a.pool.closing:
+			a.over.Store(true)
+		case <-stop:
+			return
+		}
+		wake()
+	}
+	a.pool.room.Notify()
 }
 
 // accept takes what waits in the listening socket's queue, up to a batch, and hands it on. If the queue was empty then, it returns
@@ -151,8 +149,29 @@ func (a *acceptor) accept(fd uintptr) bool {
 	if empty || len(a.ds) > 0 {
 		a.pause.reset()
 	}
-	a.err = a.pool.hand(a.ds)
+	a.err = a.hand(a.ds)
 	return !empty || a.err != nil
+}
+
+// hand dispatches what was accepted. Dispatch's callers have deadlines, clients have none. If it is over meanwhile, what is left
+// is still delivered, or to be had from Undelivered.
+func (a *acceptor) hand(ds []Desc) error {
+	for len(ds) > 0 {
+		n, err := a.pool.accept(ds)
+		switch ds = ds[n:]; {
+		case errors.Is(err, net.ErrClosed), n == 0 && err == nil && a.over.Load():
+			a.pool.adopt(ds)
+			return net.ErrClosed
+		case err != nil:
+			for _, d := range ds {
+				sys.Close(d.FD)
+			}
+			return err
+		case n == 0:
+			a.pool.room.Wait(a.goesOn)
+		}
+	}
+	return nil
 }
 
 // take accepts up to a batch. It returns true if the queue is empty.
