@@ -61,7 +61,6 @@ func (in *inbox) frame(b []byte, truncated bool) error {
 	case wire.TypeAck:
 		return in.takeAck(&h, body)
 	case wire.TypeBye:
-		in.bye = true
 		in.stop(ending{})
 		return nil
 	default:

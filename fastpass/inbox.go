@@ -49,7 +49,6 @@ type inbox struct {
 	tick    *time.Timer // wakes the reader when there might be room again
 	heard   bool        // HELLO has come
 	expects bool        // and says that the peer sends descriptors
-	bye     bool        // BYE has come
 	ended   bool        // the kernel says that nothing more comes
 	resets  int         // ECONNRESET has come so often: SEQPACKET reports it before the rest of the data
 	orphan  bool        // the peer is dead: what came from it has no other owner
@@ -191,7 +190,9 @@ func (in *inbox) take(ds []Desc) (int, error) {
 		in.queued.Store(int32(in.queue.len()))
 	}
 	if err != nil {
-		clear(ds[:n])
+		for i := range ds[:n] {
+			ds[i] = Desc{Payload: ds[i].Payload[:0]}
+		}
 		if err == errCut {
 			in.cut.Store(true)
 			err = nil
@@ -437,7 +438,7 @@ func (in *inbox) hangUp() {
 		in.stop(ending{}) // there is no goodbye that could be missed
 		return
 	}
-	if in.p.ending.Load() == nil && !in.bye {
+	if in.p.ending.Load() == nil {
 		in.orphan = true
 		in.cut.Store(true)
 	}

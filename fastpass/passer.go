@@ -240,7 +240,10 @@ func (p *Passer) RecvBatch(ds []Desc) (n int, err error) {
 // SetDeadline sets the deadline of Send, SendBatch, Recv and RecvBatch, also of calls that wait already; a zero
 // time means none. After it they fail with os.ErrDeadlineExceeded.
 func (p *Passer) SetDeadline(t time.Time) error {
-	return errors.Join(p.SetReadDeadline(t), p.SetWriteDeadline(t))
+	if err := p.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return p.SetWriteDeadline(t)
 }
 
 // SetReadDeadline sets the deadline of Recv and RecvBatch.

@@ -26,9 +26,9 @@ type Pool struct {
 	ready   func() bool // hasRoom, bound once
 	write   deadline
 	lookout *lookout
-	waiting atomic.Int32   // the length of backlog
-	wake    chan struct{}  // has run look at the backlog
-	closed  atomic.Bool    // Shutdown was called
+	waiting atomic.Int32  // the length of backlog
+	wake    chan struct{} // has run look at the backlog
+	closed  atomic.Bool   // Shutdown was called
 	wrong   atomic.Pointer[policyError]
 	closing chan struct{}  // closed then
 	idle    chan struct{}  // closed when everything is delivered after that

@@ -1,4 +1,4 @@
-//go:build darwin || solaris || aix
+//go:build darwin || solaris
 
 package sys
 
