@@ -106,6 +106,15 @@ func TestAPolicyKnowsHowManyConnectionsItsWorkersHaveOpen(t *testing.T) {
 	defer std.Close()
 	b.Close()
 	pass(1, 2, 1)
+	open := 2
+	if sys.Implementation != "sendmmsg/recvmmsg" {
+		open = 0
+	}
+	for i, w := range pool.Workers() {
+		if w.ID != uint64(i+1) || w.Passed != 3 || w.Open != open || w.Passer == nil || w.InFlight > 3 {
+			t.Errorf("Workers: %d is %+v, want 3 passed to it and %d open", i, w, open)
+		}
+	}
 }
 
 // What a listener refuses is not open.

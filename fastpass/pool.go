@@ -20,21 +20,22 @@ import (
 // the others, in order and before anything newer. All its methods may be called from any number of
 // goroutines.
 type Pool struct {
-	cfg     PoolConfig
-	inTurn  bool        // the policy is RoundRobin
-	room    ring.Event  // for Dispatch while the backlog is full
-	ready   func() bool // hasRoom, bound once
-	write   deadline
-	lookout *lookout
-	waiting atomic.Int32  // the length of backlog
-	wake    chan struct{} // has run look at the backlog
-	closed  atomic.Bool   // Shutdown was called
-	wrong   atomic.Pointer[policyError]
-	closing chan struct{}  // closed then
-	idle    chan struct{}  // closed when everything is delivered after that
-	stopped chan struct{}  // closed when run is to end
-	watched sync.WaitGroup // the watch goroutines
-	serving sync.WaitGroup // calls of Serve
+	cfg              PoolConfig
+	inTurn           bool        // the policy is RoundRobin
+	room             ring.Event  // for Dispatch while the backlog is full
+	ready            func() bool // hasRoom, bound once
+	write            deadline
+	lookout          *lookout
+	waiting          atomic.Int32  // the length of backlog
+	wake             chan struct{} // has run look at the backlog
+	closed           atomic.Bool   // Shutdown was called
+	wrong            atomic.Pointer[policyError]
+	accepted, pauses atomic.Uint64  // of Serve
+	closing          chan struct{}  // closed then
+	idle             chan struct{}  // closed when everything is delivered after that
+	stopped          chan struct{}  // closed when run is to end
+	watched          sync.WaitGroup // the watch goroutines
+	serving          sync.WaitGroup // calls of Serve
 
 	mu       sync.Mutex
 	backlog  queue // taken, and not placed with a worker; the pool closes nothing of it
@@ -273,7 +274,7 @@ func (p *Pool) gather() {
 		o := &m.p.out
 		n := o.window.Len()
 		if o.open.Load() && n < o.window.Cap() && o.refusal() == nil {
-			w := Worker{ID: m.id, InFlight: n, Passed: m.passed, Passer: m.p}
+			w := m.worker(n)
 			if !p.inTurn { // RoundRobin does not look, and what the workers write is in their processors' caches
 				w.InFlight = max(0, n-o.unread())
 				if tell {
@@ -289,6 +290,11 @@ func (p *Pool) gather() {
 			p.choice[i].Open = 0
 		}
 	}
+}
+
+// worker is what a Policy may know of m, n of whose descriptors are in the window, but for how many connections are open.
+func (m *member) worker(n int) Worker {
+	return Worker{ID: m.id, InFlight: n, Passed: m.passed, Passer: m.p}
 }
 
 // drain places what waits in the backlog, oldest first. The caller holds mu.
@@ -481,6 +487,22 @@ func (p *Pool) delivered() bool {
 // returned once.
 func (p *Pool) Undelivered() []Desc { return p.leftover.take() }
 
+// Workers returns what is known of each worker, in the order in which they joined, also of those that have no room or are still starting. Open is 0
+// for a worker that does not tell.
+func (p *Pool) Workers() []Worker {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make([]Worker, len(p.members))
+	for i, m := range p.members {
+		o := &m.p.out
+		if all[i] = m.worker(o.window.Len()); o.open.Load() { // or else there is no page yet
+			all[i].InFlight = max(0, all[i].InFlight-o.unread())
+			all[i].Open, _ = o.page.Open()
+		}
+	}
+	return all
+}
+
 // Stats returns the pool's counts so far.
 func (p *Pool) Stats() PoolStats {
 	p.mu.Lock()
@@ -491,5 +513,8 @@ func (p *Pool) Stats() PoolStats {
 			ready++
 		}
 	}
-	return PoolStats{Workers: len(p.members), Ready: ready, Waiting: p.backlog.len(), Placed: p.placed, Redelivered: p.back}
+	return PoolStats{
+		Workers: len(p.members), Ready: ready, Waiting: p.backlog.len(), Placed: p.placed, Redelivered: p.back,
+		Accepted: p.accepted.Load(), Pauses: p.pauses.Load(),
+	}
 }

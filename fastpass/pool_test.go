@@ -324,6 +324,9 @@ func TestServeAcceptsAndDispatchesUntilItIsToldToStop(t *testing.T) {
 				}
 				client.Close()
 			}
+			if s := pool.Stats(); s.Accepted != 20 || s.Pauses != 0 {
+				t.Errorf("%+v, want 20 accepted without a pause", s)
+			}
 			if how == "close of the listener" {
 				ln.Close()
 			} else if err := pool.Shutdown(context.Background()); err != nil {

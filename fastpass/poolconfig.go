@@ -38,6 +38,8 @@ type PoolStats struct {
 	Waiting     int    // descriptors in the backlog now
 	Placed      uint64 // descriptors given to workers, those redelivered more than once
 	Redelivered uint64 // descriptors taken back from workers
+	Accepted    uint64 // connections that Serve has accepted
+	Pauses      uint64 // how often Serve has paused because this process or the system was short of descriptors or memory
 }
 
 // withDefaults returns a checked copy of c in which no field is left to its default.

@@ -146,6 +146,7 @@ func (a *acceptor) watch(alive func() bool, wake func(), stop <-chan struct{}) {
 // false: what has come since makes the socket ready again, so RawConn.Read need not look once more before it waits.
 func (a *acceptor) accept(fd uintptr) bool {
 	empty := a.take(fd)
+	a.pool.accepted.Add(uint64(len(a.ds)))
 	if empty || len(a.ds) > 0 {
 		a.pause.reset()
 	}
@@ -199,6 +200,7 @@ func (a *acceptor) settle(closing <-chan struct{}) error {
 	case a.errno == 0:
 		return nil
 	case isShortage(a.errno):
+		a.pool.pauses.Add(1)
 		return a.pause.wait(context.Background(), closing)
 	}
 	return fmt.Errorf("fastpass: %w", os.NewSyscallError("accept", a.errno))
