@@ -119,7 +119,7 @@ cross: ## build and vet for every other platform
 		go build ./... && go vet ./... || { echo "cross: $$platform does not build" >&2; exit 1; }; \
 	done
 
-# fuzz/ may be a module of its own or a part of the root's: both are tested from inside.
+# fuzz/ is a module of its own: it is tested from inside.
 .PHONY: corpus
 corpus: ## the fuzz targets over their committed corpora
 	cd fuzz && $(GOTEST) $(ARGS) ./...

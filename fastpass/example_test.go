@@ -13,24 +13,33 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"example.com/fdpass/fastpass"
 )
 
 // The front: it accepts connections and spreads them over four workers.
 func Example_front() {
-	pool, err := fastpass.NewPool(&fastpass.PoolConfig{Policy: fastpass.LeastLoaded})
+	pool, err := fastpass.NewPool(&fastpass.PoolConfig{
+		Policy:       fastpass.LeastLoaded,
+		StallTimeout: 5 * time.Second, // whoever takes nothing for so long loses what it has not taken
+	})
 	if err != nil {
 		log.Fatal(err)
 	}
 	for range 4 {
-		worker, err := fastpass.Spawn(exec.Command("./worker"), &fastpass.Config{Direction: fastpass.SendOnly})
+		cmd := exec.Command("./worker")
+		worker, err := fastpass.Spawn(cmd, &fastpass.Config{Direction: fastpass.SendOnly})
+		if err == nil {
+			err = pool.Add(worker)
+		}
 		if err != nil {
 			log.Fatal(err)
 		}
-		pool.Add(worker)
+		go cmd.Wait()
 	}
 	ln, err := net.Listen("tcp", ":8080")
 	if err != nil {
@@ -39,7 +48,7 @@ func Example_front() {
 	log.Fatal(pool.Serve(ln))
 }
 
-// The worker: a net/http server like any other, but for its listener.
+// The worker: a net/http server like any other, but for its listener. It ends when the front does, and drops no request then.
 func Example_worker() {
 	front, err := fastpass.Inherit(&fastpass.Config{Direction: fastpass.RecvOnly})
 	if err != nil {
@@ -48,13 +57,24 @@ func Example_worker() {
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "hello from process", os.Getpid())
 	})
-	err = http.Serve(front.NetListener(), nil)
+	var open sync.WaitGroup // the connections being served
+	srv := &http.Server{ConnState: func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			open.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			open.Done()
+		}
+	}}
+	err = srv.Serve(front.NetListener()) // returns when the front has ended, and all that it gave is being served
 	if err != io.EOF {
 		log.Fatal(err)
 	}
+	srv.SetKeepAlivesEnabled(false)
+	open.Wait()
 }
 
-// A worker that drains, when it gets SIGTERM, without dropping a request. The link is closed first: what has been taken is
+// A worker that also ends when it gets SIGTERM, without dropping a request. The link is closed first: what has been taken is
 // still served, and the front gives the rest to others. http.Server.Shutdown is no help before that is done, as it
 // drops connections from which no request has been read.
 func ExamplePasser_NetListener() {
@@ -169,19 +189,23 @@ func ExamplePasser_Undelivered() {
 	// tag 2 is still ours
 }
 
-// A policy of one's own: connections of worker 1 are cheaper, so it gets two of three.
+// A policy of one's own: worker 1 has the most memory, so it gets two of three, and its share of the rest.
 func ExamplePolicyFunc() {
 	policy := fastpass.PolicyFunc(func(d *fastpass.Desc, number uint64, workers []fastpass.Worker) int {
-		if number%3 < 2 || len(workers) == 1 {
-			return 0
+		first := slices.IndexFunc(workers, func(w fastpass.Worker) bool { return w.ID == 1 }) // -1: it is full, or gone
+		if first >= 0 && number%3 < 2 {
+			return first
 		}
-		return 1 + int(number/3)%(len(workers)-1)
+		return int(number/3) % len(workers)
 	})
-	workers := make([]fastpass.Worker, 3)
+	workers := []fastpass.Worker{{ID: 1}, {ID: 2}, {ID: 3}}
 	for number := range uint64(6) {
-		fmt.Print(policy.Pick(nil, number, workers), " ")
+		fmt.Print(workers[policy.Pick(nil, number, workers)].ID, " ")
 	}
-	// Output: 0 0 1 0 0 2
+	for number := range uint64(6) { // without worker 1
+		fmt.Print(workers[1:][policy.Pick(nil, number, workers[1:])].ID, " ")
+	}
+	// Output: 1 1 1 1 1 2 2 2 2 3 3 3
 }
 
 func ExampleCloseFDs() {

@@ -28,7 +28,7 @@ type netListener struct {
 //
 // Accept takes descriptors a few at a time, acknowledged together. It returns what Recv does when the link ends: io.EOF
 // in order, ErrPeerGone if the peer died. Close closes the link, in order: what has been acknowledged is still handed out by
-// Accept, before it fails with net.ErrClosed, and all the rest remains the peer's. The example shows how a server drains
+// Accept, before it fails with net.ErrClosed, so call it until then; all the rest remains the peer's. The example shows how a server drains
 // that way. Recv should not be called beside it.
 //
 // Connections of a Framed link are shut down when they are closed, as those that are Shared: the peer may still hold

@@ -166,8 +166,8 @@ func (p *Passer) flushTail() syscall.Errno {
 // descriptor belongs to the library, which closes it once it is delivered unless d.Keep; on error to the caller.
 //
 // Success does not mean that the peer has it yet: see Config.OnSent and Undelivered. A descriptor that the kernel refuses,
-// because the number is not open, say, is an error of Send if that is known by then, and in any case one
-// for Config.OnRefused.
+// because the number is not open, say, is the caller's again. Config.OnRefused hears of each; the error of Send tells the same, if it is known by then, so
+// with OnRefused set that is the place to release it, and the only one.
 //
 // Errors: net.ErrClosed, os.ErrDeadlineExceeded, ErrPeerGone, ErrProtocol and a *DescError for a descriptor that cannot
 // be sent.
@@ -175,12 +175,13 @@ func (p *Passer) Send(d Desc) error {
 	return p.out.sendOne(d, true)
 }
 
-// TrySend is Send that never blocks: ErrFull means that the window is full.
+// TrySend is Send that does not wait for room: ErrFull means that the window is full. Like Send it may close copies that the peer has
+// acknowledged, which takes long only where the receiver has set SO_LINGER; Keep rules that out.
 func (p *Passer) TrySend(d Desc) error {
 	return p.out.sendOne(d, false)
 }
 
-// Push queues d and sends nothing: Flush does, or the next Send. It never blocks: ErrFull means that the window is
+// Push queues d and sends nothing: Flush does, or the next Send. It does not wait: ErrFull means that the window is
 // full. Ownership and errors are those of Send.
 func (p *Passer) Push(d Desc) error {
 	if err := p.out.check(&d); err != nil {
@@ -197,7 +198,7 @@ func (p *Passer) Push(d Desc) error {
 // SendBatch is Send for many: all of ds go in order, and next to each other as far as there is room for them, in the window or, on a Bare
 // link where nothing waits, in the socket. The first n belong to the library now, whatever the error, which is a *BatchError if n < len(ds). With
 // n == len(ds) a *DescError tells of the first one that was refused, a negative number for example (of a later one, if they are
-// more than 64); the others are on their way, and OnRefused hears of each.
+// more than 64); the others are on their way, and OnRefused hears of each. Those that were refused are the caller's again.
 func (p *Passer) SendBatch(ds []Desc) (n int, err error) {
 	n, err = p.out.send(ds, true)
 	if n < len(ds) && err != nil {
@@ -340,7 +341,8 @@ func (p *Passer) Undelivered() []Desc {
 	}
 }
 
-// Peer returns the credentials of the process at the other end, as they were when it connected or made the pair.
+// Peer returns the credentials of the process at the other end, as they were when it connected or made the pair: after Pair and Spawn
+// that is this process itself, so it is exec.Cmd that knows the child.
 func (p *Passer) Peer() Credentials { return p.peer }
 
 // Stats returns the link's counts so far.

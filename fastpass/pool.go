@@ -90,8 +90,9 @@ func assemblePool(cfg *PoolConfig) (*Pool, error) {
 	return p, nil
 }
 
-// Add makes w a worker of the pool, until its link ends. The pool owns w from then on, and closes it in Shutdown; who
-// wants the worker to leave calls w.Shutdown, or has the worker close its end. Descriptors, first what waits in the pool, go to
+// Add makes w a worker of the pool, until its link ends; it is not to be added twice. The pool owns w from then on, and closes it in Shutdown; who
+// wants the worker to leave calls w.Shutdown, or has the worker close its end. On error w stays the caller's: net.ErrClosed after Shutdown, or w only
+// receives, or takes smaller payloads than the pool. Descriptors, first what waits in the pool, go to
 // w as soon as it has said HELLO: a process that is still starting keeps nobody waiting.
 func (p *Pool) Add(w *Passer) error {
 	m, err := p.join(w)
@@ -483,7 +484,7 @@ func (p *Pool) delivered() bool {
 	return p.backlog.len() == 0 || p.wrong.Load() != nil
 }
 
-// Undelivered returns, after Shutdown, the descriptors that no worker has, in order; they are the caller's now. Each is
+// Undelivered returns, after Shutdown, the descriptors that no worker has, in order; they are the caller's now, and nobody else closes them. Each is
 // returned once.
 func (p *Pool) Undelivered() []Desc { return p.leftover.take() }
 

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -133,6 +135,44 @@ func TestTheReadmeShowsTheExamples(t *testing.T) {
 		if !ok || !strings.Contains(string(readme), "```go\n"+body+"\n```\n") {
 			t.Errorf("README.md does not show the body of %s:\n%s", name, body)
 		}
+	}
+}
+
+// `go test -run` is content with a name that no test has.
+func TestTheReadmeNamesTestsThatThereAre(t *testing.T) {
+	readme, err := os.ReadFile(root + "/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tests []string
+	for _, pattern := range []string{"/fastpass/*_test.go", "/internal/sys/*_test.go"} {
+		files, _ := filepath.Glob(root + pattern)
+		for _, name := range files {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)`).FindAllSubmatch(b, -1) {
+				tests = append(tests, string(m[1]))
+			}
+		}
+	}
+	_, section, _ := strings.Cut(string(readme), "\n## Security\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	named := 0
+	for row := range strings.Lines(section) {
+		cells := strings.Split(row, " | ") // a promise, and its tests
+		if len(cells) < 2 {
+			continue
+		}
+		for _, m := range regexp.MustCompile("`(\\w+)[^` ]*`").FindAllStringSubmatch(cells[1], -1) {
+			if named++; !slices.ContainsFunc(tests, func(test string) bool { return strings.Contains(test, m[1]) }) {
+				t.Errorf("README.md names %s, which no test is called", m[1])
+			}
+		}
+	}
+	if named < 20 {
+		t.Errorf("README.md names %d tests", named)
 	}
 }
 

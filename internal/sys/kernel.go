@@ -8,7 +8,7 @@ import (
 	"example.com/fdpass/internal/page"
 )
 
-// Kernel is what a link asks of the operating system, all of it but CloseRange without blocking. System is the real one; tests put a
+// Kernel is what a link asks of the operating system, without blocking but for what closes and for Yield. System is the real one; tests put a
 // simulated one in its place, to see what faults do.
 type Kernel interface {
 	// Send sends the first n messages of v on fd in order, and returns how many were taken. On a stream the last of

@@ -8,7 +8,7 @@ import "golang.org/x/sys/unix"
 const MaxProbe = 1024
 
 // probeByDup finds out by trying how many descriptors, up to want, this process could open now: it duplicates
-// standard input or whatever is open, and closes the duplicates again. It is exact, but every duplicate costs about
+// source, and closes the duplicates again. It is exact, but every duplicate costs about
 // 200 ns; other goroutines may see EMFILE meanwhile.
 func probeByDup(source, want int) int {
 	var fds [MaxProbe]int
