@@ -26,7 +26,7 @@ func (in *inbox) fillBare(fd int) bool {
 
 // fillWhole takes in up to n messages. There is room for all their descriptors.
 func (in *inbox) fillWhole(v *vector, fd, n int) bool {
-	v.room(n)
+	v.prepare(n)
 	n, ok := in.receive(v, fd, n, 0)
 	for i := range n {
 		data, control := v.received(i)

@@ -18,7 +18,7 @@ const leastMargin = 4096
 // control buffer, which closes the originals; if not, the duplicates are closed, and the message waits until there
 // is room.
 func (in *inbox) fillShort(v *vector, fd int) bool {
-	v.room(1)
+	v.prepare(1)
 	if n, ok := in.receive(v, fd, 1, unix.MSG_PEEK); n == 0 {
 		return ok
 	}

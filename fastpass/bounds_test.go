@@ -254,7 +254,7 @@ func TestWhoSendsManyAtATimeWaitsForMoreRoom(t *testing.T) {
 						_, err := p.SendBatch(ds)
 						done <- err
 					}()
-					until(t, "a sender waits", func() bool { return o.waiters.Load() == 1 })
+					until(t, "a sender waits", func() bool { return o.waiters.all.Load() == 1 })
 					if n := o.muchRoom(); n != want {
 						t.Errorf("one waits with %d: %d of %d is much room, want %d", len(ds), n, window, want)
 					}
@@ -267,7 +267,7 @@ func TestWhoSendsManyAtATimeWaitsForMoreRoom(t *testing.T) {
 				}
 				waits(handful, few) // all but one have room
 				waits(handful-1, window-window/8)
-				if w, h := o.waiters.Load(), o.hasty.Load(); w != 0 || h != 0 {
+				if w, h := o.waiters.all.Load(), o.waiters.hasty.Load(); w != 0 || h != 0 {
 					t.Errorf("%d wait, %d of them with little, when all have left", w, h)
 				}
 				p.Flush()
@@ -297,7 +297,7 @@ func TestLittleRoomIsForAllWhoWait(t *testing.T) {
 					_, err := p.SendBatch(ds)
 					sent <- err
 				}()
-				until(t, "a sender waits", func() bool { return p.out.waiters.Load() == int32(i+1) })
+				until(t, "a sender waits", func() bool { return p.out.waiters.all.Load() == int32(i+1) })
 			}
 			for range taken {
 				d, err := q.Recv()

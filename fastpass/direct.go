@@ -7,7 +7,7 @@ package fastpass
 // that the order is kept; and if one system call can take all of ds, so that nobody waits for more than that. The rest goes through
 // the window, like all of a Framed link, unless the link has ended with that: then the caller hears of it at once, and keeps it.
 func (o *outbox) sendDirectly(ds []Desc) (n int) {
-	if o.p.cfg.Protocol != Bare || !o.work.CompareAndSwap(0, 1) {
+	if o.p.framed() || !o.work.CompareAndSwap(0, 1) {
 		return 0
 	}
 	if !o.ended && o.p.ending.Load() == nil && !o.blocked.Load() && o.window.Len() == 0 {

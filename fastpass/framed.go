@@ -159,7 +159,7 @@ func (in *inbox) storeWith(body []byte, count, n int) {
 // application gets them. They may be handed over only if it returns nil.
 func (in *inbox) acknowledge(n int) error {
 	switch {
-	case in.p.cfg.Protocol == Bare:
+	case !in.p.framed():
 		return nil
 	case in.page != nil:
 		return in.takeOnPage(n)

@@ -270,7 +270,7 @@ func (in *inbox) fill(fd int) bool {
 	var some bool
 	in.full = false
 	switch {
-	case in.p.cfg.Protocol == Bare:
+	case !in.p.framed():
 		some = in.fillBare(fd)
 	case in.p.stream:
 		some = in.fillStream(fd)
@@ -288,7 +288,7 @@ func (in *inbox) fill(fd int) bool {
 func (in *inbox) fillPackets(fd int) bool {
 	v := in.vectors.get()
 	n := in.messages()
-	v.room(n)
+	v.prepare(n)
 	n, ok := in.receive(v, fd, n, 0)
 	for i := range n {
 		data, control := v.received(i)
@@ -344,7 +344,7 @@ func (in *inbox) receive(v *vector, fd, n, flags int) (int, bool) {
 func (in *inbox) fail(err error) {
 	again := in.p.ending.Load() != nil
 	in.p.fail(err)
-	if again || !in.p.acknowledged() || in.p.cfg.Protocol == Bare {
+	if again || !in.p.acknowledged() || !in.p.framed() {
 		in.over.Store(true)
 	}
 }
@@ -434,7 +434,7 @@ func (in *inbox) nothing() {
 
 // hangUp is the end of the stream of messages.
 func (in *inbox) hangUp() {
-	if in.p.cfg.Protocol == Bare {
+	if !in.p.framed() {
 		in.stop(ending{}) // there is no goodbye that could be missed
 		return
 	}

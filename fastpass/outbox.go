@@ -15,7 +15,6 @@ import (
 	"example.com/fdpass/internal/flow"
 	"example.com/fdpass/internal/page"
 	"example.com/fdpass/internal/sys"
-	"example.com/fdpass/internal/wire"
 	"example.com/fdpass/ring"
 )
 
@@ -27,13 +26,9 @@ import (
 type outbox struct {
 	p         *Passer
 	window    *ring.Window[entry]
-	room      ring.Event             // for those who wait until the window has room, or is empty
-	roomReady func() bool            // hasRoom, bound once
-	waiters   atomic.Int32           // senders that wait for room
-	hasty     atomic.Int32           // of them, those that send less than a handful at a time
-	armed     atomic.Bool            // moment runs; who sets this may start it
-	moment    *time.Timer            // until they are content with little room
-	content   atomic.Bool            // it has run out
+	room      ring.Event  // for those who wait until the window has room, or is empty
+	roomReady func() bool // hasRoom, bound once
+	waiters   waiters
 	roomy     atomic.Pointer[func()] // what else to call then: a pool's
 	open      atomic.Bool            // the peer is there: it has said HELLO
 	write     deadline
@@ -87,9 +82,9 @@ func (o *outbox) init(p *Passer) {
 	o.vectors = vectorsOf(p.cfg.Messages, o.body)
 	o.pause = shortage
 	o.roomReady = o.hasRoom
-	o.moment = time.AfterFunc(moment, o.settled)
-	o.moment.Stop()
-	if p.cfg.Protocol == Bare {
+	o.waiters.moment = time.AfterFunc(moment, o.wakeContent)
+	o.waiters.moment.Stop()
+	if !p.framed() {
 		o.flow.Open(math.MaxInt32)
 		o.open.Store(true)
 	}
@@ -138,57 +133,6 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 		}
 	}
 	return n, refused
-}
-
-// waitForRoom is for a sender that has found the window full. What Push has queued is sent by nobody else.
-func (o *outbox) waitForRoom(hasty bool) {
-	if hasty {
-		o.hasty.Add(1)
-	}
-	o.waiters.Add(1) // first: the flusher then sees to it that room is noticed
-	o.flush()
-	if o.hasAnyRoom() {
-		o.settle() // whoever made that room may have seen nobody wait for it
-	}
-	o.p.in.handOver()
-	o.room.Wait(o.roomReady)
-	if hasty {
-		o.hasty.Add(-1)
-	}
-	o.content.Store(false)
-	if o.waiters.Add(-1) > 0 && !o.hasMuchRoom() && o.hasAnyRoom() {
-		o.settle() // what this one took for much, or was content with, the others do not
-	}
-}
-
-// hasRoom reports whether a sender need not wait (any longer).
-func (o *outbox) hasRoom() bool {
-	return o.hasMuchRoom() || o.content.Load() && o.hasAnyRoom() || o.write.passed() || o.closing.Load() || o.p.deaf.Load() || o.p.ending.Load() != nil
-}
-
-// hasMuchRoom reports whether much of the window is free. Who found it full waits for that, or for a while: woken
-// for each slot, a sender would fill it and park again, which costs as much as sending.
-func (o *outbox) hasMuchRoom() bool {
-	return o.window.Len() <= o.muchRoom() && o.bytes.Load() <= maxQueuedBytes-maxQueuedBytes/8
-}
-
-func (o *outbox) hasAnyRoom() bool {
-	return o.window.Len() < o.window.Cap() && o.bytes.Load() < maxQueuedBytes
-}
-
-// handful is from how many descriptors at a time on it costs less to send them as they come than to put them together with others
-// first (measured: 8 at a time are better put together).
-const handful = 32
-
-// muchRoom is how many entries the window has when much of it is free: all but an eighth, or, if all who wait send a handful or
-// more at a time, half, and no more than a full call, which keeps the receiver busy until the next ones come. The more they
-// send at a time, the more seldom are they woken, and the less often do both ends reach for the same files: where one has just written,
-// the other has to wait for the memory. What is sent in small pieces is put together while the window is full, so those come back sooner.
-func (o *outbox) muchRoom() int {
-	if o.waiters.Load() > 0 && o.hasty.Load() == 0 {
-		return min(o.window.Cap()/2, fullCall)
-	}
-	return o.window.Cap() - max(1, o.window.Cap()/8)
 }
 
 // check says why d cannot be queued, as far as that can be told without asking the kernel.
@@ -443,7 +387,7 @@ func (o *outbox) account(took int) {
 	}
 	o.flow.Sent(n)
 	o.isolate = max(0, o.isolate-n)
-	if o.p.cfg.Protocol == Bare {
+	if !o.p.framed() {
 		o.flow.Acked(flow.Ack{Seq: o.flow.Seq(), Credit: math.MaxInt32})
 		o.release(n)
 	}
@@ -460,7 +404,7 @@ func (o *outbox) mayGoOn(errno syscall.Errno) bool {
 	case syscall.ETOOMANYREFS, syscall.ENOBUFS, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE:
 		o.waitForKernel()
 	case syscall.EPIPE, syscall.ECONNRESET, syscall.ENOTCONN, syscall.ECONNREFUSED:
-		if o.p.cfg.Protocol == Bare {
+		if !o.p.framed() {
 			o.blocked.Store(true)
 			o.p.fail(ErrPeerGone)
 			return false
@@ -618,35 +562,6 @@ func (o *outbox) releaseTo(to uint64, bytes int) {
 	o.notify()
 }
 
-// notify tells those who wait that there is room. Without senders among them, somebody may wait for the window to be empty.
-func (o *outbox) notify() {
-	if o.waiters.Load() == 0 || o.hasMuchRoom() || o.content.Load() {
-		o.room.Notify()
-	} else {
-		o.settle()
-	}
-	if f := o.roomy.Load(); f != nil {
-		(*f)()
-	}
-}
-
-// moment is how long senders wait for much room where there is little.
-const moment = time.Millisecond
-
-// settle wakes senders in a moment, although there is only little room: the peer may take no more for long.
-func (o *outbox) settle() {
-	if !o.armed.Swap(true) {
-		o.moment.Reset(moment)
-	}
-}
-
-// settled is what happens after that moment.
-func (o *outbox) settled() {
-	o.armed.Store(false)
-	o.content.Store(true)
-	o.room.Notify()
-}
-
 // callBack tells the application what became of e.
 func (o *outbox) callBack(e *entry) {
 	d := Desc{FD: int(e.fd), Tag: e.tag, Keep: e.keep}
@@ -656,82 +571,6 @@ func (o *outbox) callBack(e *entry) {
 	if e.refused != 0 && o.p.cfg.OnRefused != nil {
 		o.p.cfg.OnRefused(d, e.refusal())
 	}
-}
-
-// mail is what the goroutine that reads the socket leaves for the flusher. Acknowledgements are cumulative, so the last
-// one stands for all before it, except that a request to resend stays until it is seen.
-type mail struct {
-	waiting atomic.Bool
-	mu      sync.Mutex
-	hello   *wire.Hello
-	batch   int
-	ack     flow.Ack
-	acked   bool
-}
-
-func (m *mail) postHello(h *wire.Hello, batch int) {
-	m.mu.Lock()
-	m.hello, m.batch = h, batch
-	m.waiting.Store(true)
-	m.mu.Unlock()
-}
-
-func (m *mail) postAck(a flow.Ack) {
-	m.mu.Lock()
-	if m.acked && m.ack.Resend && !a.Resend {
-		a.Resend, a.From = true, m.ack.From
-	}
-	m.ack, m.acked = a, true
-	m.waiting.Store(true)
-	m.mu.Unlock()
-}
-
-func (o *outbox) readMail() {
-	var ack flow.Ack
-	acked := false
-	if o.mail.waiting.Load() {
-		ack, acked = o.openMail()
-	}
-	if o.ended {
-		return
-	}
-	if o.page != nil {
-		acked = o.readPage(&ack) || acked && !o.paged
-	}
-	if !acked {
-		return
-	}
-	taken, again, err := o.flow.Acked(ack)
-	if err != nil {
-		o.p.fail(protocolError("%v", err))
-		return
-	}
-	o.release(taken)
-	o.stats.resent.Add(uint64(again))
-	for again > 0 {
-		o.sent--
-		if o.window.Slots(o.sent, 1)[0].refused == 0 {
-			again--
-		}
-	}
-}
-
-// openMail takes in HELLO, and returns an acknowledgement if there is one.
-func (o *outbox) openMail() (ack flow.Ack, acked bool) {
-	o.mail.mu.Lock()
-	hello, batch, ack, acked := o.mail.hello, o.mail.batch, o.mail.ack, o.mail.acked
-	o.mail.hello, o.mail.acked = nil, false
-	o.mail.waiting.Store(false)
-	o.mail.mu.Unlock()
-	if hello != nil && !o.ended {
-		o.body = min(o.body, hello.MaxBody)
-		o.batch = min(o.batch, batch, o.body/wire.RecordSize) // so that records alone always fit: see measure
-		o.flow.Open(hello.Credit)
-		o.open.Store(true)
-		o.room.Notify() // also if the peer turns out to take nothing
-		o.notify()
-	}
-	return ack, acked
 }
 
 // finish is the flusher's last act, once nothing more can be acknowledged: it shuts the window for good, and hands

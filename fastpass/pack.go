@@ -16,7 +16,7 @@ func (o *outbox) pack() {
 	o.messages = 0
 	pos, seq := o.sent, o.flow.Seq()
 	room, isolate := o.flow.Allowance(), o.isolate
-	count, bytes, full := 0, 0, callSize(o.p.cfg.Protocol == Bare && o.closes.Load())
+	count, bytes, full := 0, 0, callSize(!o.p.framed() && o.closes.Load())
 	for i := 0; pos != o.end && i < o.p.cfg.Messages && room > 0 && count < full && bytes < fullBytes; i++ {
 		most := min(room, o.batch)
 		if isolate > 0 {
@@ -29,7 +29,7 @@ func (o *outbox) pack() {
 		}
 		plain := o.packRights(i, pos, end, n)
 		var length int
-		if o.p.cfg.Protocol == Framed {
+		if o.p.framed() {
 			h := wire.Header{Type: wire.TypeData, Count: n, Seq: seq, Flags: plain}
 			if !h.Plain() {
 				h.Length = o.packRecords(i, pos, end, n)
@@ -73,7 +73,7 @@ func (o *outbox) measure(pos uint64, most int) (n int, end uint64) {
 		if e.refused != 0 {
 			continue
 		}
-		if o.p.cfg.Protocol == Bare {
+		if !o.p.framed() {
 			if n > 0 && e.payload != nil {
 				break // a message of bytes has one payload, that of its first descriptor
 			}

@@ -129,7 +129,7 @@ func assemble(k sys.Kernel, c sys.Conn, socket int, stream bool, cfg Config) *Pa
 
 // start says HELLO.
 func (p *Passer) start() error {
-	if p.cfg.Protocol == Framed {
+	if p.framed() {
 		if errno := p.sayHello(); errno != 0 && errno != syscall.EPIPE && errno != syscall.ECONNRESET {
 			return fmt.Errorf("fastpass: HELLO: %w", os.NewSyscallError("sendmsg", errno))
 		}
@@ -309,7 +309,7 @@ func (p *Passer) Close() error {
 		p.in.mu.Lock() // whoever reads has left
 		p.finish()
 		p.in.mu.Unlock()
-	} else if p.cfg.Protocol == Bare {
+	} else if !p.framed() {
 		p.in.wakeReader() // the link may have ended before, and the pump still read what the peer left
 	}
 	<-p.done
@@ -384,7 +384,7 @@ func (p *Passer) conclude(e ending) {
 //
 // A Bare link has nothing to fence, and its socket may be shared with other processes: the reader is only told.
 func (p *Passer) fence() {
-	if p.cfg.Protocol == Bare {
+	if !p.framed() {
 		p.in.wakeReader()
 		return
 	}

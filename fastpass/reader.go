@@ -105,7 +105,7 @@ func (in *inbox) left() {
 
 // pumpNeeded reports whether somebody waits for what is only to be had by reading.
 func (in *inbox) pumpNeeded() bool {
-	return in.p.ending.Load() != nil || in.p.out.waiters.Load() > 0 || in.p.out.closing.Load()
+	return in.p.ending.Load() != nil || in.p.out.waiters.all.Load() > 0 || in.p.out.closing.Load()
 }
 
 // startTimer has missed called after a lull.
@@ -153,7 +153,7 @@ func (in *inbox) giveAway() {
 func (in *inbox) pump() {
 	for more := true; more; more = in.pumpSome() {
 		in.role.standby.Wait(in.role.mine)
-		if in.p.cfg.Protocol == Bare && in.queued.Load() >= unaskedCredit {
+		if !in.p.framed() && in.queued.Load() >= unaskedCredit {
 			in.space.Wait(func() bool { return in.queued.Load() < unaskedCredit || in.p.ending.Load() != nil })
 		}
 		in.reaped()
@@ -178,7 +178,7 @@ func (in *inbox) pumpSome() bool {
 	}
 	in.p.finish()
 	in.mu.Lock()
-	if in.p.cfg.Protocol == Framed && !in.orphan {
+	if in.p.framed() && !in.orphan {
 		in.cut.Store(true)
 		in.dropQueue() // what is not acknowledged by now belongs to the peer
 	}
@@ -211,7 +211,7 @@ func (in *inbox) woken(err error) {
 	// First this: whoever sets the deadline again has something new to be looked at.
 	in.p.conn.SetReadDeadline(time.Time{})
 	// A peer that takes nothing any more may be dead: what it has sent is still there, and behind it the end.
-	if e := in.p.ending.Load(); in.p.cfg.Protocol == Bare && e != nil && (in.p.closed.Load() || e.err != ErrPeerGone) {
+	if e := in.p.ending.Load(); !in.p.framed() && e != nil && (in.p.closed.Load() || e.err != ErrPeerGone) {
 		in.over.Store(true)
 		return
 	}

@@ -77,7 +77,7 @@ func (p *Pool) Serve(ln net.Listener) error {
 		case err != nil:
 			return fmt.Errorf("fastpass: %w", err)
 		}
-		if err := a.settle(p.closing); err != nil {
+		if err := a.waitOut(p.closing); err != nil {
 			return err
 		}
 	}
@@ -194,8 +194,8 @@ func (a *acceptor) take(fd uintptr) (empty bool) {
 	return false
 }
 
-// settle deals with the error that ended a batch: it waits out a shortage.
-func (a *acceptor) settle(closing <-chan struct{}) error {
+// waitOut deals with the error that ended a batch: a shortage is waited out.
+func (a *acceptor) waitOut(closing <-chan struct{}) error {
 	switch {
 	case a.errno == 0:
 		return nil

@@ -147,7 +147,7 @@ func TestServePausesShortlyAgainAfterAShortage(t *testing.T) {
 	shortages := func(n int) time.Duration {
 		for range n {
 			a.errno = unix.EMFILE
-			a.settle(now)
+			a.waitOut(now)
 		}
 		return a.pause.last
 	}

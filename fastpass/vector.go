@@ -114,8 +114,8 @@ func (v *vector) carry(i, length, n int) {
 	v.counts[i], v.lengths[i] = n, length
 }
 
-// room prepares the first n messages for receiving.
-func (v *vector) room(n int) {
+// prepare prepares the first n messages for receiving.
+func (v *vector) prepare(n int) {
 	for i := range n {
 		v.Limit(i, len(v.data[i]), len(v.control[i].Raw()))
 	}

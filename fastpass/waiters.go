@@ -1,0 +1,101 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// waiters are the senders that have found the window full. They are woken when much of it is free. Where there is but little room, they are
+// woken a moment after it was noticed, and content with it until one of them has gone.
+//
+// Whoever makes room calls notify, and looks at all; whoever begins to wait counts itself there first, and then looks for room once more. So
+// one of the two sees to it that the moment begins. Who leaves, and has taken much room, begins it for the others.
+type waiters struct {
+	all     atomic.Int32
+	hasty   atomic.Int32 // of them, those that send less than a handful at a time
+	armed   atomic.Bool  // moment runs; who sets this may start it
+	moment  *time.Timer
+	content atomic.Bool // it has run out
+}
+
+// waitForRoom is for a sender that has found the window full. What Push has queued is sent by nobody else.
+func (o *outbox) waitForRoom(hasty bool) {
+	if hasty {
+		o.waiters.hasty.Add(1)
+	}
+	o.waiters.all.Add(1) // first: the flusher then sees to it that room is noticed
+	o.flush()
+	if o.hasAnyRoom() {
+		o.wakeSoon() // whoever made that room may have seen nobody wait for it
+	}
+	o.p.in.handOver()
+	o.room.Wait(o.roomReady)
+	if hasty {
+		o.waiters.hasty.Add(-1)
+	}
+	o.waiters.content.Store(false)
+	if o.waiters.all.Add(-1) > 0 && !o.hasMuchRoom() && o.hasAnyRoom() {
+		o.wakeSoon() // what this one took for much, or was content with, the others do not
+	}
+}
+
+// hasRoom reports whether a sender need not wait (any longer).
+func (o *outbox) hasRoom() bool {
+	return o.hasMuchRoom() || o.waiters.content.Load() && o.hasAnyRoom() || o.write.passed() || o.closing.Load() || o.p.deaf.Load() || o.p.ending.Load() != nil
+}
+
+// hasMuchRoom reports whether much of the window is free. Who found it full waits for that, or for a while: woken
+// for each slot, a sender would fill it and park again, which costs as much as sending.
+func (o *outbox) hasMuchRoom() bool {
+	return o.window.Len() <= o.muchRoom() && o.bytes.Load() <= maxQueuedBytes-maxQueuedBytes/8
+}
+
+func (o *outbox) hasAnyRoom() bool {
+	return o.window.Len() < o.window.Cap() && o.bytes.Load() < maxQueuedBytes
+}
+
+// handful is from how many descriptors at a time on it costs less to send them as they come than to put them together with others
+// first (measured: 8 at a time are better put together).
+const handful = 32
+
+// muchRoom is how many entries the window has when much of it is free: all but an eighth, or, if all who wait send a handful or
+// more at a time, half, and no more than a full call, which keeps the receiver busy until the next ones come. The more they
+// send at a time, the more seldom are they woken, and the less often do both ends reach for the same files: where one has just written,
+// the other has to wait for the memory. What is sent in small pieces is put together while the window is full, so those come back sooner.
+func (o *outbox) muchRoom() int {
+	if o.waiters.all.Load() > 0 && o.waiters.hasty.Load() == 0 {
+		return min(o.window.Cap()/2, fullCall)
+	}
+	return o.window.Cap() - max(1, o.window.Cap()/8)
+}
+
+// notify tells those who wait that there is room. Without senders among them, somebody may wait for the window to be empty.
+func (o *outbox) notify() {
+	if o.waiters.all.Load() == 0 || o.hasMuchRoom() || o.waiters.content.Load() {
+		o.room.Notify()
+	} else {
+		o.wakeSoon()
+	}
+	if f := o.roomy.Load(); f != nil {
+		(*f)()
+	}
+}
+
+// moment is how long senders wait for much room where there is little.
+const moment = time.Millisecond
+
+// wakeSoon wakes senders in a moment, although there is only little room: the peer may take no more for long.
+func (o *outbox) wakeSoon() {
+	if !o.waiters.armed.Swap(true) {
+		o.waiters.moment.Reset(moment)
+	}
+}
+
+// wakeContent is what happens after that moment.
+func (o *outbox) wakeContent() {
+	o.waiters.armed.Store(false)
+	o.waiters.content.Store(true)
+	o.room.Notify()
+}
