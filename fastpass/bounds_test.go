@@ -279,40 +279,54 @@ func TestWhoSendsManyAtATimeWaitsForMoreRoom(t *testing.T) {
 // When the peer takes a few and then no more, all who wait get what room there is, after a moment: also whoever looks again only
 // after the first of them has left, and one whose idea of much room was another while that one waited.
 func TestLittleRoomIsForAllWhoWait(t *testing.T) {
-	const window, taken = 1 << 10, 100
-	for _, sizes := range [][]int{{1, 1, 1, 1}, {handful, 1}, {1, handful}, {handful, handful, 1, 1}} {
-		t.Run(fmt.Sprint(sizes), func(t *testing.T) {
-			noLeaks(t)
-			cfg := linkConfig{}.config()
-			cfg.Window = window
-			p, q := link(t, cfg, linkConfig{}.config())
-			fd := null(t)
-			defer unix.Close(fd)
-			for p.Push(Desc{FD: fd, Keep: true}) == nil {
+	const window = 1 << 10
+	few := func(t *testing.T, q *Passer) {
+		for range 100 {
+			d, err := q.Recv()
+			if err != nil {
+				t.Fatal(err)
 			}
-			sent := make(chan error, len(sizes))
-			for i, n := range sizes {
-				ds := slices.Repeat([]Desc{{FD: fd, Keep: true}}, n)
-				go func() {
-					_, err := p.SendBatch(ds)
-					sent <- err
-				}()
-				until(t, "a sender waits", func() bool { return p.out.waiters.all.Load() == int32(i+1) })
-			}
-			for range taken {
-				d, err := q.Recv()
-				if err != nil {
-					t.Fatal(err)
-				}
-				unix.Close(d.FD)
-			}
-			soon(t, "all have room", func() {
-				for range sizes {
-					if err := <-sent; err != nil {
-						t.Error(err)
-					}
-				}
-			})
-		})
+			unix.Close(d.FD)
+		}
 	}
+	much := func(t *testing.T, q *Passer) { // at once, which is much until the first that is woken has sent
+		ds := make([]Desc, window/8)
+		if n, err := q.RecvBatch(ds); n != len(ds) {
+			t.Fatalf("received %d of %d: %v", n, len(ds), err)
+		}
+		CloseFDs(fdsOf(ds))
+	}
+	for _, sizes := range [][]int{{1, 1, 1, 1}, {handful, 1}, {1, handful}, {handful, handful, 1, 1}} {
+		t.Run(fmt.Sprint(sizes, " few"), func(t *testing.T) { littleRoom(t, sizes, window, few) })
+		t.Run(fmt.Sprint(sizes, " much"), func(t *testing.T) { littleRoom(t, sizes, window, much) })
+	}
+}
+
+// littleRoom has senders of so many each wait for room, and the peer take some.
+func littleRoom(t *testing.T, sizes []int, window int, take func(*testing.T, *Passer)) {
+	noLeaks(t)
+	cfg := linkConfig{}.config()
+	cfg.Window = window
+	p, q := link(t, cfg, linkConfig{}.config())
+	fd := null(t)
+	defer unix.Close(fd)
+	for p.Push(Desc{FD: fd, Keep: true}) == nil {
+	}
+	sent := make(chan error, len(sizes))
+	for i, n := range sizes {
+		ds := slices.Repeat([]Desc{{FD: fd, Keep: true}}, n)
+		go func() {
+			_, err := p.SendBatch(ds)
+			sent <- err
+		}()
+		until(t, "a sender waits", func() bool { return p.out.waiters.all.Load() == int32(i+1) })
+	}
+	take(t, q)
+	soon(t, "all have room", func() {
+		for range sizes {
+			if err := <-sent; err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }

@@ -58,7 +58,7 @@ func Example_worker() {
 		fmt.Fprintln(w, "hello from process", os.Getpid())
 	})
 	var open sync.WaitGroup // the connections being served
-	srv := &http.Server{ConnState: func(_ net.Conn, state http.ConnState) {
+	srv := &http.Server{ReadHeaderTimeout: 10 * time.Second, ConnState: func(_ net.Conn, state http.ConnState) {
 		switch state {
 		case http.StateNew:
 			open.Add(1)
@@ -67,7 +67,7 @@ func Example_worker() {
 		}
 	}}
 	err = srv.Serve(front.NetListener()) // returns when the front has ended, and all that it gave is being served
-	if err != io.EOF {
+	if err != io.EOF && !errors.Is(err, fastpass.ErrPeerGone) {
 		log.Fatal(err)
 	}
 	srv.SetKeepAlivesEnabled(false)
@@ -91,7 +91,7 @@ func ExamplePasser_NetListener() {
 	}()
 
 	var open sync.WaitGroup // the connections being served
-	srv := &http.Server{ConnState: func(_ net.Conn, state http.ConnState) {
+	srv := &http.Server{ReadHeaderTimeout: 10 * time.Second, ConnState: func(_ net.Conn, state http.ConnState) {
 		switch state {
 		case http.StateNew:
 			open.Add(1)
@@ -100,7 +100,7 @@ func ExamplePasser_NetListener() {
 		}
 	}}
 	err = srv.Serve(ln) // returns when everything that was taken has been handed out
-	if err != io.EOF && !errors.Is(err, net.ErrClosed) {
+	if err != io.EOF && !errors.Is(err, net.ErrClosed) && !errors.Is(err, fastpass.ErrPeerGone) {
 		log.Fatal(err)
 	}
 	srv.SetKeepAlivesEnabled(false)

@@ -140,3 +140,58 @@ func TestWhatAListenerRefusesIsNotCounted(t *testing.T) {
 		t.Errorf("%d open, want none", n)
 	}
 }
+
+// Where there is little to do, few workers do it: those whose caches are warm.
+func TestLeastLoadedKeepsToTheFirstWorkersThatAreIdle(t *testing.T) {
+	if sys.Implementation != "sendmmsg/recvmmsg" {
+		t.Skip("workers tell what they have to do in a page, which this implementation has not")
+	}
+	noLeaks(t)
+	pool := newPool(t, &PoolConfig{Policy: LeastLoaded})
+	accepted := make(chan int)
+	conns := make(chan net.Conn)
+	for i := range 3 {
+		w, _ := newWorker(t, pool, nil)
+		go func() {
+			for ln := w.NetListener(); ; {
+				c, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				accepted <- i
+				conns <- c
+			}
+		}()
+	}
+	pass := func() (worker int, c net.Conn) {
+		t.Helper()
+		fd, client := connSocket(t, "unix")
+		t.Cleanup(func() { client.Close() })
+		if _, err := pool.Dispatch([]Desc{{FD: fd}}); err != nil {
+			t.Fatal(err)
+		}
+		return <-accepted, <-conns
+	}
+	told := map[int]bool{}
+	for len(told) < 3 { // in turn, until each has told how many it has open
+		w, c := pass()
+		told[w] = true
+		c.Close()
+	}
+	for range 10 {
+		w, c := pass()
+		if w != 0 {
+			t.Errorf("idle worker %d got one, and worker 0 was idle, too", w)
+		}
+		c.Close()
+	}
+	w, busy := pass()
+	defer busy.Close()
+	for range 10 {
+		other, c := pass()
+		if w != 0 || other != 1 {
+			t.Errorf("worker %d is busy, and worker %d got one, want 0 and 1", w, other)
+		}
+		c.Close()
+	}
+}

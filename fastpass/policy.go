@@ -1,6 +1,10 @@
 package fastpass
 
-import "example.com/fdpass/internal/sys"
+import (
+	"slices"
+
+	"example.com/fdpass/internal/sys"
+)
 
 // Policy decides which worker of a pool gets a descriptor.
 type Policy interface {
@@ -19,6 +23,8 @@ type Worker struct {
 	Open     int     // connections that its Passer.NetListener has handed out and that are not closed; 0 unless every worker tells
 	Passed   uint64  // descriptors placed with it so far
 	Passer   *Passer // its link
+
+	idle bool // every worker tells, and this one has nothing to do
 }
 
 // PolicyFunc is a Policy of the user's own.
@@ -35,7 +41,8 @@ var (
 
 	// LeastLoaded prefers the worker that has the fewest connections, open or on their way to it: the one that keeps up best. Those
 	// that are open count if every worker tells of them, as one does that serves Passer.NetListener over a Framed link
-	// of Linux ("unixpacket") and has had one. Workers that are equal take turns.
+	// of Linux ("unixpacket") and has had one. Of workers that tell that they have nothing to do, the first that joined gets it: where there is
+	// little to do, few have warm caches instead of all having cold ones. Others that are equal take turns.
 	LeastLoaded Policy = PolicyFunc(leastLoaded)
 
 	// Hash sends descriptors with the same Tag to the same worker. With Tag 0 the address of a socket's peer
@@ -53,6 +60,9 @@ func (roundRobin) Pick(_ *Desc, number uint64, workers []Worker) int {
 }
 
 func leastLoaded(_ *Desc, number uint64, workers []Worker) int {
+	if first := slices.IndexFunc(workers, func(w Worker) bool { return w.idle }); first >= 0 {
+		return first
+	}
 	n := uint64(len(workers))
 	best := int(number % n)
 	for i := range n {

@@ -23,6 +23,7 @@ func TestPoliciesPickAsDocumented(t *testing.T) {
 		{"round robin takes turns", RoundRobin, workersWith(9, 0, 5), []int{0, 1, 2, 0, 1}},
 		{"least loaded takes the emptiest", LeastLoaded, workersWith(9, 0, 5), []int{1, 1, 1}},
 		{"least loaded takes turns among equals", LeastLoaded, workersWith(2, 2, 2), []int{0, 1, 2, 0}},
+		{"least loaded takes the first of those that say they are idle", LeastLoaded, []Worker{{Open: 1}, {idle: true}, {idle: true}, {}}, []int{1, 1, 1}},
 		{"least loaded counts what is open", LeastLoaded, []Worker{{InFlight: 1, Open: 5}, {InFlight: 3, Open: 1}, {InFlight: 5}}, []int{1, 1}},
 		{"one worker gets all", Hash, workersWith(7), []int{0, 0}},
 	} {

@@ -172,6 +172,7 @@ func (p *Pool) adopt(ds []Desc) {
 	}
 	p.drain()
 	p.flushUnlock()
+	p.poke() // a worker that got room before drain has counted them has told nudge, which saw nothing waiting
 }
 
 // hasRoom reports whether Dispatch need not wait (any longer).
@@ -184,15 +185,23 @@ func (p *Pool) hasPlace() bool {
 	return int(p.waiting.Load()) < p.cfg.Backlog || p.closed.Load() || p.wrong.Load() != nil
 }
 
+// refusal says why the pool takes nothing any more; nil if it does.
+func (p *Pool) refusal() error {
+	if p.closed.Load() {
+		return net.ErrClosed
+	}
+	if wrong := p.wrong.Load(); wrong != nil {
+		return wrong
+	}
+	return nil
+}
+
 // accept takes the first of ds, as many as there is room for.
 func (p *Pool) accept(ds []Desc) (n int, err error) {
 	p.mu.Lock()
 	defer p.flushUnlock()
-	if p.closed.Load() {
-		return 0, net.ErrClosed
-	}
-	if wrong := p.wrong.Load(); wrong != nil {
-		return 0, wrong
+	if err := p.refusal(); err != nil {
+		return 0, err
 	}
 	good := 0
 	for good < len(ds) && err == nil {
@@ -239,7 +248,7 @@ func (p *Pool) place(ds []Desc) (n int, err error) {
 			m.touched = true
 			p.touched = append(p.touched, m)
 		}
-		w.InFlight += k
+		w.InFlight, w.idle = w.InFlight+k, false
 		w.Passed += uint64(k)
 		m.passed += uint64(k)
 		p.placed += uint64(k)
@@ -286,10 +295,12 @@ func (p *Pool) gather() {
 			p.chosen = append(p.chosen, m)
 		}
 	}
-	if !tell { // who does not tell would seem to have nothing to do
-		for i := range p.choice {
-			p.choice[i].Open = 0
+	for i := range p.choice {
+		w := &p.choice[i]
+		if !tell { // who does not would seem to have nothing to do
+			w.Open = 0
 		}
+		w.idle = tell && !p.inTurn && w.load() == 0
 	}
 }
 
@@ -431,7 +442,7 @@ func (p *Pool) watch(m *member) {
 
 // Shutdown ends the pool: Serve and Dispatch return net.ErrClosed, what is on its way is delivered, with what Serve has
 // accepted, and the workers' links are shut down. If ctx ends before that, it closes the links all the same and returns ctx.Err(); what was not delivered is
-// then to be had from Undelivered. No worker can join any more: where none is left, ctx is what ends it. Shutting down twice returns net.ErrClosed.
+// then to be had from Undelivered, as it is if the Policy has failed, which Shutdown returns. No worker can join any more: where none is left, ctx is what ends it. Shutting down twice returns net.ErrClosed.
 func (p *Pool) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
 	if p.closed.Swap(true) {
@@ -450,6 +461,9 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 	var err error
 	select {
 	case <-p.idle:
+		if wrong := p.wrong.Load(); wrong != nil {
+			err = wrong
+		}
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -496,7 +510,7 @@ func (p *Pool) Workers() []Worker {
 	all := make([]Worker, len(p.members))
 	for i, m := range p.members {
 		o := &m.p.out
-		if all[i] = m.worker(o.window.Len()); o.open.Load() { // or else there is no page yet
+		if all[i] = m.worker(o.pending()); o.open.Load() { // or else there is no page yet
 			all[i].InFlight = max(0, all[i].InFlight-o.unread())
 			all[i].Open, _ = o.page.Open()
 		}

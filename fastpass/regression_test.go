@@ -610,11 +610,7 @@ func TestAPolicyThatPicksNobodyEndsThePoolWhoeverAsks(t *testing.T) {
 	soon(t, "the caller who waits hears of it", func() { check("who waited", <-waiting) })
 	_, err := pool.Dispatch(ds[2:])
 	check("who comes later", err)
-	soon(t, "the pool ends", func() {
-		if err := pool.Shutdown(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
+	soon(t, "the pool ends", func() { check("Shutdown", pool.Shutdown(t.Context())) })
 	if got := fdsOf(pool.Undelivered()); !slices.Equal(got, fdsOf(ds[:2])) {
 		t.Errorf("undelivered %v, want %v", got, fdsOf(ds[:2]))
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,9 +37,9 @@ var servePause = backoff{first: acceptPause.first, most: serveLook}
 // listening socket. Other errors of accept end it, and so does a Policy that picks a worker that there is not.
 func (p *Pool) Serve(ln net.Listener) error {
 	p.mu.Lock()
-	if p.closed.Load() {
+	if err := p.refusal(); err != nil {
 		p.mu.Unlock()
-		return net.ErrClosed
+		return err
 	}
 	p.serving.Add(1)
 	p.mu.Unlock()
@@ -55,8 +54,8 @@ func (p *Pool) Serve(ln net.Listener) error {
 	if err != nil {
 		return fmt.Errorf("fastpass: %w", err)
 	}
-	a := acceptor{pool: p, ds: make([]Desc, 0, serveBatch), pause: servePause}
-	a.goesOn = func() bool { return p.hasPlace() || a.over.Load() }
+	a := acceptor{pool: p, ds: make([]Desc, 0, serveBatch), pause: servePause, over: make(chan struct{})}
+	a.goesOn = func() bool { return p.hasPlace() || a.isOver() }
 	raw.Control(func(fd uintptr) { a.brief = sys.Brief(int(fd)) })
 	stop := make(chan struct{})
 	defer close(stop)
@@ -70,14 +69,14 @@ func (p *Pool) Serve(ln net.Listener) error {
 		switch {
 		case a.err != nil:
 			return a.err
-		case a.over.Load():
+		case a.isOver():
 			return net.ErrClosed
 		case woken:
 			continue
 		case err != nil:
 			return fmt.Errorf("fastpass: %w", err)
 		}
-		if err := a.waitOut(p.closing); err != nil {
+		if err := a.waitOut(); err != nil {
 			return err
 		}
 	}
@@ -120,26 +119,37 @@ type acceptor struct {
 	errno  syscall.Errno // why accept has failed last; 0: it has not
 	err    error         // why the pool takes no more
 	pause  backoff
-	over   atomic.Bool // the pool or the listener is closed
-	goesOn func() bool // the pool has a place, or it is over
+	over   chan struct{} // closed when the pool or the listener is
+	goesOn func() bool   // the pool has a place, or it is over
+}
+
+func (a *acceptor) isOver() bool {
+	select {
+	case <-a.over:
+		return true
+	default:
+		return false
+	}
 }
 
 // watch finds out when it is over. It wakes the accepter then, and now and then before, should it wait in vain.
 func (a *acceptor) watch(alive func() bool, wake func(), stop <-chan struct{}) {
 	look := time.NewTicker(serveLook)
 	defer look.Stop()
-	for !a.over.Load() {
+	for over := false; !over; wake() {
 		select {
 		case <-look.C:
-			a.over.Store(!alive())
+			over = !alive()
 		case <-a.pool.closing:
-			a.over.Store(true)
+			over = true
 		case <-stop:
 			return
 		}
-		wake()
+		if over {
+			close(a.over) // first: who is woken looks
+			a.pool.room.Notify()
+		}
 	}
-	a.pool.room.Notify()
 }
 
 // accept takes what waits in the listening socket's queue, up to a batch, and hands it on. If the queue was empty then, it returns
@@ -154,21 +164,19 @@ func (a *acceptor) accept(fd uintptr) bool {
 	return !empty || a.err != nil
 }
 
-// hand dispatches what was accepted. Dispatch's callers have deadlines, clients have none. If it is over meanwhile, what is left
-// is still delivered, or to be had from Undelivered.
+// hand dispatches what was accepted. Dispatch's callers have deadlines, clients have none. If it is over meanwhile, or the policy fails, what is
+// left is the pool's all the same: delivered, or to be had from Undelivered.
 func (a *acceptor) hand(ds []Desc) error {
 	for len(ds) > 0 {
 		n, err := a.pool.accept(ds)
-		switch ds = ds[n:]; {
-		case errors.Is(err, net.ErrClosed), n == 0 && err == nil && a.over.Load():
+		if ds = ds[n:]; n == 0 && err == nil && a.isOver() {
+			err = net.ErrClosed
+		}
+		if err != nil {
 			a.pool.adopt(ds)
-			return net.ErrClosed
-		case err != nil:
-			for _, d := range ds {
-				sys.Close(d.FD)
-			}
 			return err
-		case n == 0:
+		}
+		if n == 0 {
 			a.pool.room.Wait(a.goesOn)
 		}
 	}
@@ -195,13 +203,13 @@ func (a *acceptor) take(fd uintptr) (empty bool) {
 }
 
 // waitOut deals with the error that ended a batch: a shortage is waited out.
-func (a *acceptor) waitOut(closing <-chan struct{}) error {
+func (a *acceptor) waitOut() error {
 	switch {
 	case a.errno == 0:
 		return nil
 	case isShortage(a.errno):
 		a.pool.pauses.Add(1)
-		return a.pause.wait(context.Background(), closing)
+		return a.pause.wait(context.Background(), a.over)
 	}
 	return fmt.Errorf("fastpass: %w", os.NewSyscallError("accept", a.errno))
 }

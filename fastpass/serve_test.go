@@ -143,11 +143,11 @@ func TestServePausesShortlyAgainAfterAShortage(t *testing.T) {
 	defer f.Close()
 	now := make(chan struct{})
 	close(now) // no pause takes any time
-	a := acceptor{pool: pool, ds: make([]Desc, 0, serveBatch), pause: servePause}
+	a := acceptor{pool: pool, ds: make([]Desc, 0, serveBatch), pause: servePause, over: now}
 	shortages := func(n int) time.Duration {
 		for range n {
 			a.errno = unix.EMFILE
-			a.waitOut(now)
+			a.waitOut()
 		}
 		return a.pause.last
 	}
@@ -193,5 +193,16 @@ func TestServeEndsWithTheErrorOfAPolicy(t *testing.T) {
 		if err := <-served; err == nil || !strings.Contains(err.Error(), "picked worker -1 of 1") {
 			t.Error(err)
 		}
+		if err := pool.Serve(ln); err == nil || !strings.Contains(err.Error(), "picked worker -1 of 1") {
+			t.Errorf("Serve once more: %v", err)
+		}
+		if err := pool.Shutdown(t.Context()); err == nil || !strings.Contains(err.Error(), "picked worker -1 of 1") {
+			t.Errorf("Shutdown: %v", err)
+		}
 	})
+	ds := pool.Undelivered()
+	if len(ds) != 1 {
+		t.Errorf("%d connections are undelivered, want the one that was accepted", len(ds))
+	}
+	CloseFDs(fdsOf(ds))
 }

@@ -140,5 +140,8 @@ func (*Pool) Undelivered() []Desc { return nil }
 // Stats returns nothing.
 func (*Pool) Stats() PoolStats { return PoolStats{} }
 
+// Workers returns none on this platform.
+func (*Pool) Workers() []Worker { return nil }
+
 // CloseFDs does nothing: there are no descriptors here.
 func CloseFDs([]int) {}

@@ -11,7 +11,7 @@ import (
 // woken a moment after it was noticed, and content with it until one of them has gone.
 //
 // Whoever makes room calls notify, and looks at all; whoever begins to wait counts itself there first, and then looks for room once more. So
-// one of the two sees to it that the moment begins. Who leaves, and has taken much room, begins it for the others.
+// one of the two sees to it that the moment begins. Who leaves begins it for the others, for what is much now will not be when it has sent.
 type waiters struct {
 	all     atomic.Int32
 	hasty   atomic.Int32 // of them, those that send less than a handful at a time
@@ -36,8 +36,8 @@ func (o *outbox) waitForRoom(hasty bool) {
 		o.waiters.hasty.Add(-1)
 	}
 	o.waiters.content.Store(false)
-	if o.waiters.all.Add(-1) > 0 && !o.hasMuchRoom() && o.hasAnyRoom() {
-		o.wakeSoon() // what this one took for much, or was content with, the others do not
+	if o.waiters.all.Add(-1) > 0 && o.hasAnyRoom() {
+		o.wakeSoon() // what was much, or what this one was content with, is little for the others once this one has taken some
 	}
 }
 
