@@ -246,38 +246,43 @@ func (s *lazySocket) setDeadline(by *time.Time, set func(*os.File, time.Time) er
 	return nil
 }
 
-// Close has everybody return who waits, and closes the descriptor when nobody uses it any more; with shut, it shuts the connection down
-// first. It returns false if the socket was closed already.
-func (s *lazySocket) Close(shut bool) bool {
+// leave has nobody begin any more. It returns false if that was done before.
+func (s *lazySocket) leave() bool {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.closed {
-		s.mu.Unlock()
 		return false
 	}
 	s.closed = true
 	if s.users > 0 {
 		s.idle = make(chan struct{})
 	}
-	file := s.polled.Load()
+	return true
+}
+
+// close is called once, after leave. It has everybody return who waits, and closes the descriptor when nobody uses it any more; with shut, it
+// shuts the connection down first.
+func (s *lazySocket) close(shut bool) {
+	if shut {
+		_ = syscall.Shutdown(s.fd, syscall.SHUT_RDWR) // ENOTCONN: the peer was faster
+	}
+	s.mu.Lock()
+	idle, file := s.idle, s.polled.Load()
 	if file == nil && s.refused != nil {
 		file = s.refused.file
 	}
 	s.mu.Unlock()
-	if shut {
-		_ = syscall.Shutdown(s.fd, syscall.SHUT_RDWR) // ENOTCONN: the peer was faster
-	}
-	if s.idle != nil {
+	if idle != nil {
 		if file != nil {
 			_ = file.SetDeadline(longAgo) // or who waits would return only after the last of the users
 		}
-		<-s.idle
+		<-idle
 	}
 	if file != nil {
 		_ = file.Close() // nobody can do anything about an error
 	} else {
 		_ = syscall.Close(s.fd)
 	}
-	return true
 }
 
 func (s *lazySocket) isClosed() bool { return s.usable() != nil }

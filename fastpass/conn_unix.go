@@ -123,11 +123,12 @@ func (c *Conn) Close() error {
 
 // end closes c. It returns false if that was done before.
 func (c *Conn) end(shut bool) bool {
-	if !c.socket.Close(shut) {
+	if !c.socket.leave() {
 		return false
 	}
 	runtime.SetFinalizer(c, nil)
-	c.open.Opened(-1)
+	c.open.Opened(-1) // first: the client may be back at the front before this process runs again
+	c.socket.close(shut)
 	return true
 }
 
