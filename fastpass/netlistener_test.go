@@ -167,6 +167,9 @@ func TestLeastLoadedKeepsToTheFirstWorkersThatAreIdle(t *testing.T) {
 		t.Helper()
 		fd, client := connSocket(t, "unix")
 		t.Cleanup(func() { client.Close() })
+		for _, w := range pool.Workers() { // while a link looks at its acknowledgements, one may be counted once more
+			until(t, "all are acknowledged", func() bool { return w.Passer.out.pending() == 0 })
+		}
 		if _, err := pool.Dispatch([]Desc{{FD: fd}}); err != nil {
 			t.Fatal(err)
 		}
