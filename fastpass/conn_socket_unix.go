@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // lazySocket is a stream socket that the runtime's poller learns of only when somebody has to wait for it: until then calls go
@@ -83,8 +81,8 @@ func (s *lazySocket) poll(by *time.Time) (*os.File, error) {
 		return nil, s.refused.err
 	}
 	// os.NewFile does not have a blocking one polled, and another process may have made it that.
-	if err := setNonblock(s.fd); err != nil {
-		return nil, err
+	if err := syscall.SetNonblock(s.fd, true); err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
 	}
 	file := os.NewFile(uintptr(s.fd), "socket")
 	err := file.SetReadDeadline(s.readBy)
@@ -97,14 +95,6 @@ func (s *lazySocket) poll(by *time.Time) (*os.File, error) {
 	}
 	s.polled.Store(file)
 	return file, nil
-}
-
-func setNonblock(fd int) error {
-	flags, err := unix.FcntlInt(uintptr(fd), syscall.F_GETFL, 0)
-	if err == nil && flags&syscall.O_NONBLOCK == 0 {
-		_, err = unix.FcntlInt(uintptr(fd), syscall.F_SETFL, flags|syscall.O_NONBLOCK)
-	}
-	return os.NewSyscallError("fcntl", err)
 }
 
 // Read reads what there is, or waits.

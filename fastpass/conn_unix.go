@@ -254,8 +254,8 @@ func takeSocket(fd int) (int, error) {
 	if typ != syscall.SOCK_STREAM {
 		return -1, errNotStream
 	}
-	if err := setNonblock(fd); err != nil {
-		return -1, err
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		return -1, os.NewSyscallError("fcntl", err)
 	}
 	if fd != 1 && fd != 2 {
 		return fd, nil

@@ -182,7 +182,7 @@ func (p *Pool) hasRoom() bool {
 
 // hasPlace reports whether the backlog has one free, or never will.
 func (p *Pool) hasPlace() bool {
-	return int(p.waiting.Load()) < p.cfg.Backlog || p.closed.Load() || p.wrong.Load() != nil
+	return int(p.waiting.Load()) < p.cfg.Backlog || p.refusal() != nil
 }
 
 // refusal says why the pool takes nothing any more; nil if it does.
