@@ -67,30 +67,44 @@ func BenchmarkPass(b *testing.B) {
 		for _, batch := range append([]int{auto}, batches...) {
 			for _, give := range []bool{false, true} {
 				b.Run(fmt.Sprintf("proto=%v/batch=%s/own=%s", protocol, batchName(batch), ownership(give)), func(b *testing.B) {
-					b.ReportAllocs()
-					s := of(protocol, batch, give)
-					s.Profile = profileOf(b)
-					l := newLink(b, s, give)
-					b.ResetTimer()
-					r, err := l.pass(b.N)
-					b.StopTimer()
-					if err != nil {
-						b.Fatal(err)
-					}
-					n := float64(b.N)
-					reportRate(b, float64(r.wall.Nanoseconds())/n)
-					if r.copying > 0 {
-						b.ReportMetric(float64(r.copying.Nanoseconds())/n, "copy-ns")
-					}
-					b.ReportMetric(float64(r.sender.Calls)/n, "send-calls/op")
-					b.ReportMetric(float64(r.receiver.Calls)/n, "recv-calls/op")
-					b.ReportMetric(float64(r.sender.CPU.Nanoseconds())/n, "send-cpu-ns")
-					b.ReportMetric(float64(r.receiver.CPU.Nanoseconds())/n, "recv-cpu-ns")
-					b.ReportMetric(float64(r.receiver.Mallocs)/n, "recv-allocs/op")
+					benchmarkPass(b, of(protocol, batch, give), give)
 				})
 			}
 		}
 	}
+}
+
+// BenchmarkPayload is BenchmarkPass with so many bytes beside each descriptor, in full messages.
+func BenchmarkPayload(b *testing.B) {
+	for _, bytes := range []int{0, 16, 64, 256, 1024, 4096} {
+		b.Run(fmt.Sprintf("bytes=%d", bytes), func(b *testing.B) {
+			s := of(fastpass.Framed, 253, false)
+			s.Payload = bytes
+			benchmarkPass(b, s, false)
+		})
+	}
+}
+
+func benchmarkPass(b *testing.B, s setup, give bool) {
+	b.ReportAllocs()
+	s.Profile = profileOf(b)
+	l := newLink(b, s, give)
+	b.ResetTimer()
+	r, err := l.pass(b.N)
+	b.StopTimer()
+	if err != nil {
+		b.Fatal(err)
+	}
+	n := float64(b.N)
+	reportRate(b, float64(r.wall.Nanoseconds())/n)
+	if r.copying > 0 {
+		b.ReportMetric(float64(r.copying.Nanoseconds())/n, "copy-ns")
+	}
+	b.ReportMetric(float64(r.sender.Calls)/n, "send-calls/op")
+	b.ReportMetric(float64(r.receiver.Calls)/n, "recv-calls/op")
+	b.ReportMetric(float64(r.sender.CPU.Nanoseconds())/n, "send-cpu-ns")
+	b.ReportMetric(float64(r.receiver.CPU.Nanoseconds())/n, "recv-cpu-ns")
+	b.ReportMetric(float64(r.receiver.Mallocs)/n, "recv-allocs/op")
 }
 
 // reportRate reports the same figure as time and as rate; ns/op would be the first again.

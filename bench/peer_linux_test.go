@@ -25,6 +25,7 @@ type setup struct {
 	Protocol  fastpass.Protocol
 	Batch     int // descriptors per message
 	Window    int
+	Payload   int                // bytes with each descriptor
 	Direction fastpass.Direction // of the other process, where there is one link
 	TwoLinks  bool               // one for each direction: the other process receives over the first, and sends over the second
 	Spin      time.Duration
@@ -197,6 +198,9 @@ func newLink(tb testing.TB, s setup, give bool) *link {
 		tb.Fatal(err)
 	}
 	l := &link{s, p, other, make([]fastpass.Desc, s.atOnce(give)), give}
+	for i := range l.ds {
+		l.ds[i].Payload = make([]byte, s.Payload)
+	}
 	tb.Cleanup(func() {
 		if err := errors.Join(l.p.Close(), l.peer.stop()); err != nil {
 			tb.Error(err)

@@ -887,12 +887,23 @@ func TestConnIsNotPolledBeforeSomebodyHasToWait(t *testing.T) {
 			_, err := c.Read(make([]byte, 1))
 			connWantTimeout(t, err)
 			want(false, "a read that may not wait")
-			if err := c.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+			if err := c.SetReadDeadline(time.Time{}); err != nil {
 				t.Fatal(err)
 			}
-			_, err = c.Read(make([]byte, 1))
-			connWantTimeout(t, err)
-			want(true, "a read that waits")
+			read := make(chan error, 1)
+			go func() {
+				_, err := c.Read(make([]byte, 1))
+				read <- err
+			}()
+			until(t, "a read that waits has it polled", func() bool { return c.socket.polled.Load() != nil })
+			if _, err := peer.Write([]byte("!")); err != nil {
+				t.Fatal(err)
+			}
+			soon(t, "the read returns", func() {
+				if err := <-read; err != nil {
+					t.Error(err)
+				}
+			})
 		})
 	}
 }

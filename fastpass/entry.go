@@ -6,54 +6,78 @@ import "github.com/valyala/bytebufferpool"
 
 // entry is a descriptor in the window of a sender, or in the queue of a receiver.
 type entry struct {
-	payload *bytebufferpool.ByteBuffer // nil: none
-	tag     uint64
-	fd      int32
-	refused uint8 // errno with which the kernel would not pass it; not 0: it takes no part any more
-	keep    bool  // leave fd open here
-	brief   bool  // or close it with CloseBriefly
-	shared  bool  // other processes may hold it a while longer
+	buffer   *bytebufferpool.ByteBuffer // with the payload; nil: there is none
+	tag      uint64
+	fd       int32
+	from, to uint32 // where in buffer the payload lies
+	refused  uint8  // errno with which the kernel would not pass it; not 0: it takes no part any more
+	keep     bool   // leave fd open here
+	brief    bool   // or close it with CloseBriefly
+	shared   bool   // other processes may hold it a while longer
 }
 
-// set makes e that of d, but for the payload. It is inlined, and so is setPayload.
+// set makes e that of d, but for the payload. It is inlined.
 func (e *entry) set(d *Desc) {
 	e.tag, e.fd, e.refused = d.Tag, int32(d.FD), 0
 	e.keep, e.brief, e.shared = d.Keep, d.brief, d.Keep || d.Shared
 }
 
-// setPayload makes b the payload. Few have one: nothing is written then.
-func (e *entry) setPayload(b []byte) {
-	if len(b) > 0 || e.payload != nil {
-		e.copyPayload(b)
+// payloadPool is a pool of the buffers in which payloads lie. Those of entries that are added in a run share buffers, to be had and given
+// back once for many of them: the entry whose payload is the last in a buffer gives it back. So a run is dropped in its order.
+type payloadPool struct{ pool bytebufferpool.Pool }
+
+// A bytebufferpool keeps what is of the usual size, so runs in windows, and queues, where each payload has a buffer, have one each.
+var windowPayloads, queuePayloads payloadPool
+
+// fullBuffer is how many bytes of payloads are enough for a buffer.
+const fullBuffer = 32 << 10
+
+// add makes a copy of p the payload of e, where there was none. It goes into b, if that is not nil, and there is room. Add returns the
+// buffer for the next one of the run.
+func (l *payloadPool) add(e *entry, b *bytebufferpool.ByteBuffer, p []byte) *bytebufferpool.ByteBuffer {
+	if len(p) == 0 {
+		return b
 	}
+	if b == nil || len(b.B) >= fullBuffer {
+		b = l.pool.Get()
+	}
+	e.buffer, e.from = b, uint32(len(b.B))
+	b.Write(p) // never fails
+	e.to = uint32(len(b.B))
+	return b
 }
 
-func (e *entry) copyPayload(b []byte) {
-	if e.payload = nil; len(b) > 0 {
-		e.payload = bytebufferpool.Get()
-		e.payload.Set(b)
+// drop takes e its payload, if it has one.
+func (l *payloadPool) drop(e *entry) {
+	if e.buffer == nil {
+		return
 	}
+	if int(e.to) == len(e.buffer.B) {
+		l.pool.Put(e.buffer)
+	}
+	e.buffer = nil
 }
 
-func (e *entry) payloadBytes() []byte {
-	if e.payload == nil {
+// size is the length of the payload.
+func (e *entry) size() int {
+	if e.buffer == nil {
+		return 0
+	}
+	return int(e.to - e.from)
+}
+
+func (e *entry) payload() []byte {
+	if e.buffer == nil {
 		return nil
 	}
-	return e.payload.B
-}
-
-func (e *entry) dropPayload() {
-	if e.payload != nil {
-		bytebufferpool.Put(e.payload)
-		e.payload = nil
-	}
+	return e.buffer.B[e.from:e.to]
 }
 
 // desc returns the entry with a payload of the caller's own.
 func (e *entry) desc() Desc {
 	return Desc{
 		FD: int(e.fd), Tag: e.tag, Keep: e.keep, Shared: e.shared && !e.keep,
-		Payload: append([]byte(nil), e.payloadBytes()...),
+		Payload: append([]byte(nil), e.payload()...),
 	}
 }
 
@@ -86,13 +110,13 @@ func (q *queue) add() *entry {
 func (q *queue) push(d *Desc) {
 	e := q.add()
 	e.set(d)
-	e.setPayload(d.Payload)
+	queuePayloads.add(e, nil, d.Payload)
 }
 
 // drop removes the n oldest entries and returns their payload buffers.
 func (q *queue) drop(n int) {
 	for i := range n {
-		q.at(i).dropPayload()
+		queuePayloads.drop(q.at(i))
 	}
 	q.head, q.n = q.head+n, q.n-n
 	if len(q.ring) > 0 {
@@ -110,8 +134,9 @@ func (q *queue) prepend(ds []Desc) {
 	}
 	for i := range ds {
 		e := q.at(i)
+		e.buffer = nil
 		e.set(&ds[i])
-		e.setPayload(ds[i].Payload)
+		queuePayloads.add(e, nil, ds[i].Payload)
 	}
 }
 
@@ -125,7 +150,7 @@ func (q *queue) closeFrom(n int) {
 		if e.fd >= 0 {
 			q.reaper.add(e.fd)
 		}
-		e.dropPayload()
+		queuePayloads.drop(e)
 	}
 	q.n = min(q.n, n)
 }

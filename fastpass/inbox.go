@@ -228,7 +228,7 @@ func (in *inbox) copyQueue(ds []Desc) int {
 	n := min(len(ds), in.queue.len())
 	for i := range n {
 		e := in.queue.at(i)
-		ds[i] = Desc{FD: int(e.fd), Tag: e.tag, Shared: e.shared, Payload: append(ds[i].Payload[:0], e.payloadBytes()...)}
+		ds[i] = Desc{FD: int(e.fd), Tag: e.tag, Shared: e.shared, Payload: append(ds[i].Payload[:0], e.payload()...)}
 	}
 	return n
 }
@@ -420,7 +420,7 @@ func (in *inbox) store(fd int32, tag uint64, shared bool, payload []byte) {
 	}
 	e := in.queue.add()
 	e.fd, e.tag, e.refused, e.keep, e.brief, e.shared = fd, tag, 0, false, false, shared
-	e.setPayload(payload)
+	queuePayloads.add(e, nil, payload)
 }
 
 // nothing is what the kernel returns at the end. On SEQPACKET it does so a moment too early if the last message and the

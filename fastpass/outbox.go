@@ -16,6 +16,8 @@ import (
 	"example.com/fdpass/internal/page"
 	"example.com/fdpass/internal/sys"
 	"example.com/fdpass/ring"
+
+	"github.com/valyala/bytebufferpool"
 )
 
 // outbox is the sending half of a link. Any goroutine pushes into the window; the flusher, whichever goroutine has
@@ -260,9 +262,10 @@ func (s *disposal) fill(slots []entry, ds []Desc) (odd bool) {
 // pushOdd takes in the payloads of ds, and what is no number, for the slots from pos on.
 func (o *outbox) pushOdd(pos uint64, slots []entry, ds []Desc) {
 	bytes := 0
+	var buffer *bytebufferpool.ByteBuffer
 	for i := range slots {
 		d, e := &ds[i], &slots[i]
-		e.setPayload(d.Payload)
+		buffer = windowPayloads.add(e, buffer, d.Payload)
 		bytes += len(d.Payload)
 		if !isNumber(d.FD) {
 			e.fd, e.refused = min(e.fd, -1), uint8(syscall.EBADF) // never the number of another one
@@ -521,8 +524,8 @@ func (o *outbox) release(n int) {
 					o.closer.Add(int(e.fd), e.brief)
 				}
 			}
-			bytes += len(e.payloadBytes())
-			e.dropPayload()
+			bytes += e.size()
+			windowPayloads.drop(e)
 		}
 		pos += uint64(len(slots))
 	}
@@ -597,7 +600,7 @@ func (o *outbox) finish() {
 		} else {
 			o.callBack(e)
 		}
-		e.dropPayload()
+		windowPayloads.drop(e)
 	}
 	o.p.leftover.put(ds)
 	o.rest.Store(int32(len(ds)))

@@ -68,21 +68,30 @@ func (o *outbox) measure(pos uint64, most int) (n int, end uint64) {
 		return n, pos + uint64(n)
 	}
 	body := 0
-	for end = pos; end != o.end && n < most; end++ {
-		e := &o.window.Slots(end, 1)[0]
-		if e.refused != 0 {
-			continue
-		}
-		if !o.p.framed() {
-			if n > 0 && e.payload != nil {
-				break // a message of bytes has one payload, that of its first descriptor
+	for end = pos; end != o.end; {
+		slots := o.window.Slots(end, int(o.end-end))
+		for i := range slots {
+			if n == most {
+				return n, end
 			}
-		} else if body += wire.RecordSize + len(e.payloadBytes()); n > 0 && body > o.body {
-			break
+			if e := &slots[i]; e.refused == 0 {
+				if body += wire.RecordSize + e.size(); n > 0 && !o.joins(e, body) {
+					return n, end
+				}
+				n++
+			}
+			end++
 		}
-		n++
 	}
 	return n, end
+}
+
+// joins reports whether e may share a message with others, the records and payloads of all of which would have so many bytes.
+func (o *outbox) joins(e *entry, body int) bool {
+	if o.p.framed() {
+		return body <= o.body
+	}
+	return e.buffer == nil // a message of bytes has one payload, that of its first descriptor
 }
 
 // skipRefused moves on when nothing but refused entries, those in pos..end-1, is left to be sent.
@@ -136,7 +145,7 @@ func (c *content) pack(rights []int32, slots []entry) []int32 {
 		if e.shared {
 			sum.shared++
 		}
-		if e.payload != nil {
+		if e.buffer != nil {
 			sum.payload = true
 		}
 	}
@@ -162,7 +171,7 @@ func (o *outbox) packRecords(i int, pos, end uint64, n int) int {
 			if e.shared {
 				flags = wire.RecordShared
 			}
-			payload := e.payloadBytes()
+			payload := e.payload()
 			wire.PutRecord(records, e.tag, len(payload), flags)
 			records = records[wire.RecordSize:]
 			length += copy(body[length:], payload)
@@ -184,5 +193,5 @@ func (o *outbox) packByte(i int, pos uint64) int {
 		pos++
 		e = &o.window.Slots(pos, 1)[0]
 	}
-	return max(1, copy(data, e.payloadBytes()))
+	return max(1, copy(data, e.payload()))
 }
