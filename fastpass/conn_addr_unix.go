@@ -56,16 +56,12 @@ func (a *addresses) find(fd uintptr) {
 		}
 		return
 	}
-	// package syscall's: x/sys asks for the protocol of every address too, which is a system call each
-	if local, _ := syscall.Getsockname(int(fd)); isUnix(local) {
+	if a.ends[0].Unix {
+		// package syscall's: x/sys asks for the protocol of every address too, which is a system call each
+		local, _ := syscall.Getsockname(int(fd))
 		remote, _ := syscall.Getpeername(int(fd))
 		a.local, a.remote = unixAddr(local), unixAddr(remote)
 	}
-}
-
-func isUnix(sa syscall.Sockaddr) bool {
-	_, ok := sa.(*syscall.SockaddrUnix)
-	return ok
 }
 
 // unixAddr converts sa; if that is nil, to the zero address.

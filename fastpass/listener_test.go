@@ -330,7 +330,7 @@ func TestListenReplacesADeadSocketOfItsOwnUserOnly(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() {
-				if _, errno := sys.Accept(fd); errno == 0 {
+				if _, errno := sys.Accept(fd, false); errno == 0 {
 					t.Error("the live socket has a connection waiting")
 				}
 				unix.Close(fd)
@@ -833,7 +833,7 @@ func TestDialWaitsWhileTheBacklogIsFull(t *testing.T) {
 		p, err = Dial(context.Background(), path, nil)
 		dialled <- err
 	}()
-	first, errno := sys.Accept(fd)
+	first, errno := sys.Accept(fd, false)
 	if errno != 0 {
 		t.Fatal(errno)
 	}

@@ -184,10 +184,19 @@ func (a *acceptor) hand(ds []Desc) error {
 }
 
 // take accepts up to a batch. It returns true if the queue is empty.
+//
+// Whoever else has the listening socket may have put it in blocking mode, as os.File.Fd does, and may need that. Then each connection is
+// looked for first, and handed on by itself: the next accept waits if somebody else takes what was seen.
 func (a *acceptor) take(fd uintptr) (empty bool) {
 	a.ds, a.errno = a.ds[:0], 0
-	for len(a.ds) < cap(a.ds) {
-		c, errno := sys.Accept(int(fd))
+	most, blocking := cap(a.ds), sys.Blocking(int(fd))
+	if blocking {
+		if most = 1; !sys.Readable(int(fd)) {
+			return true
+		}
+	}
+	for len(a.ds) < most {
+		c, errno := sys.Accept(int(fd), blocking)
 		switch errno {
 		case 0:
 			a.ds = append(a.ds, Desc{FD: c, brief: a.brief})

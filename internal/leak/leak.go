@@ -132,7 +132,7 @@ func warmUp() {
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "leak: "+format+"\n", args...) }
 
 // Descriptors returns the numbers of the open descriptors and what they refer to; nil where the system does not tell.
-// Neither the files that the go command's flags open count, nor what the runtime and the library keep for good.
+// Neither the files that the go command's flags open count, nor what the library keeps for good.
 func Descriptors() map[string]string {
 	for _, dir := range []string{"/proc/self/fd", "/dev/fd"} {
 		entries, err := os.ReadDir(dir)
@@ -156,11 +156,10 @@ func Descriptors() map[string]string {
 	return nil
 }
 
-// kept reports whether what is a profile, a coverage file or a test log; the runtime's poller; or the directory that
-// counts the open descriptors, of which internal/sys keeps one per process.
+// kept reports whether what is a profile, a coverage file or a test log, or the directory that counts the open descriptors, of which
+// internal/sys keeps one per process.
 func kept(what string) bool {
-	return strings.Contains(what, ".prof") || strings.Contains(what, ".out") || strings.Contains(what, "testlog") ||
-		what == "anon_inode:[eventpoll]" || what == "anon_inode:[eventfd]" ||
+	return strings.HasSuffix(what, ".prof") || strings.HasSuffix(what, ".out") || strings.HasSuffix(what, "testlog.txt") ||
 		strings.HasPrefix(what, "/proc/") && strings.HasSuffix(what, "/fd")
 }
 

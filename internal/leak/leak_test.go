@@ -5,8 +5,10 @@ package leak
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -82,9 +84,30 @@ func TestAChildThatNobodyWaitedForIsFound(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, before, "a child process (")
+	expect(t, before, "a child process")
 	cmd.Process.Kill()
+	for range 3 { // it may have ended meanwhile
+		time.Sleep(20 * time.Millisecond)
+		expect(t, before, "a child process")
+	}
 	cmd.Wait()
+	expectNothing(t, before)
+}
+
+func TestWhatLooksLikeAFileOfTheRuntimeIsFound(t *testing.T) {
+	before := Take()
+	f, err := os.Create(filepath.Join(t.TempDir(), "x.output"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, before, "/x.output")
+	f.Close()
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, before, "[eventpoll]")
+	unix.Close(fd)
 	expectNothing(t, before)
 }
 

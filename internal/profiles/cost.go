@@ -21,7 +21,7 @@ var Parts = []Part{
 const (
 	systemCalls Part = "system calls"
 	rings       Part = "ring"
-	packing     Part = "cmsgpool, wire, flow"
+	packing     Part = "cmsgpool, wire, flow, page"
 	sysAround   Part = "internal/sys, around the calls"
 	fastpass    Part = "fastpass"
 	standard    Part = "standard library under them"
@@ -38,6 +38,7 @@ var partOfPackage = map[string]Part{
 	module + "/cmsgpool":      packing,
 	module + "/internal/wire": packing,
 	module + "/internal/flow": packing,
+	module + "/internal/page": packing,
 	module + "/internal/sys":  sysAround,
 	module + "/fastpass":      fastpass,
 }
@@ -117,7 +118,7 @@ func partOf(stack []frame) Part {
 	case !stack[0].ours():
 		return standard
 	}
-	return partOfPackage[f.pkg()]
+	return cmp.Or(partOfPackage[f.pkg()], program)
 }
 
 // What the runtime's functions do, by the beginnings of their names.

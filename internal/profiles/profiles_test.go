@@ -148,6 +148,8 @@ func TestProcessorTimeIsCountedOnceUnderWhatItWasSpentOn(t *testing.T) {
 		{"atomics under the ring", []frame{of("internal/runtime/atomic.(*Uint64).Load"), claim, push}, standard},
 		{"control messages", []frame{encode, push}, packing},
 		{"frames", []frame{header, push}, packing},
+		{"the page of acknowledgements", []frame{of("example.com/fdpass/internal/page.(*Page).Take"), push}, packing},
+		{"a package that has no part", []frame{of("example.com/fdpass/internal/new.F"), push}, program},
 		{"copying for somebody", []frame{of("runtime.memmove"), encode, push}, packing},
 		{"fastpass", []frame{push, main_}, fastpass},
 		{"a mutex of fastpass's", []frame{of("sync.(*Mutex).Lock"), push, main_}, standard},

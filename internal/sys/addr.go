@@ -10,6 +10,7 @@ type Addr struct {
 	length uint8 // of ip; 0: there is none
 	Port   uint16
 	Zone   uint32 // the number of an interface
+	Unix   bool   // there is none, as it is a Unix socket
 }
 
 // IP is the address; nil if there is none. It lies in a.

@@ -19,7 +19,8 @@ func (a *Addr) Peer(fd int) bool { return a.ask(unix.SYS_GETPEERNAME, fd) }
 func (a *Addr) ask(trap uintptr, fd int) bool {
 	var sa [unix.SizeofSockaddrInet6]byte // v4 is shorter, and a Unix address is cut
 	size := uint32(len(sa))
-	_, _, errno := unix.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)))
+	// The runtime hears of it, as it does not in package syscall: the kernel waits for the socket's lock, and whoever sent the socket may hold that.
+	_, _, errno := unix.Syscall(trap, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)))
 	if errno != 0 {
 		return false
 	}
@@ -29,6 +30,9 @@ func (a *Addr) ask(trap uintptr, fd int) bool {
 	case unix.AF_INET6:
 		a.length = uint8(copy(a.ip[:], sa[8:24]))
 		a.Zone = binary.NativeEndian.Uint32(sa[24:])
+	case unix.AF_UNIX:
+		a.Unix = true
+		return false
 	default:
 		return false
 	}

@@ -16,6 +16,9 @@ func (a *Addr) take(sa syscall.Sockaddr, err error) bool {
 		a.length, a.Port = uint8(copy(a.ip[:], sa.Addr[:])), uint16(sa.Port)
 	case *syscall.SockaddrInet6:
 		a.length, a.Port, a.Zone = uint8(copy(a.ip[:], sa.Addr[:])), uint16(sa.Port), sa.ZoneId
+	case *syscall.SockaddrUnix:
+		a.Unix = true
+		return false
 	default:
 		return false
 	}

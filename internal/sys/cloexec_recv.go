@@ -1,4 +1,4 @@
-//go:build unix && !(darwin || solaris) && (!linux || fdpass_portable)
+//go:build unix && !(darwin || solaris)
 
 package sys
 

@@ -33,7 +33,7 @@ type Kernel interface {
 	Writable(fd int) bool
 
 	// FreeSlots is how many descriptors this process could open now. A caller that needs want of them may be told
-	// fewer than there are, but not fewer than want. Source is any open descriptor. Any answer races with other
+	// fewer than there are, but not fewer than want, or than those of a full message. Source is any open descriptor. Any answer races with other
 	// goroutines and threads.
 	FreeSlots(source, want int) int
 

@@ -99,9 +99,18 @@ func (v *Vector) Deliver(i, bytes, control, flags int) {
 	v.hdrs[i].Hdr.Flags = int32(flags)
 }
 
-// acceptNonblock does not block, since the listening socket does not: the scheduler need not hear of it.
-func acceptNonblock(fd int) (int, syscall.Errno) {
-	n, _, errno := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+// acceptNonblock makes the connection non-blocking. Where the listening socket is so too, the scheduler need not hear of the call.
+func acceptNonblock(fd int, blocking bool) (int, syscall.Errno) {
+	call := syscall.RawSyscall6
+	if blocking {
+		call = syscall.Syscall6
+	}
+	n, _, errno := call(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	return int(n), errno
+}
+
+func fileFlags(fd int) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_GETFL, 0)
 	return int(n), errno
 }
 

@@ -67,7 +67,7 @@ func (v *Vector) recv(fd, n, flags int) (int, syscall.Errno) {
 		}
 		if err != nil {
 			if i > 0 {
-				return i, 0 // it will be reported again
+				return i, 0 // it will be reported again, but for ECONNRESET, which readers pass over
 			}
 			return 0, errnoOf(err)
 		}
@@ -97,7 +97,7 @@ func (v *Vector) Deliver(i, bytes, control, flags int) {
 	m.bytes, m.ctllen, m.flag = bytes, control, flags
 }
 
-func acceptNonblock(fd int) (int, syscall.Errno) {
+func acceptNonblock(fd int, _ bool) (int, syscall.Errno) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	n, _, err := syscall.Accept(fd)
@@ -108,6 +108,14 @@ func acceptNonblock(fd int) (int, syscall.Errno) {
 	if err := syscall.SetNonblock(n, true); err != nil {
 		syscall.Close(n)
 		return -1, errnoOf(err)
+	}
+	return n, 0
+}
+
+func fileFlags(fd int) (int, syscall.Errno) {
+	n, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil {
+		return 0, errnoOf(err)
 	}
 	return n, 0
 }

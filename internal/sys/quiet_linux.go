@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// quiet is a Conn that wakes the process only for what is waited for.
+// quiet is a Conn that wakes the process only for what is waited for, or was when a deadline ended the last Write.
 //
 // The Go runtime asks its poller for everything that may happen to a socket. So whenever the peer takes a message, and with that
 // makes room for another one, a thread is woken that finds nobody waiting for room: a context switch for each message

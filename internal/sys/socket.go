@@ -35,10 +35,24 @@ func Socketpair(sotype int) (fds [2]int, err error) {
 // ShutdownRead implements Kernel.
 func (*system) ShutdownRead(fd int) { unix.Shutdown(fd, unix.SHUT_RD) }
 
-// Accept takes one connection from the listening socket fd: non-blocking and close-on-exec, without its address.
-func Accept(fd int) (int, syscall.Errno) {
+// Blocking reports whether the socket fd is in blocking mode. Every process that has it may set that.
+func Blocking(fd int) bool {
+	flags, errno := fileFlags(fd)
+	return errno == 0 && flags&unix.O_NONBLOCK == 0
+}
+
+// Readable reports whether fd has something to read, or a connection to accept, or never will.
+func Readable(fd int) bool {
+	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := poll(p[:])
+	return err != nil || n > 0
+}
+
+// Accept takes one connection from the listening socket fd: non-blocking and close-on-exec, without its address. It does not block,
+// unless the listening socket is Blocking and has none, which its caller must know.
+func Accept(fd int, blocking bool) (int, syscall.Errno) {
 	for {
-		n, errno := acceptNonblock(fd)
+		n, errno := acceptNonblock(fd, blocking)
 		if errno != syscall.EINTR {
 			return n, errno
 		}
@@ -81,7 +95,8 @@ var ReportsTruncation = sync.OnceValue(func() bool {
 		return true
 	}
 	oob := make([]byte, unix.CmsgLen(4)) // room for one of the two
-	_, n, flags, _, err := syscall.Recvmsg(fds[1], make([]byte, 1), oob, 0)
+	_, n, flags, _, err := syscall.Recvmsg(fds[1], make([]byte, 1), oob, msgCloexec)
+	closeOnExec(oob[:n])
 	CloseFDs(cmsgpool.AppendFDs(nil, oob[:n]))
 	return err != nil || flags&unix.MSG_CTRUNC != 0
 })

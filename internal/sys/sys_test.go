@@ -374,26 +374,31 @@ func TestFreeSlotsIsWhatCanBeOpened(t *testing.T) {
 			}
 		})
 	}
-	t.Run("the limit lies below numbers in use", func(t *testing.T) {
-		var held []int
-		for range 50 {
-			held = append(held, null(t))
-		}
-		defer func() { CloseFDs(held) }()
-		limit := before
-		limit.Cur = uint64(held[10]) // descriptors up to held[9] are below it
-		Close(held[3])
-		Close(held[5])
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-			t.Fatal(err)
-		}
-		got := System.FreeSlots(source, 100)
-		unix.Setrlimit(unix.RLIMIT_NOFILE, &before)
-		held = slices.Delete(slices.Delete(held, 5, 6), 3, 4)
-		if got != 2 {
-			t.Errorf("%d free slots, want 2", got)
-		}
-	})
+	for _, c := range []struct{ free, want, least int }{{2, 100, 2}, {7, 1000, 7}, {60, 50, 50}, {300, 253, 253}, {300, 1000, 253}} {
+		t.Run(fmt.Sprintf("%d of %d below a limit that lies below numbers in use", c.free, c.want), func(t *testing.T) {
+			const below, above = 320, 400
+			if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+				t.Fatal(err)
+			}
+			var held []int
+			defer func() { CloseFDs(held) }()
+			for range below + above {
+				held = append(held, null(t))
+			}
+			limit := before
+			limit.Cur = uint64(held[below])
+			CloseFDs(held[:c.free])
+			held = held[c.free:]
+			if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+				t.Fatal(err)
+			}
+			got := System.FreeSlots(source, c.want)
+			unix.Setrlimit(unix.RLIMIT_NOFILE, &before)
+			if got < c.least || got > c.free {
+				t.Errorf("%d free slots, want %d to %d", got, c.least, c.free)
+			}
+		})
+	}
 }
 
 func TestAcceptTakesWhatIsThere(t *testing.T) {
@@ -408,7 +413,7 @@ func TestAcceptTakesWhatIsThere(t *testing.T) {
 	if err := unix.Listen(ln, 10); err != nil {
 		t.Fatal(err)
 	}
-	if fd, errno := Accept(ln); errno != unix.EAGAIN {
+	if fd, errno := Accept(ln, false); errno != unix.EAGAIN {
 		t.Errorf("nobody is there: %d, %v", fd, errno)
 	}
 	addr, err := unix.Getsockname(ln)
@@ -423,7 +428,7 @@ func TestAcceptTakesWhatIsThere(t *testing.T) {
 	if err := unix.Connect(c, addr); err != nil {
 		t.Fatal(err)
 	}
-	fd, errno := Accept(ln)
+	fd, errno := Accept(ln, false)
 	if errno != 0 {
 		t.Fatal(errno)
 	}
@@ -433,7 +438,7 @@ func TestAcceptTakesWhatIsThere(t *testing.T) {
 	if fl&unix.O_NONBLOCK == 0 || fdFlags&unix.FD_CLOEXEC == 0 {
 		t.Errorf("flags %#x and %#x", fl, fdFlags)
 	}
-	if _, errno := Accept(c); errno == 0 || errno == syscall.EAGAIN {
+	if _, errno := Accept(c, false); errno == 0 || errno == syscall.EAGAIN {
 		t.Errorf("a socket that does not listen: %v", errno)
 	}
 }

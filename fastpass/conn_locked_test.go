@@ -1,0 +1,89 @@
+//go:build linux
+
+package fastpass
+
+import (
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+func init() { roles["ask for addresses of a locked socket"] = askLocked }
+
+// askLocked asks for the addresses of a connection whose lock a sender holds for ever, and for what all threads have to take part in.
+func askLocked() {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	client, err := net.Dial("tcp", ln.Addr().String())
+	must(err)
+	f, err := client.(*net.TCPConn).File()
+	must(err)
+	fd := int(f.Fd())
+	page, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	must(err)
+	fault, errno := faultsOf(page)
+	if errno != 0 {
+		say("no userfaultfd: %v", errno)
+		return
+	}
+	go unix.Write(fd, page) // the kernel has the socket's lock when it comes to read the page
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fault), Events: unix.POLLIN}}, int(patience.Milliseconds()))
+	require(n == 1, "poll: %d, %v", n, err)
+
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	must(err)
+	c, err := NewConn(Desc{FD: dup})
+	must(err)
+	asked := make(chan struct{})
+	go func() {
+		c.RemoteAddr()
+		close(asked)
+	}()
+	for range 20 {
+		runtime.GC()
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case <-asked:
+		say("the socket was not locked")
+	default:
+		say("nobody else waits")
+	}
+	unix.Close(fault) // the page can be read from now on
+	<-asked
+}
+
+// faultsOf returns a userfaultfd for page, in which nothing has been written yet: who reads it waits.
+func faultsOf(page []byte) (fd int, errno unix.Errno) {
+	const (
+		api      = 0xc018aa3f // UFFDIO_API
+		register = 0xc020aa00 // UFFDIO_REGISTER
+	)
+	r, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	hello := [3]uint64{0xaa} // struct uffdio_api
+	area := [4]uint64{uint64(uintptr(unsafe.Pointer(unsafe.SliceData(page)))), uint64(len(page)), 1 /* mode: missing */}
+	if _, _, errno = unix.Syscall(unix.SYS_IOCTL, r, api, uintptr(unsafe.Pointer(&hello))); errno == 0 {
+		_, _, errno = unix.Syscall(unix.SYS_IOCTL, r, register, uintptr(unsafe.Pointer(&area)))
+	}
+	return int(r), errno
+}
+
+// Who sends a socket may hold its lock, by a write from memory that does not come. Who asks for its addresses waits for that; nobody else does.
+func TestThePeerOfALockedSocketHoldsNobodyElseUp(t *testing.T) {
+	c := startChild(t, "ask for addresses of a locked socket", nil, nil)
+	switch said := c.hear(); {
+	case strings.HasPrefix(said, "no userfaultfd"):
+		t.Skip(said)
+	case said != "nobody else waits":
+		t.Error(said)
+	}
+	c.succeed()
+}
