@@ -46,9 +46,12 @@ func (in *inbox) takeMessage(data []byte) {
 		data = data[:0]
 	}
 	in.countBatch()
-	switch {
-	case len(data) == 0 && len(in.fds) == 0:
+	if len(data)+len(in.fds) == 0 {
 		in.nothing()
+		return
+	}
+	in.ended = false
+	switch {
 	case in.over.Load() || !in.p.cfg.receives():
 		if len(in.fds) > 0 && !in.over.Load() {
 			in.stop(ending{err: protocolError("%d descriptors to an end that only sends (Config.Direction)", len(in.fds))})

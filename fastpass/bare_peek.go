@@ -43,13 +43,17 @@ func (in *inbox) fillShort(v *vector, fd int) bool {
 		}
 		return in.fillWhole(v, fd, 1)
 	}
-	if len(data)+len(in.fds) > 0 { // else it is the end; an empty message may have descriptors, too
-		v.Limit(0, max(1, len(data)), 0)
-		if n, ok := in.receive(v, fd, 1, 0); n == 0 { // it is still queued
-			in.dropPeeked()
-			in.lookAgain()
-			return ok
-		}
+	empty := len(data)+came == 0
+	if empty && !in.peeked && in.p.kernel.HungUp(fd) {
+		in.peeked = true // it may have come too early (see nothing): what would be consumed is another message
+		return true
+	}
+	in.peeked = false
+	v.Limit(0, max(1, len(data)), 0)
+	if n, ok := in.receive(v, fd, 1, 0); n == 0 { // it is still queued
+		in.dropPeeked()
+		in.lookAgain()
+		return ok
 	}
 	in.takeMessage(data)
 	return true

@@ -291,8 +291,9 @@ func (w *ackWriter) write(a flow.Ack) (rest int, errno syscall.Errno) {
 // partialFrame is a frame of a stream socket on its way in. Reading stops at the end of a header and of a body, so
 // descriptors never come with a part of another frame than their own.
 type partialFrame struct {
-	buf       []byte // as far as it has come
-	want      int    // bytes until the next stop
+	reaper    *reaper // for close
+	buf       []byte  // as far as it has come
+	want      int     // bytes until the next stop
 	fds       []int32
 	truncated bool
 }
@@ -301,7 +302,7 @@ type partialFrame struct {
 func (in *inbox) fillStream(fd int) bool {
 	v := in.vectors.get()
 	defer v.put()
-	f := &in.partial
+	f := in.partial
 	if len(f.buf) == 0 {
 		f.want = wire.HeaderSize
 	}
@@ -328,8 +329,16 @@ func (in *inbox) fillStream(fd int) bool {
 		in.fds = append(in.fds[:0], f.fds...)
 		in.takeFrame(f.buf, f.truncated)
 	}
-	*f = partialFrame{buf: f.buf[:0], fds: f.fds[:0]}
+	*f = partialFrame{reaper: f.reaper, buf: f.buf[:0], fds: f.fds[:0]}
 	return true
+}
+
+// close closes what has come.
+func (f *partialFrame) close() {
+	for _, fd := range f.fds {
+		f.reaper.add(fd)
+	}
+	f.buf, f.fds = f.buf[:0], f.fds[:0]
 }
 
 // bodyFollows reports whether the header just read is a good one with a body, and then prepares for reading it.

@@ -5,9 +5,11 @@ package fastpass
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -471,6 +473,7 @@ func TestRecvFromAPeerThatReadsNothing(t *testing.T) {
 			l.Direction = dir
 			for _, how := range []string{"deadline", "close"} {
 				t.Run(l.String()+", "+how, func(t *testing.T) {
+					const callers = 3
 					noLeaks(t)
 					p, r := rawLink(t, l)
 					r.hello()
@@ -492,23 +495,207 @@ func TestRecvFromAPeerThatReadsNothing(t *testing.T) {
 						want = net.ErrClosed
 						time.AfterFunc(100*time.Millisecond, func() { p.Close() })
 					}
-					soon(t, "Recv gives up", func() {
-						for {
-							d, err := p.Recv()
-							if err != nil {
-								if !errors.Is(err, want) {
-									t.Errorf("Recv: %v, want %v", err, want)
+					var receiving sync.WaitGroup
+					for range callers {
+						receiving.Go(func() {
+							for {
+								d, err := p.Recv()
+								if err != nil {
+									if !errors.Is(err, want) {
+										t.Errorf("Recv: %v, want %v", err, want)
+									}
+									break
 								}
-								break
+								CloseFDs([]int{d.FD})
 							}
-							CloseFDs([]int{d.FD})
-						}
-					})
+						})
+					}
+					soon(t, "all give up", receiving.Wait)
 					soon(t, "Close returns", func() { p.Close() })
 				})
 			}
 		}
 	}
+}
+
+// A peer that sends one message, and never reads: the acknowledgement waits behind descriptors that are to be sent.
+func TestTheReadDeadlineBesideASenderThatWaitsForTheSocket(t *testing.T) {
+	noLeaks(t)
+	p, r := rawLink(t, linkConfig{Network: "unix", Direction: Both})
+	r.hello()
+	until(t, "HELLO has come", p.out.open.Load)
+	for p.TrySend(Desc{FD: 0, Keep: true, Payload: make([]byte, 4096)}) == nil {
+	}
+	until(t, "the socket is full", p.out.blocked.Load)
+	r.send(dataFrame(0, 1, nil), 1)
+	out := make(chan error, 1)
+	go func() {
+		_, err := p.Recv()
+		out <- err
+	}()
+	until(t, "Recv waits", func() bool { return p.in.blocked.Load() == 1 })
+	if err := p.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "Recv gives up", func() {
+		if err := <-out; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("Recv: %v, want %v", err, os.ErrDeadlineExceeded)
+		}
+	})
+	soon(t, "Close returns", func() { p.Close() })
+}
+
+// A peer that takes nothing any more, lives, and sends for ever what nobody asks for.
+func TestABarePeerThatOnlySends(t *testing.T) {
+	for _, network := range []string{"unix", "unixpacket"} {
+		for _, rights := range []int{0, 253} {
+			t.Run(fmt.Sprintf("%s, %d descriptors", network, rights), func(t *testing.T) {
+				noLeaks(t)
+				p, r := rawLink(t, linkConfig{Protocol: Bare, Network: network})
+				if err := unix.Shutdown(r.fd, unix.SHUT_RD); err != nil {
+					t.Fatal(err)
+				}
+				var oob []byte
+				if rights > 0 {
+					oob = unix.UnixRights(make([]int, rights)...)
+				}
+				var sending sync.WaitGroup
+				defer sending.Wait()
+				sending.Go(func() {
+					err := error(nil)
+					for end := time.Now().Add(patience); (err == nil || err == unix.EAGAIN || err == unix.ETOOMANYREFS) && time.Now().Before(end); {
+						err = unix.Sendmsg(r.fd, []byte("more"), oob, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+					}
+				})
+				var most int32
+				soon(t, "the link ends", func() {
+					for err := error(nil); err == nil; err = p.Send(Desc{FD: 0, Keep: true}) {
+						most = max(most, p.in.queued.Load())
+					}
+					<-p.Done()
+				})
+				if most = max(most, p.in.queued.Load()); most > unaskedCredit+2*fullCall { // a call may bring as many
+					t.Errorf("%d descriptors or messages are queued, and nobody has asked for any", most)
+				}
+				if !errors.Is(p.Err(), ErrPeerGone) {
+					t.Errorf("Err: %v, want %v", p.Err(), ErrPeerGone)
+				}
+			})
+		}
+	}
+}
+
+// What a peer that takes nothing any more has sent before comes, and then the end.
+func TestABarePeerThatTakesNothingAnyMore(t *testing.T) {
+	for _, network := range []string{"unix", "unixpacket"} {
+		t.Run(network, func(t *testing.T) {
+			noLeaks(t)
+			p, r := rawLink(t, linkConfig{Protocol: Bare, Network: network})
+			for range 9 {
+				r.send([]byte("x"), 3)
+			}
+			if err := unix.Shutdown(r.fd, unix.SHUT_RD); err != nil {
+				t.Fatal(err)
+			}
+			for p.Send(Desc{FD: 0, Keep: true}) == nil {
+			}
+			soon(t, "all arrive", func() {
+				ds, err := recvN(p, 9*3, 4)
+				if err != nil {
+					t.Error(err)
+				}
+				CloseFDs(fdsOf(ds))
+				if d, err := p.Recv(); !errors.Is(err, ErrPeerGone) {
+					t.Errorf("Recv: %v, %v, want %v", d, err, ErrPeerGone)
+				}
+				<-p.Done()
+			})
+		})
+	}
+}
+
+// tightKernel never has room for a message of the largest size.
+type tightKernel struct{ sys.Kernel }
+
+func (tightKernel) FreeSlots(int, int) int { return 10 }
+
+// On a seqpacket socket a message without bytes looks like the end. Two in a row do, if the peer has gone.
+func TestMessagesOfNothingAreNotTheEnd(t *testing.T) {
+	for _, k := range []sys.Kernel{sys.System, tightKernel{sys.System}} {
+		for _, gone := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%T, gone %v", k, gone), func(t *testing.T) {
+				if _, tight := k.(tightKernel); tight && sys.Implementation == "sendmsg/recvmsg" {
+					t.Skip("without MSG_PEEK nothing comes into a table that has no room for the largest message")
+				}
+				noLeaks(t)
+				p, r := bareOn(t, k, Config{})
+				descriptors := 0
+				script := "00d0d000d00d"
+				if gone {
+					script = "0d0d0d"
+				}
+				for _, c := range script {
+					if c == '0' {
+						r.send(nil, 0)
+					} else {
+						r.send([]byte("d"), 1)
+						descriptors++
+					}
+				}
+				if gone {
+					unix.Shutdown(r.fd, unix.SHUT_WR)
+				}
+				soon(t, "all arrive", func() {
+					ds, err := recvN(p, descriptors, 1)
+					if err != nil {
+						t.Error(err)
+					}
+					CloseFDs(fdsOf(ds))
+					unix.Shutdown(r.fd, unix.SHUT_WR)
+					if d, err := p.Recv(); err != io.EOF {
+						t.Errorf("Recv: %v, %v, want %v", d, err, io.EOF)
+					}
+				})
+			})
+		}
+	}
+}
+
+// What has come of a frame is closed with a Passer that nobody has any more.
+func TestHalfAFrameGoesWithItsPasser(t *testing.T) {
+	noLeaks(t)
+	a, b := socketpair(t, "unix")
+	r := newRaw(t, b)
+	defer r.close()
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pipe[0])
+	func() {
+		c, err := fileConn(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := New(c, &Config{Network: "unix", Direction: RecvOnly})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.hello()
+		if err := r.sendmsg(dataFrame(0, 1, nil)[:10], unix.UnixRights(pipe[1])); err != nil {
+			t.Fatal(err)
+		}
+		unix.Close(pipe[1])
+		p.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+		if d, err := p.Recv(); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("Recv: %v, %v", d, err)
+		}
+	}()
+	until(t, "nobody has the other end of the pipe", func() bool {
+		runtime.GC()
+		n, err := unix.Read(pipe[0], make([]byte, 1))
+		return n == 0 && err == nil
+	})
 }
 
 // An empty message with a descriptor is not the end of a seqpacket socket, although it looks like it.

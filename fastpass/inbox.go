@@ -49,14 +49,15 @@ type inbox struct {
 	tick    *time.Timer // wakes the reader when there might be room again
 	heard   bool        // HELLO has come
 	expects bool        // and says that the peer sends descriptors
-	ended   bool        // the kernel says that nothing more comes
+	ended   bool        // the kernel has just said that nothing more comes
+	peeked  bool        // an empty message, or the end, was peeked at just now
 	resets  int         // ECONNRESET has come so often: SEQPACKET reports it before the rest of the data
 	orphan  bool        // the peer is dead: what came from it has no other owner
 	last    int         // descriptors in the last message
 	full    bool        // the last call has brought as many messages as were asked for
 	fds     []int32     // those of the message at hand
 	vectors *vectorPool
-	partial partialFrame
+	partial *partialFrame
 
 	ack ackWriter
 
@@ -74,6 +75,7 @@ func (in *inbox) init(p *Passer) {
 	in.last = cmsgpool.MaxFDs
 	in.ready = in.mayTake
 	in.queue = &queue{reaper: p.reaper}
+	in.partial = &partialFrame{reaper: p.reaper}
 	in.ack.p = p
 	in.role.init(in)
 }
@@ -259,9 +261,7 @@ func (in *inbox) discard() {
 	}
 	in.queue.close()
 	in.dropFront(0)
-	in.fds = append(in.fds[:0], in.partial.fds...)
-	in.partial = partialFrame{}
-	in.closeFrom(0)
+	in.partial.close()
 }
 
 // fill takes in what one system call brings. It returns false if there was nothing, and the reader should wait for
@@ -326,6 +326,11 @@ func (in *inbox) receive(v *vector, fd, n, flags int) (int, bool) {
 			in.full = got == n && flags == 0
 			return got, true
 		case errno == syscall.EAGAIN:
+			if e := in.p.ending.Load(); !in.p.framed() && e != nil && e.err == ErrPeerGone {
+				// What a dead peer has sent was there before. One that lives, and only takes nothing any more, is not waited for.
+				in.over.Store(true)
+				return 0, true
+			}
 			return 0, false
 		case errno == syscall.ECONNRESET && in.resets < mostResets:
 			in.resets++ // the rest of the data comes after it
@@ -423,13 +428,19 @@ func (in *inbox) store(fd int32, tag uint64, shared bool, payload []byte) {
 	queuePayloads.add(e, nil, payload)
 }
 
-// nothing is what the kernel returns at the end. On SEQPACKET it does so a moment too early if the last message and the
-// end come while it looks: it finds the queue empty, and then the peer gone. Only the second time is it the end.
+// nothing is for a message without bytes and descriptors, which is what the kernel returns at the end. On SEQPACKET it does so a moment
+// too early if the last message and the end come while it looks: it finds the queue empty, and then the peer gone. Only the second time
+// in a row is it the end. Before the peer has gone it is a message.
 func (in *inbox) nothing() {
-	if in.ended || in.p.stream {
+	switch {
+	case in.p.stream:
 		in.hangUp()
+	case !in.p.kernel.HungUp(in.p.socket):
+	case in.ended:
+		in.hangUp()
+	default:
+		in.ended = true
 	}
-	in.ended = true
 }
 
 // hangUp is the end of the stream of messages.

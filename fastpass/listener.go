@@ -189,7 +189,8 @@ func isShortage(err error) bool {
 
 // Close stops listening and removes the socket file, unless somebody has put another file in its place. Calls of
 // Accept return net.ErrClosed, and processes that have connected but were not accepted see the end of the connection;
-// links that were accepted are not touched. It does not block. Closing twice returns net.ErrClosed.
+// links that were accepted are not touched. It takes a second at most, if one of those has sent what takes long to close. Closing twice returns
+// net.ErrClosed.
 func (l *Listener) Close() error {
 	err := net.ErrClosed
 	l.closed.Do(func() {

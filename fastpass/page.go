@@ -64,8 +64,10 @@ func (in *inbox) takePage() {
 // openPage is where this end tells the peer how many connections it has open; nil: nowhere. The caller has received something.
 func (p *Passer) openPage() *page.Page {
 	p.in.mu.Lock()
-	defer p.in.mu.Unlock()
-	return p.in.page
+	page := p.in.page
+	p.in.mu.Unlock()
+	p.in.left() // the timer may have run out meanwhile
+	return page
 }
 
 // takeOnPage is acknowledge where there is a page. The peer may be dead: if it has taken nothing back before, it never will.

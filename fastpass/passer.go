@@ -137,6 +137,7 @@ func (p *Passer) start() error {
 	}
 	runtime.AddCleanup(p, (*leftover).close, p.leftover)
 	runtime.AddCleanup(p, (*queue).close, p.in.queue)
+	runtime.AddCleanup(p, (*partialFrame).close, p.in.partial)
 	return nil
 }
 
@@ -222,7 +223,8 @@ func (p *Passer) Flush() error {
 //
 // Errors: io.EOF after an orderly end, ErrPeerGone if the peer died, ErrProtocol, net.ErrClosed, os.ErrDeadlineExceeded. A Bare
 // link returns syscall.EMFILE if the next message carries more descriptors than RLIMIT_NOFILE will ever have room for: it
-// stays queued, so raise the limit and receive again.
+// stays queued, so raise the limit and receive again. Not on Linux, where it cannot look at a message first, it does so whenever that limit, less some, is
+// below the 253 that a message may carry.
 func (p *Passer) Recv() (Desc, error) {
 	var d Desc
 	_, err := p.in.recv(nil, &d)
@@ -439,7 +441,10 @@ func (p *Passer) fail(err error) { p.conclude(ending{err: err}) }
 func (p *Passer) waitWritable() error {
 	err := p.conn.Write(p.writable)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return p.conn.SetWriteDeadline(time.Time{})
+		err = p.conn.SetWriteDeadline(time.Time{})
+		if p.in.blocked.Load() > 0 && (p.in.read.passed() || p.closed.Load()) {
+			p.conn.SetWriteDeadline(longAgo) // they wait one behind the other: the next one is to look around, too
+		}
 	}
 	return err
 }

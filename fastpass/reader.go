@@ -153,11 +153,36 @@ func (in *inbox) giveAway() {
 func (in *inbox) pump() {
 	for more := true; more; more = in.pumpSome() {
 		in.role.standby.Wait(in.role.mine)
-		if !in.p.framed() && in.queued.Load() >= unaskedCredit {
-			in.space.Wait(func() bool { return in.queued.Load() < unaskedCredit || in.p.ending.Load() != nil })
-		}
+		in.holdBack()
 		in.reaped()
 	}
+}
+
+// holdBack has the pump of a Bare link, which has nothing else to hold the peer back, wait until the application takes what is queued, if that
+// is much. Once the link has ended it reads the rest, but for one case: if the peer takes nothing any more it may live and go on for ever,
+// so what the application has never asked for ends there.
+func (in *inbox) holdBack() {
+	if in.p.framed() || in.queued.Load() < unaskedCredit {
+		return
+	}
+	in.space.Wait(in.mayQueue)
+	if e := in.p.ending.Load(); e != nil && e.err == ErrPeerGone && in.queued.Load() >= unaskedCredit {
+		in.over.Store(true)
+	}
+}
+
+// mayQueue reports whether the pump need not wait (any longer).
+func (in *inbox) mayQueue() bool {
+	e := in.p.ending.Load()
+	switch {
+	case in.queued.Load() < unaskedCredit || in.p.closed.Load():
+		return true
+	case e == nil || e.err != ErrPeerGone:
+		return e != nil
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return !in.room.asked
 }
 
 // pumpSome waits for the socket, and takes in and answers what comes. It returns false when the pump is to end.

@@ -148,5 +148,13 @@ func (p *Process) Writable(fd int) bool {
 	return errno != 0 || s.writable()
 }
 
+// HungUp implements sys.Kernel.
+func (p *Process) HungUp(fd int) bool {
+	p.k.mu.Lock()
+	defer p.k.mu.Unlock()
+	s, errno := p.socket(fd)
+	return errno != 0 || s.noRecv
+}
+
 // Yield implements sys.Kernel: nothing else happens meanwhile.
 func (p *Process) Yield() {}

@@ -32,6 +32,9 @@ type Kernel interface {
 	// Writable reports whether fd would take a message now, or never again.
 	Writable(fd int) bool
 
+	// HungUp reports whether the other end of fd sends nothing more, whether or not all that it has sent is read. Where the system does not tell it is true.
+	HungUp(fd int) bool
+
 	// FreeSlots is how many descriptors this process could open now. A caller that needs want of them may be told
 	// fewer than there are, but not fewer than want, or than those of a full message. Source is any open descriptor. Any answer races with other
 	// goroutines and threads.

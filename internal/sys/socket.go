@@ -73,6 +73,13 @@ func (*system) Writable(fd int) bool {
 	return err != nil || n > 0
 }
 
+// HungUp implements Kernel.
+func (*system) HungUp(fd int) bool {
+	p := [1]unix.PollFd{{Fd: int32(fd), Events: pollHangUp}}
+	n, err := poll(p[:])
+	return pollHangUp == 0 || err != nil || n > 0
+}
+
 // poll is poll(2) that does not wait. If it has nothing to tell it may fail because of a signal, as the Go runtime
 // sends itself to interrupt what runs for long.
 func poll(fds []unix.PollFd) (n int, err error) {

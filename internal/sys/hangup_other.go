@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package sys
+
+const pollHangUp = 0 // poll(2) does not tell everywhere
