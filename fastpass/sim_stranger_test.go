@@ -15,13 +15,13 @@ import (
 // simStranger is a process that has a link to the front and is not this library: a foreign peer of a Bare link, which
 // sends whatever plain SCM_RIGHTS can carry, or a hostile peer of a Framed one, which sends anything.
 type simStranger struct {
-	s       *sim
-	proc    *simProc
-	fd      int
-	end     *simEnd // the front's
-	sent    []int   // descriptors that a foreign peer has sent
-	next    uint64  // the number of a hostile peer's next descriptor, if it tells the truth
-	rest    []byte  // of a frame that goes drop by drop
+	s    *sim
+	proc *simProc
+	fd   int
+	end  *simEnd // the front's
+	sent []int   // descriptors that a foreign peer has sent
+	next uint64  // the number of a hostile peer's next descriptor, if it tells the truth
+	rest []byte  // of a frame that goes drop by drop
 }
 
 func (s *sim) addStranger() {

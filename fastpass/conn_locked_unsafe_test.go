@@ -33,7 +33,7 @@ func askLocked() {
 	}
 	go unix.Write(fd, page) // the kernel has the socket's lock when it comes to read the page
 	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fault), Events: unix.POLLIN}}, int(patience.Milliseconds()))
-	require(n == 1, "poll: %d, %v", n, err)
+	require(n == 1 && err == nil, "poll: %d, %v", n, err)
 
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	must(err)
@@ -64,7 +64,7 @@ func faultsOf(page []byte) (fd int, errno unix.Errno) {
 		api      = 0xc018aa3f // UFFDIO_API
 		register = 0xc020aa00 // UFFDIO_REGISTER
 	)
-	r, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC, 0, 0)
+	r, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC|unix.O_NONBLOCK, 0, 0) // poll needs that
 	if errno != 0 {
 		return -1, errno
 	}
