@@ -105,10 +105,11 @@ func shuffled(cells []*cell, round int) []*cell {
 	return order
 }
 
-// together moves the limit, its check and this library's own ways up behind the first of them, and leaves the order as it is otherwise.
+// together moves the limit, its check, yardsticks and this library's own ways up behind the first of them, and leaves the order as it is
+// otherwise.
 func together(cells []*cell) {
 	isOurs := func(c *cell) bool {
-		return slices.Contains([]result.Role{result.Limit, result.Check, result.Own}, c.of.Role)
+		return c.of.Yardstick || slices.Contains([]result.Role{result.Limit, result.Check, result.Own}, c.of.Role)
 	}
 	first := slices.IndexFunc(cells, isOurs)
 	if first < 0 {

@@ -83,17 +83,19 @@ func TestEachRoundMeasuresEverybodyOnceAndNobodyAlwaysBehindTheSame(t *testing.T
 func TestTheLimitAndThisLibraryAreMeasuredOneAfterTheOther(t *testing.T) {
 	f := newFake()
 	for name, role := range map[string]result.Role{
-		"limit": result.Limit, "check": result.Check, "own": result.Own, "own2": result.Own, "a": result.Peer, "b": result.Peer, "c": result.Aside,
+		"limit": result.Limit, "check": result.Check, "own": result.Own, "own2": result.Own, "yardstick": result.Peer,
+		"a": result.Peer, "b": result.Peer, "c": result.Aside,
 	} {
-		f.add(name, func(Case, int) (Sample, error) { return Sample{"ns": 1}, nil }).Role = role
+		c := f.add(name, func(Case, int) (Sample, error) { return Sample{"ns": 1}, nil })
+		c.Role, c.Yardstick = role, name == "yardstick"
 	}
-	const each, close = 7, 4
+	const each, close = 8, 5
 	f.run(t, 30)
 	leading, starts := map[string]bool{}, map[int]bool{}
 	for calls := range slices.Chunk(f.calls, each) {
 		isClose := func(call string) bool {
 			name, _, _ := strings.Cut(call, " ")
-			return slices.Contains([]string{"limit", "check", "own", "own2"}, name)
+			return slices.Contains([]string{"limit", "check", "own", "own2", "yardstick"}, name)
 		}
 		start := slices.IndexFunc(calls, isClose)
 		for i, call := range calls {

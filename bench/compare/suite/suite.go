@@ -50,6 +50,9 @@ type Contender struct {
 	Role result.Role
 	How  string // one line: what it calls
 
+	// Yardstick says that a target of the suite is a ratio to this one, so that it is measured beside our own ways, as the limit is.
+	Yardstick bool
+
 	// Prepare installs and builds what the contender needs and returns the version of what it compares with. An
 	// error is the reason why it is missing from the results. nil: there is nothing to prepare.
 	Prepare func(ctx context.Context, shop *peer.Shop) (version string, err error)
