@@ -74,7 +74,7 @@ func BenchmarkPass(b *testing.B) {
 	}
 }
 
-// BenchmarkPayload is BenchmarkPass with so many bytes beside each descriptor, in full messages.
+// BenchmarkPayload is BenchmarkPass with so many bytes beside each descriptor, lent, over a Framed link, 253 to a message or as many as fit.
 func BenchmarkPayload(b *testing.B) {
 	for _, bytes := range []int{0, 16, 64, 256, 1024, 4096} {
 		b.Run(fmt.Sprintf("bytes=%d", bytes), func(b *testing.B) {
