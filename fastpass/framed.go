@@ -137,6 +137,7 @@ func (in *inbox) takeData(h *wire.Header, body []byte, truncated bool) error {
 	}
 	if got < h.Count {
 		in.stats.truncated.Add(1)
+		in.page.Pulse()
 		in.lookAgainIn(in.room.short())
 	} else if n > 0 {
 		in.room.came()
@@ -250,6 +251,7 @@ func (in *inbox) offer() {
 		a := in.flow.Ack(0, in.credit())
 		switch {
 		case a.Credit <= in.flow.Held() && !a.Resend && !in.owed:
+			in.page.Pulse()
 		case in.page != nil:
 			in.grant(a, true)
 		default:

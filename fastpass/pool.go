@@ -60,9 +60,10 @@ type member struct {
 	id      uint64
 	passed  uint64
 	touched bool // it is in Pool.touched
-	// For the stall check: what was delivered when it last made progress, and how many looks ago that was.
-	delivered uint64
-	still     int
+	// For the stall check: what was delivered when it last made progress or said that it has no room, how often it had said so, and how many
+	// looks ago that was.
+	delivered, pulses uint64
+	still             int
 }
 
 // NewPool makes a pool without workers. Shutdown ends it.
@@ -403,8 +404,12 @@ func (p *Pool) checkStalled() {
 	defer p.mu.Unlock()
 	for _, m := range p.members {
 		o := &m.p.out
-		if delivered := o.delivered(); delivered != m.delivered || o.pending() == 0 {
-			m.delivered, m.still = delivered, 0
+		delivered, pulses := o.delivered(), m.pulses
+		if o.open.Load() { // or else there is no page yet
+			pulses = o.page.Pulses()
+		}
+		if delivered != m.delivered || pulses != m.pulses || o.pending() == 0 {
+			m.delivered, m.pulses, m.still = delivered, pulses, 0
 			continue
 		}
 		if o.unread() > 0 {

@@ -14,7 +14,11 @@ type PoolConfig struct {
 	// StallTimeout is how long a worker may have descriptors on their way to it without acknowledging any. After that
 	// the pool takes them back, ends the worker's link with ErrStalled, and gives them to others. 0 means
 	// for ever. Time in which this process itself is stopped does not count. It should be many milliseconds: on a busy machine a worker
-	// may wait as long for a processor. From a worker with a Bare link it can take back only what the kernel has not taken.
+	// may wait as long for a processor. A worker whose table of descriptors is full has not stalled: it takes the rest when it has room. It says
+	// so where acknowledgements go through memory (see README), every 50 ms, which is the least that makes sense then; elsewhere it is taken for stalled.
+	//
+	// A worker with a Bare link acknowledges nothing: it has stalled when its socket takes no more, some hundreds of messages later, and what the
+	// kernel has taken by then cannot be taken back.
 	StallTimeout time.Duration
 
 	// Backlog is how many descriptors wait in the pool at most while no worker has room for them, 1024 by default. While it is

@@ -645,3 +645,49 @@ func TestServeEndsWithItsListenerAlsoWhileItWaitsForAPlace(t *testing.T) {
 		CloseFDs(fdsOf(ds))
 	}
 }
+
+// spaciousKernel has as much room as it is told.
+type spaciousKernel struct {
+	sys.Kernel
+	free atomic.Int32
+}
+
+func (k *spaciousKernel) FreeSlots(int, int) int { return int(k.free.Load()) }
+
+// A worker that has no room says so again and again, and takes the rest when it has some: it has not stalled.
+func TestAWorkerWithAFullTableHasNotStalled(t *testing.T) {
+	noLeaks(t)
+	pool := newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
+	k := &spaciousKernel{Kernel: sys.System}
+	k.free.Store(4)
+	f, g := socketpair(t, "unixpacket")
+	there := passerOf(t, f, &Config{Network: "unixpacket"})
+	worker := onKernel(t, k, g, &Config{Network: "unixpacket"})
+	if err := pool.Add(there); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the worker is ready", func() bool { return pool.Stats().Ready == 1 })
+	if there.out.page == nil {
+		t.Skip("there is no shared memory for acknowledgements")
+	}
+	dispatch(t, pool, taggedPipes(t, 0, 20))
+	k.free.Store(0)
+	got := recvTags(t, worker, 1)
+	for range 3 {
+		before := there.out.page.Pulses()
+		until(t, "the worker says that it has no room", func() bool { return there.out.page.Pulses() > before })
+		for range looksPerStall {
+			pool.checkStalled()
+		}
+	}
+	if err := there.Err(); err != nil {
+		t.Fatalf("the link has ended: %v", err)
+	}
+	k.free.Store(1000)
+	soon(t, "the rest arrives", func() { got = append(got, recvTags(t, worker, 19)...) })
+	for i, tag := range got {
+		if tag != uint64(i) {
+			t.Errorf("tag %d at %d", tag, i)
+		}
+	}
+}

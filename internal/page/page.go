@@ -25,6 +25,8 @@ type Words struct {
 	asked atomic.Uint64 // written by the sender, cleared by the receiver: one more than the target of Ask; 0: none
 	_     [120]byte
 	open  atomic.Int64 // written by the receiver: one more than the connections that it has open; 0: it does not count them
+	_     [120]byte
+	pulse atomic.Uint64 // written by the receiver: how often it has found that there is no room for more
 }
 
 const (
@@ -137,3 +139,21 @@ func (p *Page) Open() (n int, counted bool) {
 }
 
 const maxOpen = 1 << 30 // so that sums do not overflow
+
+// Pulse says that this end lives, and waits for room. Without a page, where p is nil, it says nothing. Receiver only.
+func (p *Page) Pulse() {
+	if p != nil && !p.dead() {
+		p.w.pulse.Add(1)
+	}
+	runtime.KeepAlive(p)
+}
+
+// Pulses changes with each Pulse. Without a page, where p is nil, it does not. Any goroutine of the sender.
+func (p *Page) Pulses() uint64 {
+	if p == nil {
+		return 0
+	}
+	n := p.w.pulse.Load()
+	runtime.KeepAlive(p)
+	return n
+}

@@ -20,7 +20,7 @@ func TestTheWordsLieWhereEveryEndLooksForThem(t *testing.T) {
 	if words.Size() > Size {
 		t.Errorf("the words take %d bytes of %d", words.Size(), Size)
 	}
-	for name, want := range map[string]uintptr{"acked": 0, "limit": 128, "asked": 256, "open": 384} {
+	for name, want := range map[string]uintptr{"acked": 0, "limit": 128, "asked": 256, "open": 384, "pulse": 512} {
 		if f, ok := words.FieldByName(name); !ok || f.Offset != want {
 			t.Errorf("%s lies at %d, want %d", name, f.Offset, want)
 		}
