@@ -24,6 +24,9 @@ const (
 	// descriptor (a single zero byte counts as none), and bytes without a descriptor arrive with FD -1. A packet longer
 	// than 16 KiB and than MaxPayload is cut. On SOCK_STREAM bytes have no boundaries: of a payload that the socket
 	// takes in parts, the rest comes in front of the next message's.
+	//
+	// A peer that is not this library has to offer room for Config.Batch descriptors, 253 by default, in each recvmsg: the kernel drops what does
+	// not fit, and nobody here hears of it.
 	Bare
 )
 
@@ -85,7 +88,7 @@ type Config struct {
 	Window int
 
 	// Batch is how many descriptors one message carries at most, 1 to 253 (the kernel's limit, and the default).
-	// Bare with Batch 1 speaks to peers that take one at a time.
+	// Bare with Batch 1 speaks to peers that take one at a time, as many programs do.
 	Batch int
 
 	// Messages is how many messages one system call sends or receives at most, 1 to 64. By default it is as many as carry about

@@ -5,6 +5,9 @@ import "fmt"
 // Desc is one descriptor on its way from one process to another.
 type Desc struct {
 	// FD is the descriptor. In a Bare link, bytes that came without a descriptor arrive with FD -1.
+	//
+	// Who sends it must own it: the number that (*os.File).Fd returns is closed with the file, by the garbage collector at the latest, and may be another
+	// one's then. The example of Pool.Dispatch shows how to give a net.Conn away.
 	FD int
 
 	// Tag travels with the descriptor (Framed); it means what the application wants it to mean.

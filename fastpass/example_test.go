@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"example.com/fdpass/fastpass"
+
+	"golang.org/x/sys/unix"
 )
 
 // The front: it accepts connections and spreads them over four workers.
@@ -26,12 +28,16 @@ func Example_front() {
 	pool, err := fastpass.NewPool(&fastpass.PoolConfig{
 		Policy:       fastpass.LeastLoaded,
 		StallTimeout: 5 * time.Second, // whoever takes nothing for so long loses what it has not taken
+		OnLeave: func(_ *fastpass.Passer, err error, back int) {
+			log.Printf("a worker has left: %v; others get %d connections that it has not taken", err, back)
+		},
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
 	for range 4 {
 		cmd := exec.Command("./worker")
+		cmd.Stderr = os.Stderr
 		worker, err := fastpass.Spawn(cmd, &fastpass.Config{Direction: fastpass.SendOnly})
 		if err == nil {
 			err = pool.Add(worker)
@@ -57,15 +63,17 @@ func Example_worker() {
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "hello from process", os.Getpid())
 	})
-	var open sync.WaitGroup // the connections being served
-	srv := &http.Server{ReadHeaderTimeout: 10 * time.Second, ConnState: func(_ net.Conn, state http.ConnState) {
+	signal.Ignore(os.Interrupt, syscall.SIGTERM) // Ctrl-C and systemd tell the front as well, and this one ends with it
+	var open sync.WaitGroup                      // the connections being served
+	srv := &http.Server{ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	srv.ConnState = func(_ net.Conn, state http.ConnState) {
 		switch state {
 		case http.StateNew:
 			open.Add(1)
 		case http.StateClosed, http.StateHijacked:
 			open.Done()
 		}
-	}}
+	}
 	err = srv.Serve(front.NetListener()) // returns when the front has ended, and all that it gave is being served
 	if err != io.EOF && !errors.Is(err, fastpass.ErrPeerGone) {
 		log.Fatal(err)
@@ -147,14 +155,61 @@ func ExamplePair() {
 	fmt.Println(err)
 	there.Close()
 
-	os.NewFile(uintptr(d.FD), "pipe").WriteString("through the passed descriptor")
-	fastpass.CloseFDs([]int{d.FD})
+	passed := os.NewFile(uintptr(d.FD), "pipe") // which owns the descriptor from now on
+	passed.WriteString("through the passed descriptor")
+	passed.Close()
 	text, _ := io.ReadAll(r)
 	fmt.Println(string(text))
 	// Output:
 	// tag 7, payload "for the log"
 	// EOF
 	// through the passed descriptor
+}
+
+// A front that reads the beginning of each connection before it chooses a worker.
+func ExamplePool_Dispatch() {
+	pool, err := fastpass.NewPool(&fastpass.PoolConfig{Policy: fastpass.Hash}) // workers join as in the first example
+	if err != nil {
+		log.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", ":8080")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			log.Fatal(err)
+		}
+		go func() {
+			begin := make([]byte, 512)
+			n, err := c.Read(begin)
+			if err == nil {
+				err = giveAway(pool, c.(*net.TCPConn), begin[:n])
+			}
+			if err != nil {
+				log.Print(err)
+				c.Close()
+			}
+		}()
+	}
+}
+
+// giveAway hands c to a worker, whose Conn gives what was read first. C owns its descriptor, and closes it, so that is a duplicate.
+func giveAway(pool *fastpass.Pool, c *net.TCPConn, read []byte) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	fd := -1
+	if cerr := raw.Control(func(s uintptr) { fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil || err != nil {
+		return errors.Join(cerr, err)
+	}
+	if n, err := pool.Dispatch([]fastpass.Desc{{FD: fd, Tag: uint64(read[0]), Payload: read}}); n == 0 { // Hash goes by the tag
+		fastpass.CloseFDs([]int{fd})
+		return err
+	}
+	return c.Close() // the worker's copy keeps the connection
 }
 
 // What a dead peer has not acknowledged comes back.

@@ -323,7 +323,7 @@ func (in *inbox) fillStream(fd int) bool {
 		in.fds = append(in.fds[:0], f.fds...)
 		in.closeFrom(0)
 		in.hangUp()
-	case len(f.buf) < f.want && len(f.fds) <= wire.MaxCount:
+	case len(f.buf) < f.want && len(f.fds) <= wire.MaxCount && wire.Begins(f.buf):
 		return true
 	case len(f.buf) == wire.HeaderSize && in.bodyFollows():
 		return true

@@ -15,6 +15,8 @@ import (
 // Pair makes a link: this end of it, and the file to hand to another process, by exec.Cmd.ExtraFiles for example,
 // which makes it a Passer with New (or Inherit, if it came through Spawn). The caller closes the file when it
 // is handed over. It does not block.
+//
+// In a Bare link that file is in blocking mode, as a program that knows nothing of this library expects it; New changes that.
 func Pair(cfg *Config) (*Passer, *os.File, error) {
 	c, err := cfg.withDefaults(sys.System.SoftLimit())
 	if err != nil {
@@ -27,6 +29,9 @@ func Pair(cfg *Config) (*Passer, *os.File, error) {
 	fds, err := sys.Socketpair(kind)
 	if err != nil {
 		return nil, nil, fmt.Errorf("fastpass: %w", os.NewSyscallError("socketpair", err))
+	}
+	if c.Protocol == Bare {
+		_ = unix.SetNonblock(fds[1], false)
 	}
 	there := os.NewFile(uintptr(fds[1]), "fastpass")
 	conn, err := fileConn(os.NewFile(uintptr(fds[0]), "fastpass"))

@@ -42,7 +42,8 @@ var (
 	// LeastLoaded prefers the worker that has the fewest connections, open or on their way to it: the one that keeps up best. Those
 	// that are open count if every worker tells of them, as one does that serves Passer.NetListener over a Framed link
 	// of Linux ("unixpacket") and has had one. Of workers that tell that they have nothing to do, the first that joined gets it: where there is
-	// little to do, few have warm caches instead of all having cold ones. Others that are equal take turns.
+	// little to do, few have warm caches instead of all having cold ones. Others that are equal take turns. Over a Bare link only what the worker's
+	// socket takes no more of is on its way, so to this policy such workers are mostly equal.
 	LeastLoaded Policy = PolicyFunc(leastLoaded)
 
 	// Hash sends descriptors with the same Tag to the same worker. With Tag 0 the address of a socket's peer

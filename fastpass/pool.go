@@ -91,10 +91,10 @@ func assemblePool(cfg *PoolConfig) (*Pool, error) {
 	return p, nil
 }
 
-// Add makes w a worker of the pool, until its link ends; it is not to be added twice. The pool owns w from then on, and closes it in Shutdown; who
+// Add makes w a worker of the pool, until its link ends. The pool owns w from then on, and closes it in Shutdown; who
 // wants the worker to leave calls w.Shutdown, or has the worker close its end. On error w stays the caller's: net.ErrClosed after Shutdown, or w only
-// receives, or takes smaller payloads than the pool. Descriptors, first what waits in the pool, go to
-// w as soon as it has said HELLO: a process that is still starting keeps nobody waiting.
+// receives, or takes smaller payloads than the pool; or it has been added before, here or to another pool, which has it still. Descriptors, first
+// what waits in the pool, go to w as soon as it has said HELLO: a process that is still starting keeps nobody waiting.
 func (p *Pool) Add(w *Passer) error {
 	m, err := p.join(w)
 	if err != nil {
@@ -118,17 +118,22 @@ func (p *Pool) join(w *Passer) (*member, error) {
 		p.mu.Unlock()
 		return nil, net.ErrClosed
 	}
+	roomy := p.nudge
+	if !w.out.roomy.CompareAndSwap(nil, &roomy) {
+		p.mu.Unlock()
+		return nil, errInPool
+	}
 	p.joined++
 	m := &member{p: w, id: p.joined}
 	p.members = append(p.members, m)
 	p.watched.Add(1)
 	p.mu.Unlock()
-	roomy := p.nudge
-	w.out.roomy.Store(&roomy)
 	w.out.looks.pool.Store(p.lookout)
 	p.poke()
 	return m, nil
 }
+
+var errInPool = errors.New("fastpass: the link is a worker of a pool already")
 
 // Dispatch hands ds to workers, in order. It blocks while no worker and no place in the backlog is free, until the deadline.
 // The first n belong to the pool now, whatever the error, which is a *BatchError if n < len(ds).

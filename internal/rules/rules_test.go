@@ -136,6 +136,10 @@ func TestTheReadmeShowsTheExamples(t *testing.T) {
 			t.Errorf("README.md does not show the body of %s:\n%s", name, body)
 		}
 	}
+	worker, err := os.ReadFile(root + "/fastpass/testdata/worker.py")
+	if err != nil || !strings.Contains(string(readme), "```python\n"+string(worker)+"```\n") {
+		t.Errorf("README.md does not show testdata/worker.py: %v\n%s", err, worker)
+	}
 }
 
 // `go test -run` is content with a name that no test has.

@@ -98,14 +98,13 @@ func (h *Header) Put(b []byte) {
 
 // Parse reads a header and checks all that can be checked without knowing the link.
 func (h *Header) Parse(b []byte) error {
-	if len(b) < HeaderSize {
-		return fmt.Errorf("a frame of %d bytes, shorter than its header: the other end is no fastpass end", len(b))
-	}
-	if m := binary.LittleEndian.Uint16(b); m != magic {
-		return fmt.Errorf("a frame begins with %q, not with the magic number: the other end is no fastpass end", b[:4])
-	}
-	if b[2] != version {
+	switch {
+	case !Begins(b[:min(len(b), 2)]):
+		return fmt.Errorf("a frame begins with %q, not with the magic number: the other end is no fastpass end, or a Bare one", b[:min(len(b), 4)])
+	case !Begins(b):
 		return fmt.Errorf("the other end speaks version %d, this one version %d", b[2], version)
+	case len(b) < HeaderSize:
+		return fmt.Errorf("a frame of %d bytes, shorter than its header: the other end is no fastpass end", len(b))
 	}
 	length, credit := binary.LittleEndian.Uint32(b[16:]), binary.LittleEndian.Uint32(b[20:])
 	h.Type = Type(b[3])
@@ -120,6 +119,14 @@ func (h *Header) Parse(b []byte) error {
 	}
 	h.Length, h.Credit = int(length), int(credit)
 	return h.check()
+}
+
+// Begins reports whether b, a frame or its first bytes, may be one of this version.
+func Begins(b []byte) bool {
+	start := [3]byte{2: version}
+	binary.LittleEndian.PutUint16(start[:], magic)
+	n := min(len(b), len(start))
+	return string(b[:n]) == string(start[:n])
 }
 
 // check holds a header against the rules of its type.
