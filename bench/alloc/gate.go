@@ -23,7 +23,7 @@ type path struct {
 	descriptors int // to measure with
 	call        int // descriptors in one call, at most
 	open        func() (*lane, error)
-	byDesign    []string // functions that allocate for the application, which are not part of the passing
+	byDesign    []string // functions that allocate for the application, one object for each descriptor, which are not part of the passing
 }
 
 // result is what passing allocated.
@@ -161,6 +161,9 @@ func (r *result) failures() (all []string) {
 		if most := r.most(s); s.Owner == profiles.Library && s.Objects > most {
 			all = append(all, fmt.Sprintf("%v; at most %d for %d descriptors", s, most, r.path.descriptors))
 		}
+	}
+	if most := int64(r.path.descriptors + settling); r.design > most {
+		all = append(all, fmt.Sprintf("%d objects by %s; at most one for each of %d descriptors", r.design, strings.Join(r.path.byDesign, " and "), r.path.descriptors))
 	}
 	if seen := objects(r.sites) + r.design; r.mallocs-seen > unexplained {
 		all = append(all, fmt.Sprintf("%d mallocs by runtime.MemStats, and only %d in the profile", r.mallocs, seen))

@@ -43,6 +43,7 @@ func paths() []path {
 		{name: "bare, singles, both ways", descriptors: million, call: 1, open: singles(both(bare))},
 		{name: "pool, batches, 3 workers", descriptors: million, call: batch, open: pool(fastpass.RoundRobin, batch)},
 		{name: "pool, singles, least loaded", descriptors: million, call: 1, open: pool(fastpass.LeastLoaded, 1)},
+		{name: "pool, singles, hash", descriptors: million / 10, call: 1, open: pool(fastpass.Hash, 1)},
 		{name: "Pool.Serve, TCP connections", descriptors: connections, call: wave, open: serve},
 		{
 			name: "NetListener", descriptors: conns, call: 32, open: netListener,

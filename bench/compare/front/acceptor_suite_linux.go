@@ -160,7 +160,7 @@ func acceptorVerdicts(r *result.Suite) (all []string) {
 			case of.Role == result.Own && ok1 && ok2:
 				all = append(all, fmt.Sprintf("%s, %s: %.2f (%.2f to %.2f) of the C front's CPU per connection; the target, 1.15, is %s; "+
 					"%.2f (%.2f to %.2f) of that of WriteMsgUnix; the target, 0.5, is %s.", c.Name, of.Name,
-					limit.Median, limit.Q1, limit.Q3, result.Met(limit.Median <= 1.15), peer.Median, peer.Q1, peer.Q3, result.Met(peer.Median <= 0.5)))
+					limit.Median, limit.Q1, limit.Q3, limit.AtMost(1.15), peer.Median, peer.Q1, peer.Q3, peer.AtMost(0.5)))
 			}
 		}
 	}

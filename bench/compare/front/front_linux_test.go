@@ -92,3 +92,21 @@ func TestSystemCallsAreCounted(t *testing.T) {
 		}
 	}
 }
+
+// What is lost is found out long after the end, when a client has waited in vain.
+func TestARequestThatFailsAfterTheEndCounts(t *testing.T) {
+	l := load{begin: time.Now(), latency: newHistogram()}
+	l.note(time.Millisecond, true, nil)
+	l.told = true
+	if over := l.note(time.Millisecond, true, nil); !over {
+		t.Error("it is not over")
+	}
+	l.note(time.Second, true, nil)
+	l.note(patience, true, io.ErrUnexpectedEOF)
+	if l.totals.Answered != 2 || l.totals.Failed != 1 || l.totals.Error == "" {
+		t.Errorf("%+v, want 2 answered and one failed", l.totals)
+	}
+	if late := time.Duration(l.latency.Max()); late < time.Second*9/10 {
+		t.Errorf("the longest took %v, though an answer took a second", late)
+	}
+}

@@ -43,7 +43,7 @@ var (
 type totals struct {
 	Answered, Failed uint64
 	Elapsed          time.Duration
-	P50, P99, Max    time.Duration // from connect to the end of the answer, of light requests
+	P50, P99, Max    time.Duration // from connect until the connection has ended behind the answer, of light requests
 	Error            string        // one of the failures
 }
 
@@ -59,7 +59,7 @@ func loadUntilTold(task loadTask) error {
 	}
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		l.mu.Lock()
-		l.totals, l.begin = totals{}, time.Now()
+		l.totals, l.begin = totals{Failed: l.totals.Failed, Error: l.totals.Error}, time.Now()
 		l.latency.Reset()
 		l.mu.Unlock()
 	}
@@ -117,18 +117,19 @@ func (m mixture) next(random *rand.Rand) (units int, isLight bool) {
 	return m.Light, true
 }
 
-// note counts what came of a visit, unless that comes too late, and returns whether it is over. It is when the load is
-// told so, and not before something was counted.
+// note counts what came of a visit, and returns whether it is over. It is when the load is told so, and not before something was counted. An answer
+// that comes later adds to no rate, but how long it took counts, and so does one that does not come.
 func (l *load) note(took time.Duration, isLight bool, err error) (over bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.over:
 	case err != nil:
 		l.totals.Failed++
 		l.totals.Error = err.Error()
 	default:
-		l.totals.Answered++
+		if !l.over {
+			l.totals.Answered++
+		}
 		if isLight {
 			_ = l.latency.RecordValue(int64(took))
 		}

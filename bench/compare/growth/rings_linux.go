@@ -171,7 +171,7 @@ func ringVerdicts(r *result.Suite) (all []string) {
 	for _, of := range r.Contenders {
 		if f, ok := r.Ratio(c.name(), perValue, of.Name, channelName); ok && of.Role == result.Own {
 			all = append(all, fmt.Sprintf("%s, %s: %.1f (%.1f to %.1f) times as fast as a Go channel; the target, 10, is %s.",
-				of.Name, c.name(), f.Median, f.Q1, f.Q3, result.Met(f.Median >= 10)))
+				of.Name, c.name(), f.Median, f.Q1, f.Q3, f.AtLeast(10)))
 		}
 	}
 	return all

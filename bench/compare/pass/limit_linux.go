@@ -17,6 +17,7 @@ import (
 const (
 	limitName     = "C limit"
 	threadedName  = "C limit, two threads"
+	vectoredName  = "C limit, 32 messages a call"
 	yardstickName = "the yardstick"
 )
 
@@ -38,7 +39,7 @@ func theThreadedLimit() suite.Contender {
 // theVectoredLimit is the limit where small messages that wait go into a system call together, as the library's do.
 func theVectoredLimit() suite.Contender {
 	return limitOf(suite.Contender{
-		Name: "C limit, 32 messages a call", Role: result.Aside,
+		Name: vectoredName, Role: result.Aside,
 		How: "the same, up to 32 messages in each sendmmsg and recvmmsg",
 	}, limit.Options{Messages: 32})
 }

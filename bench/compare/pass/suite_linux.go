@@ -96,7 +96,7 @@ func verdicts(r *result.Suite) (all []string) {
 		}
 		verdict := "."
 		if target > 0 {
-			verdict = fmt.Sprintf("; the target, %.2f, is %s.", target, result.Met(f.Median >= target))
+			verdict = fmt.Sprintf("; the target, %.2f, is %s.", target, f.AtLeast(target))
 		}
 		all = append(all, fmt.Sprintf("%s, %s: %.2f (%.2f to %.2f) of the rate of %s%s", caseName, of, f.Median, f.Q1, f.Q3, than, verdict))
 	}
@@ -108,6 +108,7 @@ func verdicts(r *result.Suite) (all []string) {
 	}
 	const single = "1 per message, keeping"
 	say(single, bareName, limitName, 0.95)
+	say(single, bareName, vectoredName, 0)
 	say(single, bareName, fdchannelName, 1)
 	say(single, framedName, limitName, 0)
 	for _, g := range r.Groups() {
@@ -120,10 +121,10 @@ func verdicts(r *result.Suite) (all []string) {
 
 // againstPeers compares the best of the library with the best peer, each with as many per message as suits it best.
 func againstPeers(r *result.Suite, group string) string {
-	best := func(role result.Role) (name string, ns float64) {
+	best := func(role result.Role) (name string, ns result.Figure) {
 		for _, c := range r.InGroup(group) {
-			if of, f, ok := r.Best(c.Name, perDescriptor, role); ok && (ns == 0 || f.Median < ns) {
-				name, ns = of, f.Median
+			if of, f, ok := r.Best(c.Name, perDescriptor, role); ok && (ns.Median == 0 || f.Median < ns.Median) {
+				name, ns = of, f
 			}
 		}
 		return name, ns
@@ -131,11 +132,12 @@ func againstPeers(r *result.Suite, group string) string {
 	own, ours := best(result.Own)
 	peer, theirs := best(result.Peer)
 	_, limit := best(result.Limit)
-	if ours == 0 || theirs == 0 || limit == 0 {
+	if ours.Median == 0 || theirs.Median == 0 || limit.Median == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s, each at its best: %s passes %.2f times what %s does, the C limit %.2f times; the target, 1.5, is %s.",
-		group, own, theirs/ours, peer, theirs/limit, result.Met(theirs/ours >= 1.5))
+	f := result.Quotient(theirs, ours)
+	return fmt.Sprintf("%s, each at its best: %s passes %.2f (%.2f to %.2f) times what %s does, the C limit %.2f times; the target, 1.5, is %s.",
+		group, own, f.Median, f.Q1, f.Q3, peer, result.Quotient(theirs, limit).Median, f.AtLeast(1.5))
 }
 
 // agreement says whether the C limit is what the yardstick is.

@@ -103,6 +103,19 @@ func Met(ok bool) string {
 	return "**not met**"
 }
 
+// AtLeast says in a verdict whether the figure reaches a target, and whether the rounds agree on that.
+func (f Figure) AtLeast(target float64) string { return Met(f.Median >= target) + f.doubt(target) }
+
+// AtMost is AtLeast for a target that is not to be exceeded.
+func (f Figure) AtMost(target float64) string { return Met(f.Median <= target) + f.doubt(target) }
+
+func (f Figure) doubt(target float64) string {
+	if f.Q1 < target && target < f.Q3 {
+		return " (undecided: the quartiles lie on both sides)"
+	}
+	return ""
+}
+
 // Cell returns the cell of a contender at a case, or nil.
 func (s *Suite) Cell(caseName, contender string) *Cell {
 	for i := range s.Cells {
@@ -173,16 +186,21 @@ func (s *Suite) Ratio(caseName string, m Metric, a, b string) (Figure, bool) {
 	if !okA || !okB {
 		return Figure{}, false
 	}
-	var ratios []float64
-	for i := range min(len(fa.Samples), len(fb.Samples)) {
-		x, y := fa.Samples[i], fb.Samples[i]
-		if !m.More {
-			x, y = y, x
-		}
-		if y == 0 {
-			return Figure{}, false
-		}
-		ratios = append(ratios, x/y)
+	if !m.More {
+		fa, fb = fb, fa
 	}
-	return Of(ratios), len(ratios) > 0
+	f := Quotient(fa, fb)
+	return f, len(f.Samples) > 0
+}
+
+// Quotient divides a by b, round by round. It has no samples if a divisor is 0.
+func Quotient(a, b Figure) Figure {
+	var ratios []float64
+	for i := range min(len(a.Samples), len(b.Samples)) {
+		if b.Samples[i] == 0 {
+			return Figure{}
+		}
+		ratios = append(ratios, a.Samples[i]/b.Samples[i])
+	}
+	return Of(ratios)
 }

@@ -224,3 +224,32 @@ func TestTheReadmeGetsTheFirstTableOfEachRecord(t *testing.T) {
 		}
 	}
 }
+
+func TestAVerdictSaysWhetherTheRoundsAgree(t *testing.T) {
+	for _, c := range []struct {
+		samples         []float64
+		atLeast, atMost string
+	}{
+		{[]float64{1.1, 1.2, 1.3}, "met", "**not met**"},
+		{[]float64{0.7, 0.8, 0.9}, "**not met**", "met"},
+		{[]float64{0.8, 1.05, 1.1, 0.9, 1.2}, "met (undecided: the quartiles lie on both sides)", "**not met** (undecided: the quartiles lie on both sides)"},
+	} {
+		f := Of(c.samples)
+		if got := f.AtLeast(1); got != c.atLeast {
+			t.Errorf("%v: at least 1 is %s, want %s", c.samples, got, c.atLeast)
+		}
+		if got := f.AtMost(1); got != c.atMost {
+			t.Errorf("%v: at most 1 is %s, want %s", c.samples, got, c.atMost)
+		}
+	}
+}
+
+func TestAQuotientIsThatOfEachRound(t *testing.T) {
+	f := Quotient(Of([]float64{2, 9, 4}), Of([]float64{1, 3, 4, 7}))
+	if f.Median != 2 || len(f.Samples) != 3 {
+		t.Errorf("%+v", f)
+	}
+	if f := Quotient(Of([]float64{2}), Of([]float64{0})); len(f.Samples) != 0 {
+		t.Errorf("by zero: %+v", f)
+	}
+}
