@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -611,6 +612,47 @@ func TestABarePeerThatTakesNothingAnyMore(t *testing.T) {
 				<-p.Done()
 			})
 		})
+	}
+}
+
+// What is queued by then is no less, and several receive it at the same time.
+func TestMuchFromABarePeerThatTakesNothingAnyMore(t *testing.T) {
+	noLeaks(t)
+	for range 40 {
+		p, r := rawLink(t, linkConfig{Protocol: Bare, Network: "unixpacket"})
+		if err := unix.Shutdown(r.fd, unix.SHUT_RD); err != nil {
+			t.Fatal(err)
+		}
+		const messages = 12 // the largest there are
+		for range messages {
+			r.send([]byte("x"), cmsgpool.MaxFDs)
+		}
+		until(t, "much is queued", func() bool { return p.in.queued.Load() >= unaskedCredit })
+		var receiving sync.WaitGroup
+		var got atomic.Int32
+		for range 2 {
+			receiving.Go(func() {
+				for err := error(nil); err == nil; {
+					var d Desc
+					if d, err = p.Recv(); err == nil {
+						CloseFDs([]int{d.FD})
+						got.Add(1)
+					}
+				}
+			})
+		}
+		until(t, "somebody receives", func() bool { return got.Load() > 0 })
+		for p.Send(Desc{FD: 0, Keep: true}) == nil {
+		}
+		soon(t, "all is received, and the link ends", func() {
+			receiving.Wait()
+			<-p.Done()
+		})
+		if got.Load() != messages*cmsgpool.MaxFDs {
+			t.Fatalf("%d descriptors have come of %d", got.Load(), messages*cmsgpool.MaxFDs)
+		}
+		p.Close()
+		r.close()
 	}
 }
 

@@ -68,10 +68,9 @@ func (in *inbox) init(p *Passer) {
 	in.p = p
 	in.clock.read()
 	in.vectors = vectorsOf(p.cfg.Messages, p.cfg.maxBody())
-	in.room = room{
-		kernel: p.kernel, clock: &in.clock, source: p.socket, initial: p.kernel.SoftLimit(), least: leastMargin, pause: shortage,
-		processors: runtime.NumCPU(),
-	}
+	r := &in.room
+	r.kernel, r.clock, r.source, r.initial = p.kernel, &in.clock, p.socket, p.kernel.SoftLimit()
+	r.least, r.pause, r.processors = leastMargin, shortage, runtime.NumCPU()
 	in.last = cmsgpool.MaxFDs
 	in.ready = in.mayTake
 	in.queue = &queue{reaper: p.reaper}
@@ -157,7 +156,9 @@ func (in *inbox) mayTake() bool {
 // take moves descriptors to ds, acknowledged. If there are none it returns an error if there is a reason, and 0, nil
 // if it is to be called again: after the pump has brought some, unless the callers read themselves. The caller holds mu.
 func (in *inbox) take(ds []Desc) (int, error) {
-	in.room.asked = true
+	if !in.room.asked.Load() {
+		in.room.asked.Store(true)
+	}
 	n, direct := 0, false
 	switch cut := in.cut.Load(); {
 	case in.p.closed.Load():
@@ -326,7 +327,7 @@ func (in *inbox) receive(v *vector, fd, n, flags int) (int, bool) {
 			in.full = got == n && flags == 0
 			return got, true
 		case errno == syscall.EAGAIN:
-			if e := in.p.ending.Load(); !in.p.framed() && e != nil && e.err == ErrPeerGone {
+			if !in.p.framed() && in.abandoned() {
 				// What a dead peer has sent was there before. One that lives, and only takes nothing any more, is not waited for.
 				in.over.Store(true)
 				return 0, true

@@ -172,6 +172,9 @@ func (o *outbox) pending() int {
 	return o.window.Len()
 }
 
+// drained reports whether all is delivered, down to the last byte of a payload that a stream socket has taken in part.
+func (o *outbox) drained() bool { return o.pending() == 0 && (o.p.framed() || !o.p.tail.waiting()) }
+
 // delivered is how many descriptors have a new owner, as far as is seen.
 func (o *outbox) delivered() uint64 {
 	if o.p.framed() {
@@ -328,8 +331,12 @@ func (o *outbox) sendSome() bool {
 	}
 	o.vector = o.vectors.get()
 	o.pack()
+	cut := o.p.tail.waiting()
 	took, errno := o.transmit()
 	o.account(took)
+	if cut && !o.p.tail.waiting() {
+		o.notify() // somebody may wait for that
+	}
 	again := false
 	if blamesOne(errno) {
 		again = o.refuse(errno)

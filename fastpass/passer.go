@@ -278,9 +278,9 @@ func (p *Passer) Shutdown(ctx context.Context) error {
 	p.out.flush()
 	p.in.handOver()
 	p.out.room.Wait(func() bool {
-		return p.out.pending() == 0 || p.deaf.Load() || p.ending.Load() != nil || ctx.Err() != nil
+		return p.out.drained() || p.deaf.Load() || p.ending.Load() != nil || ctx.Err() != nil
 	})
-	drained, why := p.out.pending() == 0, ctx.Err()
+	drained, why := p.out.drained(), ctx.Err()
 	switch {
 	case p.ending.Load() != nil:
 		why = p.sendError()

@@ -60,10 +60,9 @@ type member struct {
 	id      uint64
 	passed  uint64
 	touched bool // it is in Pool.touched
-	// For the stall check: what was delivered when it last made progress or said that it has no room, how often it had said so, and how many
-	// looks ago that was.
-	delivered, pulses uint64
-	still             int
+	// For the stall check: the signs that were there when it last gave a new one, and how many looks ago that was.
+	signs signs
+	still int
 }
 
 // NewPool makes a pool without workers. Shutdown ends it.
@@ -401,6 +400,21 @@ func (p *Pool) turn() {
 // looksPerStall is how often the pool looks after its workers in a StallTimeout.
 const looksPerStall = 4
 
+// signs are what says that a worker has not stalled, whenever one of them changes.
+type signs struct {
+	delivered uint64
+	pulses    uint64 // it has no room
+	shortages uint64 // nothing can be sent to it, for a want of the kernel
+}
+
+func (o *outbox) signs() signs {
+	s := signs{delivered: o.delivered(), shortages: o.stats.shortages.Load()}
+	if o.open.Load() { // or else there is no page yet
+		s.pulses = o.page.Pulses()
+	}
+	return s
+}
+
 // checkStalled ends the links of workers that have acknowledged nothing for too long. What they had is redelivered when
 // their links have ended. That is for more than so many looks: by the clock every worker would seem to have stalled after a time in
 // which this process itself stood still.
@@ -409,12 +423,8 @@ func (p *Pool) checkStalled() {
 	defer p.mu.Unlock()
 	for _, m := range p.members {
 		o := &m.p.out
-		delivered, pulses := o.delivered(), m.pulses
-		if o.open.Load() { // or else there is no page yet
-			pulses = o.page.Pulses()
-		}
-		if delivered != m.delivered || pulses != m.pulses || o.pending() == 0 {
-			m.delivered, m.pulses, m.still = delivered, pulses, 0
+		if signs := o.signs(); signs != m.signs || o.pending() == 0 {
+			m.signs, m.still = signs, 0
 			continue
 		}
 		if o.unread() > 0 {
@@ -501,7 +511,7 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 // delivered reports whether nothing is waiting or on its way. The caller holds mu.
 func (p *Pool) delivered() bool {
 	for _, m := range p.members {
-		if m.p.out.pending() > 0 {
+		if !m.p.out.drained() {
 			return false
 		}
 	}

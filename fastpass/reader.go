@@ -166,23 +166,26 @@ func (in *inbox) holdBack() {
 		return
 	}
 	in.space.Wait(in.mayQueue)
-	if e := in.p.ending.Load(); e != nil && e.err == ErrPeerGone && in.queued.Load() >= unaskedCredit {
+	if in.abandoned() && in.queued.Load() >= unaskedCredit && !in.room.asked.Load() {
 		in.over.Store(true)
 	}
 }
 
 // mayQueue reports whether the pump need not wait (any longer).
 func (in *inbox) mayQueue() bool {
-	e := in.p.ending.Load()
 	switch {
 	case in.queued.Load() < unaskedCredit || in.p.closed.Load():
 		return true
-	case e == nil || e.err != ErrPeerGone:
-		return e != nil
+	case in.abandoned():
+		return !in.room.asked.Load()
 	}
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return !in.room.asked
+	return in.p.ending.Load() != nil
+}
+
+// abandoned reports whether the link has ended because the peer takes nothing any more.
+func (in *inbox) abandoned() bool {
+	e := in.p.ending.Load()
+	return e != nil && e.err == ErrPeerGone
 }
 
 // pumpSome waits for the socket, and takes in and answers what comes. It returns false when the pump is to end.

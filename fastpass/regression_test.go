@@ -691,3 +691,82 @@ func TestAWorkerWithAFullTableHasNotStalled(t *testing.T) {
 		}
 	}
 }
+
+// Of a payload that a stream socket has taken in part the rest goes before the end, from a link and from a pool.
+func TestShutdownSendsTheRestOfAPayload(t *testing.T) {
+	for _, of := range []string{"a link", "a pool"} {
+		t.Run(of, func(t *testing.T) {
+			noLeaks(t)
+			const size = 64 << 10
+			p, r := rawLink(t, linkConfig{Protocol: Bare, Network: "unix", MaxPayload: size})
+			send := func() { p.TrySend(Desc{FD: 0, Keep: true, Payload: make([]byte, size)}) }
+			shutdown, closing := p.Shutdown, &p.out.closing
+			if of == "a pool" {
+				pool := newPool(t, &PoolConfig{MaxPayload: size})
+				if err := pool.Add(p); err != nil {
+					t.Fatal(err)
+				}
+				send = func() { pool.Dispatch([]Desc{{FD: 0, Keep: true, Payload: make([]byte, size)}}) }
+				shutdown, closing = pool.Shutdown, &pool.closed
+			}
+			want := 0
+			for !p.out.blocked.Load() {
+				send()
+				want += size
+			}
+			down := make(chan error, 1)
+			go func() { down <- shutdown(t.Context()) }()
+			until(t, "it is shutting down", closing.Load)
+			got := 0
+			soon(t, "the end comes", func() {
+				for {
+					b, err := r.recv()
+					if err == unix.EAGAIN {
+						time.Sleep(time.Millisecond)
+						continue
+					}
+					if err != nil || len(b) == 0 {
+						break
+					}
+					got += len(b)
+				}
+			})
+			if err := <-down; err != nil {
+				t.Error(err)
+			}
+			if got != want {
+				t.Errorf("%d of %d bytes have come", got, want)
+			}
+		})
+	}
+}
+
+// shortOfMemory is a kernel that has no memory for messages.
+type shortOfMemory struct{ sys.Kernel }
+
+func (shortOfMemory) Send(int, *sys.Vector, int) (int, syscall.Errno) { return 0, syscall.ETOOMANYREFS }
+
+// A worker to which nothing can be sent has not stalled.
+func TestAWorkerDoesNotStallForAShortageHere(t *testing.T) {
+	noLeaks(t)
+	a, b := socketpair(t, "unixpacket")
+	defer b.Close()
+	there := onKernel(t, shortOfMemory{sys.System}, a, &Config{Protocol: Bare, Network: "unixpacket"})
+	pool := newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
+	if err := pool.Add(there); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Dispatch([]Desc{{FD: 0, Keep: true}}); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		before := there.Stats().Shortages
+		until(t, "it is tried again", func() bool { return there.Stats().Shortages > before })
+		for range looksPerStall {
+			pool.checkStalled()
+		}
+	}
+	if err := there.Err(); err != nil {
+		t.Errorf("the link has ended: %v", err)
+	}
+}

@@ -3,6 +3,7 @@
 package fastpass
 
 import (
+	"sync/atomic"
 	"time"
 
 	"example.com/fdpass/cmsgpool"
@@ -34,7 +35,7 @@ type room struct {
 	initial    int           // the limit when the link was made
 	least      int           // the least margin; 0: none
 	processors int           // how many descriptors may be opened at the same moment
-	asked      bool          // the application has called Recv
+	asked      atomic.Bool   // the application has called Recv
 	free       int           // at the last probe
 	used       int           // of them, since
 	ceiling    int           // the limit then
@@ -47,7 +48,7 @@ type room struct {
 
 // limit is how many descriptors may come at most, room or not.
 func (r *room) limit() int {
-	if r.asked {
+	if r.asked.Load() {
 		return maxCredit
 	}
 	return unaskedCredit

@@ -71,7 +71,8 @@ func TestCreditCountsWhatWasClosedSinceAFullCall(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := &roomyKernel{limit: 20_000}
-				r := room{kernel: k, clock: new(clock), asked: true, least: tc.margin}
+				r := room{kernel: k, clock: new(clock), least: tc.margin}
+				r.asked.Store(true)
 				for range 20 {
 					r.clock.read()
 					if n := r.left(); n < tc.want {

@@ -183,19 +183,19 @@ func (a *acceptor) hand(ds []Desc) error {
 	return nil
 }
 
-// take accepts up to a batch. It returns true if the queue is empty.
+// take accepts what waits, up to a batch. It returns true if that is all: what comes later makes the socket ready again.
 //
-// Whoever else has the listening socket may have put it in blocking mode, as os.File.Fd does, and may need that. Then each connection is
-// looked for first, and handed on by itself: the next accept waits if somebody else takes what was seen.
+// It asks first how many there are: to find out by accepting one that is not there takes longer than to accept one that is. And whoever else has the
+// listening socket may have put it in blocking mode, as os.File.Fd does, and may need that. Then each connection is handed on by itself, as the next
+// accept waits if somebody else takes what was seen.
 func (a *acceptor) take(fd uintptr) (empty bool) {
 	a.ds, a.errno = a.ds[:0], 0
 	most, blocking := cap(a.ds), sys.Blocking(int(fd))
 	if blocking {
-		if most = 1; !sys.Readable(int(fd)) {
-			return true
-		}
+		most = 1
 	}
-	for len(a.ds) < most {
+	n, exactly := sys.Waiting(int(fd))
+	for ; n > 0 && len(a.ds) < most; n-- {
 		c, errno := sys.Accept(int(fd), blocking)
 		switch errno {
 		case 0:
@@ -207,8 +207,12 @@ func (a *acceptor) take(fd uintptr) (empty bool) {
 			a.errno = errno
 			return false
 		}
+		if n == 1 && !exactly {
+			n, exactly = sys.Waiting(int(fd))
+			n++
+		}
 	}
-	return false
+	return n == 0
 }
 
 // waitOut deals with the error that ended a batch: a shortage is waited out.

@@ -109,6 +109,20 @@ func acceptNonblock(fd int, blocking bool) (int, syscall.Errno) {
 	return int(n), errno
 }
 
+// queued asks TCP's own count: accept takes five times as long to find out that there is nothing.
+func queued(fd int) (n int, known bool) {
+	const listening = 10 // TCP_LISTEN
+	var info struct {
+		state uint8
+		_     [23]byte
+		count uint32 // tcpi_unacked, which is this for a listening socket
+	}
+	size := uint32(unsafe.Sizeof(info))
+	_, _, errno := syscall.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	return int(info.count), errno == 0 && info.state == listening && size == uint32(unsafe.Sizeof(info))
+}
+
 func fileFlags(fd int) (int, syscall.Errno) {
 	n, _, errno := syscall.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_GETFL, 0)
 	return int(n), errno

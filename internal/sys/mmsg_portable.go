@@ -112,6 +112,8 @@ func acceptNonblock(fd int, _ bool) (int, syscall.Errno) {
 	return n, 0
 }
 
+func queued(int) (n int, known bool) { return 0, false }
+
 func fileFlags(fd int) (int, syscall.Errno) {
 	n, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	if err != nil {

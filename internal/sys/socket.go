@@ -41,15 +41,20 @@ func Blocking(fd int) bool {
 	return errno == 0 && flags&unix.O_NONBLOCK == 0
 }
 
-// Readable reports whether fd has something to read, or a connection to accept, or never will.
-func Readable(fd int) bool {
+// Waiting returns how many connections wait to be accepted; if it is not known exactly, 1 for at least one.
+func Waiting(fd int) (n int, exactly bool) {
+	if n, exactly = queued(fd); exactly {
+		return n, true
+	}
 	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	n, err := poll(p[:])
-	return err != nil || n > 0
+	if n, err := poll(p[:]); n == 0 && err == nil {
+		return 0, false
+	}
+	return 1, false // or accept says what is wrong
 }
 
-// Accept takes one connection from the listening socket fd: non-blocking and close-on-exec, without its address. It does not block,
-// unless the listening socket is Blocking and has none, which its caller must know.
+// Accept takes one connection from the listening socket fd: non-blocking and close-on-exec, without its address. It waits for one only if the
+// listening socket is Blocking, of which its caller has to tell: the scheduler hears of the call then.
 func Accept(fd int, blocking bool) (int, syscall.Errno) {
 	for {
 		n, errno := acceptNonblock(fd, blocking)
