@@ -46,6 +46,7 @@ func (in *inbox) takeMessage(data []byte) {
 		data = data[:0]
 	}
 	in.countBatch()
+	in.peeked = false
 	if len(data)+len(in.fds) == 0 {
 		in.nothing()
 		return

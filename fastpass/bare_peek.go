@@ -48,7 +48,6 @@ func (in *inbox) fillShort(v *vector, fd int) bool {
 		in.peeked = true // it may have come too early (see nothing): what would be consumed is another message
 		return true
 	}
-	in.peeked = false
 	v.Limit(0, max(1, len(data)), 0)
 	if n, ok := in.receive(v, fd, 1, 0); n == 0 { // it is still queued
 		in.dropPeeked()

@@ -328,7 +328,7 @@ func (in *inbox) receive(v *vector, fd, n, flags int) (int, bool) {
 			return got, true
 		case errno == syscall.EAGAIN:
 			if !in.p.framed() && in.abandoned() {
-				// What a dead peer has sent was there before. One that lives, and only takes nothing any more, is not waited for.
+				// What it has sent by now is all that is waited for.
 				in.over.Store(true)
 				return 0, true
 			}

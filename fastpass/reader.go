@@ -159,17 +159,25 @@ func (in *inbox) pump() {
 }
 
 // holdBack has the pump of a Bare link, which has nothing else to hold the peer back, wait until the application takes what is queued, if that
-// is much. Once the link has ended it reads the rest, but for one case: if the peer takes nothing any more it may live and go on for ever,
-// so what the application has never asked for ends there.
+// is much. Once the link has ended it reads the rest. But a peer that takes nothing any more, and lives, may go on for ever: what the application
+// has never asked for ends there.
 func (in *inbox) holdBack() {
 	if in.p.framed() || in.queued.Load() < unaskedCredit {
 		return
 	}
 	in.space.Wait(in.mayQueue)
-	if in.abandoned() && in.queued.Load() >= unaskedCredit && !in.room.asked.Load() {
+	ends := func() bool { return in.queued.Load() >= unaskedCredit && in.abandoned() && !in.room.asked.Load() }
+	if !ends() {
+		return
+	}
+	time.Sleep(dying)
+	if ends() {
 		in.over.Store(true)
 	}
 }
+
+// dying is how long it may take from the moment when sending to a peer that dies fails until its end is seen here.
+const dying = 50 * time.Millisecond
 
 // mayQueue reports whether the pump need not wait (any longer).
 func (in *inbox) mayQueue() bool {
@@ -182,10 +190,10 @@ func (in *inbox) mayQueue() bool {
 	return in.p.ending.Load() != nil
 }
 
-// abandoned reports whether the link has ended because the peer takes nothing any more.
+// abandoned reports whether the link has ended because the peer takes nothing any more, though it lives.
 func (in *inbox) abandoned() bool {
 	e := in.p.ending.Load()
-	return e != nil && e.err == ErrPeerGone
+	return e != nil && e.err == ErrPeerGone && !in.p.kernel.HungUp(in.p.socket)
 }
 
 // pumpSome waits for the socket, and takes in and answers what comes. It returns false when the pump is to end.
