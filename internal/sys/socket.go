@@ -43,7 +43,7 @@ func Blocking(fd int) bool {
 
 // Waiting returns how many connections wait to be accepted; if it is not known exactly, 1 for at least one.
 func Waiting(fd int) (n int, exactly bool) {
-	if n, exactly = queued(fd); exactly {
+	if n, exactly = queued(fd); exactly && n > 0 { // 0 is also what a system says that does not count them
 		return n, true
 	}
 	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
