@@ -337,9 +337,7 @@ func (in *inbox) fillStream(fd int) bool {
 
 // close closes what has come.
 func (f *partialFrame) close() {
-	for _, fd := range f.fds {
-		f.reaper.add(fd)
-	}
+	f.reaper.addAll(f.fds)
 	f.buf, f.fds = f.buf[:0], f.fds[:0]
 }
 

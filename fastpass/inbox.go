@@ -370,9 +370,7 @@ func (in *inbox) gatherAll(control []byte) {
 		case m.IsRights():
 			in.fds = append(in.fds, m.FDs()...)
 		case m.IsPidfd():
-			for _, fd := range m.FDs() {
-				in.p.reaper.add(fd)
-			}
+			in.p.reaper.addAll(m.FDs())
 		}
 	}
 }
@@ -387,9 +385,7 @@ func (in *inbox) countBatch() {
 
 // closeFrom closes the descriptors of the message at hand from the i-th on.
 func (in *inbox) closeFrom(i int) {
-	for _, fd := range in.fds[i:] {
-		in.p.reaper.add(fd)
-	}
+	in.p.reaper.addAll(in.fds[i:])
 	in.fds = in.fds[:i]
 }
 

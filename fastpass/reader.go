@@ -181,13 +181,8 @@ const dying = 50 * time.Millisecond
 
 // mayQueue reports whether the pump need not wait (any longer).
 func (in *inbox) mayQueue() bool {
-	switch {
-	case in.queued.Load() < unaskedCredit || in.p.closed.Load():
-		return true
-	case in.abandoned():
-		return !in.room.asked.Load()
-	}
-	return in.p.ending.Load() != nil
+	return in.queued.Load() < unaskedCredit || in.p.closed.Load() ||
+		in.p.ending.Load() != nil && !(in.room.asked.Load() && in.abandoned())
 }
 
 // abandoned reports whether the link has ended because the peer takes nothing any more, though it lives.

@@ -56,6 +56,13 @@ func (r *reaper) add(fd int32) {
 	}
 }
 
+// addAll closes fds. It does not block.
+func (r *reaper) addAll(fds []int32) {
+	for _, fd := range fds {
+		r.add(fd)
+	}
+}
+
 func (r *reaper) run() {
 	c := sys.Closer{Kernel: r.kernel}
 	r.mu.Lock()

@@ -46,8 +46,7 @@ func Waiting(fd int) (n int, exactly bool) {
 	if n, exactly = queued(fd); exactly && n > 0 { // 0 is also what a system says that does not count them
 		return n, true
 	}
-	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	if n, err := poll(p[:]); n == 0 && err == nil {
+	if !ready(fd, unix.POLLIN) {
 		return 0, false
 	}
 	return 1, false // or accept says what is wrong
@@ -72,17 +71,16 @@ func (*system) RaiseSendBuffer(fd int) {
 }
 
 // Writable implements Kernel.
-func (*system) Writable(fd int) bool {
-	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-	n, err := poll(p[:])
-	return err != nil || n > 0
-}
+func (*system) Writable(fd int) bool { return ready(fd, unix.POLLOUT) }
 
 // HungUp implements Kernel.
-func (*system) HungUp(fd int) bool {
-	p := [1]unix.PollFd{{Fd: int32(fd), Events: pollHangUp}}
+func (*system) HungUp(fd int) bool { return pollHangUp == 0 || ready(fd, pollHangUp) }
+
+// ready reports whether one of events has happened to fd, or none ever will.
+func ready(fd int, events int16) bool {
+	p := [1]unix.PollFd{{Fd: int32(fd), Events: events}}
 	n, err := poll(p[:])
-	return pollHangUp == 0 || err != nil || n > 0
+	return err != nil || n > 0
 }
 
 // poll is poll(2) that does not wait. If it has nothing to tell it may fail because of a signal, as the Go runtime
