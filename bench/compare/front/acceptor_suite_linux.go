@@ -57,7 +57,8 @@ func Acceptor() *suite.Suite {
 		},
 		Cases: crowds,
 		Tools: []string{"strace"},
-		Each:  500 * time.Millisecond, Quick: 150 * time.Millisecond,
+		Each:  800 * time.Millisecond, Quick: 150 * time.Millisecond,
+		Turns:    4,
 		Verdicts: acceptorVerdicts,
 	}
 	p := new(program)

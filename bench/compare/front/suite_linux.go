@@ -73,7 +73,8 @@ func Suite() *suite.Suite {
 			failures,
 		},
 		Cases: scenes,
-		Each:  time.Second, Quick: 150 * time.Millisecond,
+		Each:  1200 * time.Millisecond, Quick: 150 * time.Millisecond,
+		Turns:    4,
 		Verdicts: verdicts,
 	}
 	p := new(program)

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"os/exec"
+	"strings"
 
 	"example.com/fdpass/bench/compare/peer"
 	"example.com/fdpass/bench/compare/result"
@@ -40,14 +41,14 @@ func foreign(name, how string, unable func(work) string,
 	}
 }
 
-func libuv() program {
-	return foreign("libuv", "uv_write2, uv_accept; one handle with each write, 64 under way", oneOnly,
+func libuv(name, how string, flags ...string) program {
+	return foreign(name, how, oneOnly,
 		func(ctx context.Context, shop *peer.Shop) ([]string, string, error) {
 			version, err := shop.Need(ctx, "gcc", "libuv1-dev")
 			if err != nil {
 				return nil, "", err
 			}
-			path, err := shop.Build(ctx, peer.C, "libuv.c", libuvSource, "-luv")
+			path, err := shop.Build(ctx, peer.C, "libuv"+strings.Join(flags, "")+".c", libuvSource, append(flags, "-luv")...)
 			return []string{path}, version, err
 		})
 }

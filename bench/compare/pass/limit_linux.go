@@ -24,14 +24,14 @@ const (
 // theLimit is the project's own C program, which starts both processes and measures by itself.
 func theLimit() suite.Contender {
 	return limitOf(suite.Contender{
-		Name: limitName, Role: result.Limit, How: "sendmmsg, recvmmsg and close_range in C (bench/limit), nothing else",
+		Name: limitName, Role: result.Limit, Compared: true, How: "sendmmsg, recvmmsg and close_range in C (bench/limit), nothing else",
 	}, limit.Options{})
 }
 
 // theThreadedLimit is what the kernel leaves of the limit to programs with threads, as all in Go are.
 func theThreadedLimit() suite.Contender {
 	return limitOf(suite.Contender{
-		Name: threadedName, Role: result.Aside,
+		Name: threadedName, Role: result.Aside, Compared: true,
 		How: "the same with a second thread in each process, which sleeps: system calls then count references to files, as in any Go program",
 	}, limit.Options{Threaded: true})
 }
@@ -39,7 +39,7 @@ func theThreadedLimit() suite.Contender {
 // theVectoredLimit is the limit where small messages that wait go into a system call together, as the library's do.
 func theVectoredLimit() suite.Contender {
 	return limitOf(suite.Contender{
-		Name: vectoredName, Role: result.Aside,
+		Name: vectoredName, Role: result.Aside, Compared: true,
 		How: "the same, up to 32 messages in each sendmmsg and recvmmsg",
 	}, limit.Options{Messages: 32})
 }
@@ -98,7 +98,7 @@ func theYardstick(source string) suite.Contender {
 	var path string
 	var amounts amounts
 	return suite.Contender{
-		Name: yardstickName, Role: result.Check,
+		Name: yardstickName, Role: result.Check, Compared: true,
 		How: source + ": only to check the C limit with",
 		Prepare: func(ctx context.Context, shop *peer.Shop) (string, error) {
 			text, err := os.ReadFile(source)

@@ -27,6 +27,8 @@ type program struct {
 	how    string
 	socket int // SOCK_SEQPACKET or SOCK_STREAM
 
+	compared bool // see suite.Contender
+
 	// unable says why the program cannot do a piece of work, or "". nil: it can do all.
 	unable func(w work) string
 
@@ -47,7 +49,7 @@ type outcome struct {
 func (p program) contender() suite.Contender {
 	var amounts amounts
 	return suite.Contender{
-		Name: p.name, Role: p.role, How: p.how, Prepare: p.prepare,
+		Name: p.name, Role: p.role, How: p.how, Compared: p.compared, Prepare: p.prepare,
 		Measure: func(ctx context.Context, c suite.Case, d time.Duration) (suite.Sample, error) {
 			if err := p.can(c); err != nil {
 				return nil, err

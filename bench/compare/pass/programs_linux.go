@@ -22,18 +22,21 @@ const (
 // programs are the contenders that are pairs of processes, in the order of the tables.
 func programs() []program {
 	all := []program{
-		inGo(viaBare, bareName, result.Own, unix.SOCK_SEQPACKET, "SendBatch, RecvBatch, CloseFDs; plain SCM_RIGHTS, no acknowledgement"),
-		inGo(viaFramed, framedName, result.Own, unix.SOCK_SEQPACKET, "SendBatch, RecvBatch, CloseFDs; acknowledged, none lost"),
+		compared(inGo(viaBare, bareName, result.Own, unix.SOCK_SEQPACKET, "SendBatch, RecvBatch, CloseFDs; plain SCM_RIGHTS, no acknowledgement")),
+		compared(inGo(viaFramed, framedName, result.Own, unix.SOCK_SEQPACKET, "SendBatch, RecvBatch, CloseFDs; acknowledged, none lost")),
 		inGo(viaFramedTagged, "fastpass Framed, tags", result.Aside, unix.SOCK_SEQPACKET, "the same, each descriptor with a tag"),
 		merging(inGo(viaBareMerging, "fastpass Bare, merging", result.Aside, unix.SOCK_SEQPACKET, "Send one by one with the defaults: batches form by themselves")),
 		merging(inGo(viaFramedMerging, "fastpass Framed, merging", result.Aside, unix.SOCK_SEQPACKET, "Send one by one with the defaults: batches form by themselves")),
 		portable(viaBare, "fastpass Bare, portable"),
 		portable(viaFramed, "fastpass Framed, portable"),
 		ofModule("gvisor.dev/gvisor", inGo(viaUnet, "gVisor unet", result.Peer, unix.SOCK_SEQPACKET, "PackFDs and WriteVec, EnableFDs, ReadVec and ExtractFDs")),
-		ofModule("gvisor.dev/gvisor", inGo(viaFDChannel, fdchannelName, result.Peer, unix.SOCK_SEQPACKET, "SendFD, RecvFD")),
+		compared(ofModule("gvisor.dev/gvisor", inGo(viaFDChannel, fdchannelName, result.Peer, unix.SOCK_SEQPACKET, "SendFD, RecvFD"))),
 		ofModule("golang.org/x/sys", inGo(viaSys, "x/sys", result.Peer, unix.SOCK_SEQPACKET, "unix.Sendmsg with UnixRights, unix.Recvmsg with ParseUnixRights")),
 		inGo(viaNet, "Go net", result.Peer, unix.SOCK_STREAM, "TCPConn.File and UnixConn.WriteMsgUnix, ReadMsgUnix with ParseUnixRights"),
-		libuv(), capnp(), python(), perl(),
+		inGo(viaNetControl, "Go net, no File", result.Peer, unix.SOCK_STREAM, "the same with SyscallConn and Control in place of File; gives away the benchmark's copies, as x/sys does"),
+		libuv("libuv", "uv_write2, uv_accept; one handle with each write, 64 under way"),
+		libuv("libuv, type not asked", "the same, but takes it for granted that a TCP handle comes: no uv_pipe_pending_type", "-DUNTYPED"),
+		compared(capnp()), python(), perl(),
 	}
 	return all
 }
@@ -66,6 +69,12 @@ func portable(w way, name string) program {
 // loses there.
 func merging(p program) program {
 	p.unable = oneOnly
+	return p
+}
+
+// compared has p measured in turns with the others that a target is about.
+func compared(p program) program {
+	p.compared = true
 	return p
 }
 

@@ -41,7 +41,7 @@ type way struct {
 }
 
 func ways() []way {
-	return []way{viaBare, viaFramed, viaFramedTagged, viaBareMerging, viaFramedMerging, viaUnet, viaFDChannel, viaSys, viaNet}
+	return []way{viaBare, viaFramed, viaFramedTagged, viaBareMerging, viaFramedMerging, viaUnet, viaFDChannel, viaSys, viaNet, viaNetControl}
 }
 
 func init() {

@@ -73,7 +73,8 @@ func Suite(yardstick string) *suite.Suite {
 		Name: "pass", Title: "Passing between two processes", About: about,
 		Metrics: metrics, Cases: cases,
 		Tools: []string{"strace"},
-		Each:  500 * time.Millisecond, Quick: 80 * time.Millisecond,
+		Each:  600 * time.Millisecond, Quick: 80 * time.Millisecond,
+		Turns: 6,
 		Close: sockets.close, Verdicts: verdicts,
 	}
 	s.Contenders = append(s.Contenders, theLimit(), theThreadedLimit(), theVectoredLimit())

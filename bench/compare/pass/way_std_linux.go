@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
 
 	"example.com/fdpass/bench/compare/role"
 
@@ -68,20 +69,70 @@ var viaNet = way{
 		}
 		return s, nil
 	},
-	receiver: func(w work) (receiver, error) {
+	receiver: netReceiver,
+}
+
+// viaNetControl does without File: the numbers are those that SyscallConn tells. What is given away
+// are the benchmark's copies, as with the plain system calls.
+var viaNetControl = way{
+	name: "net control",
+	sender: func(_ work, connections []int) (sender, error) {
 		c, err := role.UnixConn(os.NewFile(link, "link"))
 		if err != nil {
 			return nil, err
 		}
-		data, control := make([]byte, 1), make([]byte, unix.CmsgSpace(4*w.Batch))
-		return plainReceiver(func() ([]int, error) {
-			_, m, flags, _, err := c.ReadMsgUnix(data, control)
+		s := &controlSender{plainSender: plainSender{pass: func(fds []int) error { return writeRights(c, fds) }}}
+		for _, fd := range connections {
+			conn, err := net.FileConn(os.NewFile(uintptr(fd), "connection"))
 			if err != nil {
 				return nil, err
 			}
-			return rights(control[:m], flags)
-		}), nil
+			raw, err := conn.(*net.TCPConn).SyscallConn()
+			if err != nil {
+				return nil, err
+			}
+			s.conns = append(s.conns, raw)
+		}
+		return s, nil
 	},
+	receiver: netReceiver,
+}
+
+// controlSender asks the connections for their numbers each time. They stay open, so the numbers do what they say behind Control as well.
+type controlSender struct {
+	plainSender
+	conns []syscall.RawConn
+	fds   []int
+}
+
+func (s *controlSender) lend(fds []int) error {
+	s.fds = s.fds[:0]
+	for _, fd := range fds {
+		if err := s.conns[fd-first].Control(func(fd uintptr) { s.fds = append(s.fds, int(fd)) }); err != nil {
+			return err
+		}
+	}
+	return s.pass(s.fds)
+}
+
+func netReceiver(w work) (receiver, error) {
+	c, err := role.UnixConn(os.NewFile(link, "link"))
+	if err != nil {
+		return nil, err
+	}
+	data, control := make([]byte, 1), make([]byte, unix.CmsgSpace(4*w.Batch))
+	return plainReceiver(func() ([]int, error) {
+		_, m, flags, _, err := c.ReadMsgUnix(data, control)
+		if err != nil {
+			return nil, err
+		}
+		return rights(control[:m], flags)
+	}), nil
+}
+
+func writeRights(c *net.UnixConn, fds []int) error {
+	_, _, err := c.WriteMsgUnix([]byte{0}, unix.UnixRights(fds...), nil)
+	return err
 }
 
 type netSender struct {
@@ -97,7 +148,7 @@ func (s *netSender) lend(fds []int) error {
 	for _, fd := range fds {
 		s.fds = append(s.fds, int(s.files[fd-first].Fd()))
 	}
-	return s.send()
+	return writeRights(s.c, s.fds)
 }
 
 func (s *netSender) give(fds []int) error {
@@ -109,7 +160,7 @@ func (s *netSender) give(fds []int) error {
 		}
 		s.given, s.fds = append(s.given, file), append(s.fds, int(file.Fd()))
 	}
-	if err := s.send(); err != nil {
+	if err := writeRights(s.c, s.fds); err != nil {
 		return err
 	}
 	for _, file := range s.given {
@@ -118,11 +169,6 @@ func (s *netSender) give(fds []int) error {
 		}
 	}
 	return nil
-}
-
-func (s *netSender) send() error {
-	_, _, err := s.c.WriteMsgUnix([]byte{0}, unix.UnixRights(s.fds...), nil)
-	return err
 }
 
 func (s *netSender) flush() error { return nil }

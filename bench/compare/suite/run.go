@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"example.com/fdpass/bench/compare/peer"
@@ -43,6 +42,7 @@ type cell struct {
 	c       Case
 	of      *Contender
 	samples map[string][]float64
+	round   []Sample // of the round at hand: one for each turn
 	unable  string
 	failed  string
 	note    string
@@ -59,17 +59,19 @@ func Run(ctx context.Context, s *Suite, o Options, shop *peer.Shop, progress Pro
 		r.Contenders = append(r.Contenders, prepare(ctx, &s.Contenders[i], shop, progress))
 	}
 	cells := s.cells(r, o.Quick)
-	each := s.each(o)
 	missing := len(r.Cases)*len(s.Contenders) - len(cells)
 	progress.Done(time.Duration(missing) * s.Expected(o) / time.Duration(max(missing+len(cells), 1)))
 	for round := range o.Rounds {
-		for _, cell := range shuffled(cells, round) {
+		for _, t := range s.turns(cells, round, o) {
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}
-			progress.Begin(fmt.Sprintf("%s %d/%d: %s, %s", s.Name, round+1, o.Rounds, cell.of.Name, cell.c.Name))
-			cell.measure(ctx, each)
-			progress.Done(each)
+			progress.Begin(fmt.Sprintf("%s %d/%d: %s, %s", s.Name, round+1, o.Rounds, t.of.Name, t.c.Name))
+			t.measure(ctx, t.long)
+			progress.Done(t.long)
+		}
+		for _, cell := range cells {
+			cell.endRound()
 		}
 	}
 	if !o.Quick {
@@ -87,43 +89,53 @@ func Run(ctx context.Context, s *Suite, o Options, shop *peer.Shop, progress Pro
 	return r, nil
 }
 
-// shuffled returns the cells case by case, as they are, but within each case in an order of the round's own. What was measured before leaves
-// something behind, memory that the kernel has yet to free for example, so nobody is always measured after the same other one. Machines
-// change their speed from one second to the next: those between which the closest ratios are taken follow one another.
-func shuffled(cells []*cell, round int) []*cell {
-	order := slices.Clone(cells)
+// A turn is one measurement of a cell.
+type turn struct {
+	*cell
+	long time.Duration
+}
+
+// turns returns what a round measures: the cells case by case, as they are, but within each case in an order of the round's own. What was
+// measured before leaves something behind, memory that the kernel has yet to free for example, so nobody is always measured after the same
+// other one. Those that are Compared follow one another, in several turns.
+func (s *Suite) turns(cells []*cell, round int, o Options) (all []turn) {
 	random := rand.New(rand.NewPCG(uint64(round), 0))
-	for rest := order; len(rest) > 0; {
+	shuffle := func(cells []*cell) {
+		random.Shuffle(len(cells), func(i, j int) { cells[i], cells[j] = cells[j], cells[i] })
+	}
+	add := func(cells []*cell, times int) {
+		for _, c := range cells {
+			all = append(all, turn{c, s.each(o) / time.Duration(times)})
+		}
+	}
+	times := max(s.Turns, 1)
+	if o.Quick {
+		times = 1
+	}
+	for rest := cells; len(rest) > 0; {
 		n := 1
 		for n < len(rest) && rest[n].c.Name == rest[0].c.Name {
 			n++
 		}
-		random.Shuffle(n, func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
-		together(rest[:n])
+		var compared, others []*cell
+		for _, c := range rest[:n] {
+			if c.of.Compared {
+				compared = append(compared, c)
+			} else {
+				others = append(others, c)
+			}
+		}
+		shuffle(others)
+		before := random.IntN(len(others) + 1)
+		add(others[:before], 1)
+		for range times {
+			shuffle(compared)
+			add(compared, times)
+		}
+		add(others[before:], 1)
 		rest = rest[n:]
 	}
-	return order
-}
-
-// together moves the limit, its check, yardsticks and this library's own ways up behind the first of them, and leaves the order as it is
-// otherwise.
-func together(cells []*cell) {
-	isOurs := func(c *cell) bool {
-		return c.of.Yardstick || slices.Contains([]result.Role{result.Limit, result.Check, result.Own}, c.of.Role)
-	}
-	first := slices.IndexFunc(cells, isOurs)
-	if first < 0 {
-		return
-	}
-	slices.SortStableFunc(cells[first:], func(a, b *cell) int {
-		switch {
-		case isOurs(a) == isOurs(b):
-			return 0
-		case isOurs(a):
-			return -1
-		}
-		return 1
-	})
+	return all
 }
 
 func prepare(ctx context.Context, c *Contender, shop *peer.Shop, progress Progress) result.Contender {
@@ -160,7 +172,26 @@ func (c *cell) measure(ctx context.Context, d time.Duration) {
 		return
 	}
 	sample, err := c.of.Measure(ctx, c.c, d)
-	c.take(sample, err)
+	if err != nil {
+		c.refuse(err)
+		return
+	}
+	c.round = append(c.round, sample)
+}
+
+// endRound makes one sample of those of the round's turns, the mean.
+func (c *cell) endRound() {
+	mean, of := Sample{}, map[string]float64{}
+	for _, sample := range c.round {
+		for key, v := range sample {
+			mean[key] += v
+			of[key]++
+		}
+	}
+	for key, sum := range mean {
+		c.samples[key] = append(c.samples[key], sum/of[key])
+	}
+	c.round = nil
 }
 
 // count finds what is not measured in rounds.
@@ -187,18 +218,15 @@ func (c *cell) count(ctx context.Context, missing error) {
 		c.note = "not counted: " + err.Error()
 		return
 	}
-	c.take(sample, nil)
+	for key, v := range sample {
+		c.samples[key] = append(c.samples[key], v)
+	}
 }
 
-func (c *cell) take(sample Sample, err error) {
-	switch {
-	case err == nil:
-		for key, v := range sample {
-			c.samples[key] = append(c.samples[key], v)
-		}
-	case IsUnable(err):
+func (c *cell) refuse(err error) {
+	if IsUnable(err) {
 		c.unable = err.Error()
-	default:
+	} else {
 		c.failed = err.Error()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -35,8 +36,12 @@ func (f *fake) add(name string, measure func(c Case, times int) (Sample, error))
 	f.Contenders = append(f.Contenders, Contender{Name: name, Measure: func(_ context.Context, c Case, d time.Duration) (Sample, error) {
 		f.calls = append(f.calls, name+" "+c.Name)
 		times[c.Name]++
-		if d != time.Minute {
-			return nil, errors.New("not as long as the suite wants")
+		want := time.Minute
+		if c := f.Contenders[slices.IndexFunc(f.Contenders, func(c Contender) bool { return c.Name == name })]; c.Compared {
+			want /= time.Duration(max(f.Turns, 1))
+		}
+		if d != want {
+			return nil, fmt.Errorf("told to take %v instead of %v", d, want)
 		}
 		return measure(c, times[c.Name])
 	}})
@@ -80,34 +85,43 @@ func TestEachRoundMeasuresEverybodyOnceAndNobodyAlwaysBehindTheSame(t *testing.T
 	}
 }
 
-func TestTheLimitAndThisLibraryAreMeasuredOneAfterTheOther(t *testing.T) {
+func TestThoseThatAreComparedTakeTurns(t *testing.T) {
 	f := newFake()
-	for name, role := range map[string]result.Role{
-		"limit": result.Limit, "check": result.Check, "own": result.Own, "own2": result.Own, "yardstick": result.Peer,
-		"a": result.Peer, "b": result.Peer, "c": result.Aside,
-	} {
-		c := f.add(name, func(Case, int) (Sample, error) { return Sample{"ns": 1}, nil })
-		c.Role, c.Yardstick = role, name == "yardstick"
+	f.Turns = 2
+	compared := []string{"limit", "own", "peer"}
+	for _, name := range append([]string{"a", "b", "c"}, compared...) {
+		c := f.add(name, func(_ Case, times int) (Sample, error) { return Sample{"ns": float64(times)}, nil })
+		c.Compared = slices.Contains(compared, name)
 	}
-	const each, close = 8, 5
-	f.run(t, 30)
+	const others, turns = 3, 2 * 3
+	r := f.run(t, 30)
 	leading, starts := map[string]bool{}, map[int]bool{}
-	for calls := range slices.Chunk(f.calls, each) {
-		isClose := func(call string) bool {
+	for calls := range slices.Chunk(f.calls, others+turns) {
+		isCompared := func(call string) bool {
 			name, _, _ := strings.Cut(call, " ")
-			return slices.Contains([]string{"limit", "check", "own", "own2", "yardstick"}, name)
+			return slices.Contains(compared, name)
 		}
-		start := slices.IndexFunc(calls, isClose)
+		start := slices.IndexFunc(calls, isCompared)
 		for i, call := range calls {
-			if isClose(call) != (i >= start && i < start+close) {
-				t.Errorf("measured %v", calls)
-				break
+			if isCompared(call) != (i >= start && i < start+turns) {
+				t.Fatalf("measured %v", calls)
+			}
+		}
+		for turn := range slices.Chunk(slices.Clone(calls[start:start+turns]), len(compared)) {
+			if slices.Sort(turn); len(slices.Compact(turn)) != len(compared) {
+				t.Errorf("one turn was %v", turn)
 			}
 		}
 		leading[calls[start]], starts[start] = true, true
 	}
-	if len(leading) != 2*close || len(starts) < 3 {
+	if len(leading) != 2*len(compared) || len(starts) < 3 {
 		t.Errorf("those who led were %v, at %v", leading, starts)
+	}
+	if own, _ := r.Figure("one", "own", "ns"); len(own.Samples) != 30 || own.Samples[0] != 1.5 || own.Samples[29] != 59.5 {
+		t.Errorf("a round is the mean of its turns, got %v", own.Samples)
+	}
+	if a, _ := r.Figure("one", "a", "ns"); len(a.Samples) != 30 || a.Samples[29] != 30 {
+		t.Errorf("who takes no turns is measured once in a round, got %v", a.Samples)
 	}
 }
 

@@ -28,8 +28,12 @@ type Suite struct {
 	// Tools are Debian packages that Count needs. Without them there are no such figures, and all the others.
 	Tools []string
 
-	// Each is how long one measurement takes, or about that; a quick run takes Quick instead.
+	// Each is how long a round measures each contender at each case, or about that; a quick run takes Quick instead.
 	Each, Quick time.Duration
+
+	// Turns is into how many measurements that time is cut for those that are Compared, who take turns: machines change their speed from one
+	// second to the next. 0 and 1: it is not cut, nor is it in a quick run.
+	Turns int
 
 	Verdicts func(*result.Suite) []string // what the figures say of a target, in sentences; nil: nothing
 	Close    func()                       // after the last measurement; nil: nothing to do
@@ -50,8 +54,8 @@ type Contender struct {
 	Role result.Role
 	How  string // one line: what it calls
 
-	// Yardstick says that a target of the suite is a ratio to this one, so that it is measured beside our own ways, as the limit is.
-	Yardstick bool
+	// Compared says that a target of the suite is a ratio of this one to another one.
+	Compared bool
 
 	// Prepare installs and builds what the contender needs and returns the version of what it compares with. An
 	// error is the reason why it is missing from the results. nil: there is nothing to prepare.
