@@ -146,7 +146,7 @@ func listenUnderUmask(s dialSpec) {
 func listenRace(s dialSpec) {
 	say("ready")
 	for hear() != "" {
-		l, err := Listen(s.Path, nil)
+		l, err := Listen(s.Path, seqpacket)
 		require(err == nil || errors.Is(err, syscall.EADDRINUSE), "%v", err)
 		say("%t", err == nil)
 		hear()
@@ -157,9 +157,12 @@ func listenRace(s dialSpec) {
 	}
 }
 
+// seqpacket is for tests that make the other socket themselves.
+var seqpacket = &Config{Network: "unixpacket"}
+
 // acceptWithoutDescriptors has a connection waiting when its table is full.
 func acceptWithoutDescriptors(s dialSpec) {
-	l, err := Listen(s.Path, nil)
+	l, err := Listen(s.Path, seqpacket)
 	must(err)
 	c, err := net.Dial("unixpacket", s.Path)
 	must(err)
@@ -296,7 +299,11 @@ func TestListenAndDialPassDescriptorsBothWays(t *testing.T) {
 
 func TestListenDefaultsToTheNetworkOfTheProtocol(t *testing.T) {
 	noLeaks(t)
-	for proto, want := range map[Protocol]string{Framed: "unixpacket", Bare: "unix"} {
+	framed := "unix"
+	if sys.HasSeqpacket {
+		framed = "unixpacket"
+	}
+	for proto, want := range map[Protocol]string{Framed: framed, Bare: "unix"} {
 		l := listenAt(t, filepath.Join(t.TempDir(), "socket"), &Config{Protocol: proto})
 		if got := l.Addr().Network(); got != want {
 			t.Errorf("%v: %s, not %s", proto, got, want)
@@ -464,7 +471,7 @@ func TestOfManyThatListenAtOnceOneSucceeds(t *testing.T) {
 			got := make(chan *Listener, 8)
 			for range cap(got) {
 				go func() {
-					l, err := Listen(path, nil)
+					l, err := Listen(path, seqpacket)
 					if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
 						t.Error(err)
 					}
@@ -783,7 +790,7 @@ func TestDialSaysWhatIsWrong(t *testing.T) {
 		{"a dead socket", at("dead"), "nobody listens on this socket", nil, nil, syscall.ECONNREFUSED},
 		{"a regular file", at("file"), "it is a regular file and no socket", nil, nil, syscall.ECONNREFUSED},
 		{"a directory", dir, "it is a directory and no socket", nil, nil, syscall.ECONNREFUSED},
-		{"another type", at("live"), "Config.Network is not \"unixpacket\"", nil, nil, syscall.EPROTOTYPE},
+		{"another type", at("live"), "Config.Network is not \"unixpacket\"", nil, seqpacket, syscall.EPROTOTYPE},
 		{"a bad configuration", at("live"), "Config.Batch is 254", nil, &Config{Batch: 254}, nil},
 		{"an ended context", at("live"), "", ended, &Config{Network: "unix"}, context.Canceled},
 	} {
@@ -811,7 +818,7 @@ func TestDialWaitsWhileTheBacklogIsFull(t *testing.T) {
 	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 0)); err != nil {
 		t.Fatal(err)
 	}
-	dialOne(t, path, nil)
+	dialOne(t, path, seqpacket)
 	if c, err := net.Dial("unixpacket", path); !errors.Is(err, syscall.EAGAIN) {
 		t.Fatalf("the backlog is not full: %v, %v", c, err)
 	}
@@ -819,7 +826,7 @@ func TestDialWaitsWhileTheBacklogIsFull(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	dialled := make(chan error)
 	go func() {
-		_, err := Dial(ctx, path, nil)
+		_, err := Dial(ctx, path, seqpacket)
 		dialled <- err
 	}()
 	cancel()
@@ -830,7 +837,7 @@ func TestDialWaitsWhileTheBacklogIsFull(t *testing.T) {
 	var p *Passer
 	go func() {
 		var err error
-		p, err = Dial(context.Background(), path, nil)
+		p, err = Dial(context.Background(), path, seqpacket)
 		dialled <- err
 	}()
 	first, errno := sys.Accept(fd, false)

@@ -94,9 +94,7 @@ func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
 		if kind, err = sys.SocketType(socket); err == nil {
 			full.refuseRights(socket)
 		}
-		if full.Protocol == Framed {
-			sys.KeepHeadroom(socket) // for fence
-		}
+		sys.SizeBuffers(socket, full.Protocol == Framed) // fence raises it
 	}); cerr != nil {
 		return nil, fmt.Errorf("fastpass: %w", cerr)
 	}

@@ -3,17 +3,23 @@
 package sys
 
 import (
+	"syscall"
+
 	"example.com/fdpass/cmsgpool"
 
 	"golang.org/x/sys/unix"
 )
 
-const msgCloexec = 0 // there is no MSG_CMSG_CLOEXEC here
-
-// closeOnExec marks the descriptors of a control message. A fork between recvmsg and here lets them through; the
-// system offers no way to prevent it.
-func closeOnExec(control []byte) {
-	p := cmsgpool.Parse(control)
+// recvCloexec receives a message and makes its descriptors close-on-exec. There is no MSG_CMSG_CLOEXEC here: this process starts no other one
+// in between.
+func recvCloexec(fd int, data, control []byte, flags int) (n, ctllen, came int, err error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	n, ctllen, came, _, err = syscall.Recvmsg(fd, data, control, flags)
+	if err != nil {
+		return n, ctllen, came, err
+	}
+	p := cmsgpool.Parse(control[:ctllen])
 	for m, ok := p.Next(); ok; m, ok = p.Next() {
 		if m.IsRights() {
 			for _, fd := range m.FDs() {
@@ -21,4 +27,5 @@ func closeOnExec(control []byte) {
 			}
 		}
 	}
+	return n, ctllen, came, nil
 }

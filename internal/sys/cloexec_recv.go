@@ -2,8 +2,14 @@
 
 package sys
 
-import "golang.org/x/sys/unix"
+import (
+	"syscall"
 
-const msgCloexec = unix.MSG_CMSG_CLOEXEC
+	"golang.org/x/sys/unix"
+)
 
-func closeOnExec([]byte) {}
+// recvCloexec receives a message whose descriptors are close-on-exec.
+func recvCloexec(fd int, data, control []byte, flags int) (n, ctllen, came int, err error) {
+	n, ctllen, came, _, err = syscall.Recvmsg(fd, data, control, flags|unix.MSG_CMSG_CLOEXEC)
+	return n, ctllen, came, err
+}

@@ -22,10 +22,11 @@ type Kernel interface {
 	// Write sends one message without descriptors; on a stream perhaps only its first bytes.
 	Write(fd int, b []byte) (int, syscall.Errno)
 
-	// ShutdownRead fences the peer: from now on it can send nothing more, and what it sent stays readable.
+	// ShutdownRead fences the peer: from now on it can send nothing more, and what it sent stays readable. That is so on Linux; elsewhere what
+	// it sent may be gone, and what it sends now may seem to have arrived.
 	ShutdownRead(fd int)
 
-	// RaiseSendBuffer makes room for at least one more message in a send buffer that is full, if KeepHeadroom has been
+	// RaiseSendBuffer makes room for at least one more message in a send buffer that is full, if SizeBuffers has been
 	// called before it was.
 	RaiseSendBuffer(fd int)
 

@@ -3,6 +3,7 @@
 package sys
 
 import (
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -48,7 +49,7 @@ func (v *Vector) send(fd, count int) (int, syscall.Errno) {
 			if i > 0 {
 				return i, 0
 			}
-			return 0, errnoOf(err)
+			return 0, sendErrno(err)
 		}
 		m.bytes = n
 		if n < len(m.data) {
@@ -63,7 +64,7 @@ func (v *Vector) recv(fd, n, flags int) (int, syscall.Errno) {
 		m := &v.msgs[i]
 		err := error(syscall.EINTR)
 		for err == syscall.EINTR {
-			m.bytes, m.ctllen, m.flag, _, err = syscall.Recvmsg(fd, m.data, m.control, flags|unix.MSG_DONTWAIT|msgCloexec)
+			m.bytes, m.ctllen, m.flag, err = recvCloexec(fd, m.data, m.control, flags|unix.MSG_DONTWAIT)
 		}
 		if err != nil {
 			if i > 0 {
@@ -71,7 +72,6 @@ func (v *Vector) recv(fd, n, flags int) (int, syscall.Errno) {
 			}
 			return 0, errnoOf(err)
 		}
-		closeOnExec(m.control[:m.ctllen])
 		if m.bytes == 0 || flags&unix.MSG_PEEK != 0 {
 			return i + 1, 0
 		}
@@ -97,9 +97,12 @@ func (v *Vector) Deliver(i, bytes, control, flags int) {
 	m.bytes, m.ctllen, m.flag = bytes, control, flags
 }
 
-func acceptNonblock(fd int, _ bool) (int, syscall.Errno) {
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
+// acceptNonblock keeps forks away until the connection is close-on-exec. Where it may wait for one they must not wait as long.
+func acceptNonblock(fd int, blocking bool) (int, syscall.Errno) {
+	if !blocking {
+		syscall.ForkLock.RLock()
+		defer syscall.ForkLock.RUnlock()
+	}
 	n, _, err := syscall.Accept(fd)
 	if err != nil {
 		return -1, errnoOf(err)
@@ -129,9 +132,21 @@ func write(fd int, b []byte) (int, syscall.Errno) {
 			return n, 0
 		}
 		if err != syscall.EINTR {
-			return 0, errnoOf(err)
+			return 0, sendErrno(err)
 		}
 	}
+}
+
+// fullIsTooLong is true where a socket that has little room left says EMSGSIZE: these kernels lower the size of the send buffer by what the
+// peer has not read (so_snd.sb_hiwat in uipc_send), and find the message larger than that before they find no room for it.
+const fullIsTooLong = runtime.GOOS == "darwin" || runtime.GOOS == "ios" || runtime.GOOS == "netbsd"
+
+// sendErrno is the errno of a send: ENOBUFS, which tells to try again a little later, for a socket that is full and does not say so.
+func sendErrno(err error) syscall.Errno {
+	if errno := errnoOf(err); errno != syscall.EMSGSIZE || !fullIsTooLong {
+		return errno
+	}
+	return syscall.ENOBUFS
 }
 
 func errnoOf(err error) syscall.Errno {

@@ -1,6 +1,7 @@
+//go:build !linux || fdpass_portable
+
 package sys
 
-import "runtime"
-
-// HasSeqpacket tells whether AF_UNIX sockets that keep messages whole and in order are to be had.
-const HasSeqpacket = runtime.GOOS != "darwin" && runtime.GOOS != "ios" && runtime.GOOS != "solaris" && runtime.GOOS != "illumos"
+// HasSeqpacket tells whether AF_UNIX sockets are to be had that keep messages whole and in order, and take as large ones as ours. macOS, illumos
+// and Solaris have none, FreeBSD 15 joins messages, and those of NetBSD and FreeBSD up to 14 take less than 8 KiB.
+const HasSeqpacket = false

@@ -105,8 +105,7 @@ var ReportsTruncation = sync.OnceValue(func() bool {
 		return true
 	}
 	oob := make([]byte, unix.CmsgLen(4)) // room for one of the two
-	_, n, flags, _, err := syscall.Recvmsg(fds[1], make([]byte, 1), oob, msgCloexec)
-	closeOnExec(oob[:n])
+	_, n, flags, err := recvCloexec(fds[1], make([]byte, 1), oob, 0)
 	CloseFDs(cmsgpool.AppendFDs(nil, oob[:n]))
 	return err != nil || flags&unix.MSG_CTRUNC != 0
 })
