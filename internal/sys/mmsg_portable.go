@@ -64,7 +64,7 @@ func (v *Vector) recv(fd, n, flags int) (int, syscall.Errno) {
 		m := &v.msgs[i]
 		err := error(syscall.EINTR)
 		for err == syscall.EINTR {
-			m.bytes, m.ctllen, m.flag, err = recvCloexec(fd, m.data, m.control, flags|unix.MSG_DONTWAIT)
+			m.bytes, m.ctllen, m.flag, err = recvTruncated(recvCloexec, fd, m.data, m.control, flags|unix.MSG_DONTWAIT)
 		}
 		if err != nil {
 			if i > 0 {
@@ -78,6 +78,22 @@ func (v *Vector) recv(fd, n, flags int) (int, syscall.Errno) {
 	}
 	return n, 0
 }
+
+// recvTruncated is recv that says MSG_CTRUNC where the descriptors of a stream's message find no room in the table of this process. On the BSDs
+// and macOS recvmsg fails then, all descriptors of the message are gone, and its bytes are what the next call returns.
+func recvTruncated(recv recvFunc, fd int, data, control []byte, flags int) (n, ctllen, came int, err error) {
+	n, ctllen, came, err = recv(fd, data, control, flags)
+	if err != unix.EMSGSIZE && err != unix.EMFILE {
+		return n, ctllen, came, err
+	}
+	if kind, _ := SocketType(fd); kind != unix.SOCK_STREAM {
+		return n, ctllen, came, err
+	}
+	n, ctllen, came, err = recv(fd, data, control, flags)
+	return n, ctllen, came | unix.MSG_CTRUNC, err
+}
+
+type recvFunc func(fd int, data, control []byte, flags int) (n, ctllen, came int, err error)
 
 // Bytes is how many data bytes of message i were sent or received.
 func (v *Vector) Bytes(i int) int { return v.msgs[i].bytes }
