@@ -51,6 +51,7 @@ func TestAWorkerInPython(t *testing.T) {
 							t.Errorf("answered %q, %v", answer, err)
 							return
 						}
+						goAway(ln.Addr().String())
 					}
 				})
 			}
@@ -71,6 +72,14 @@ func TestAWorkerInPython(t *testing.T) {
 				t.Errorf("Serve: %v", err)
 			}
 		})
+	}
+}
+
+// goAway connects, and resets the connection.
+func goAway(addr string) {
+	if c, err := net.Dial("tcp", addr); err == nil {
+		c.(*net.TCPConn).SetLinger(0)
+		c.Close()
 	}
 }
 

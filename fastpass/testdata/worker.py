@@ -8,5 +8,8 @@ while True:
     for fd in fds:
         with socket.socket(fileno=fd) as client:
             client.setblocking(True)  # connections come in non-blocking mode
-            client.recv(65536)
-            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 18\r\nConnection: close\r\n\r\nhello from Python\n")
+            try:
+                client.recv(65536)
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 18\r\nConnection: close\r\n\r\nhello from Python\n")
+            except OSError:
+                pass  # this client has gone away; the others have not
