@@ -2,11 +2,14 @@
 // machine, at the speed of the kernel, and loses none.
 //
 // A [Passer] is one end of a link; a [Pool] spreads connections over the links of many workers and gives what a dead
-// or stalled worker has not taken to the others. The data goes one way:
+// or stalled worker has not taken to the others. The data goes one way, through these functions:
 //
-//	accept4 ─► Pool.Serve ─► Policy ─► window ─► flusher ─► pack ─► sendmmsg ─► kernel
-//	kernel ─► recvmmsg ─► takeFrame ─► Recv, RecvBatch or NetListener ─► the application
-//	application ─► page or ACK ─► window: the slots are free, the copies closed in runs
+//	Send ─► outbox.send ─► push (into the window) ─► flush ─► turn ─► sendSome ─► pack ─► transmit ─► sys.Kernel.Send ─► sendmmsg
+//	Recv ─► inbox.recv ─► take ─► readInto ─► fill ─► sys.Kernel.Recv ─► recvmmsg ─► takeFrame (Framed) or takeMessage (Bare)
+//	page or ACK ─► readMail ─► release: slots freed, copies closed in runs
+//
+// In front of that, Pool.Serve accepts with accept4, and a Policy picks the worker; behind it, NetListener makes connections of
+// what Recv returns.
 //
 // # From Send to sendmmsg
 //
@@ -20,8 +23,9 @@
 // What a Bare link has sent is delivered, so there nothing has to be kept: Send hands it straight to the socket, and only what that does not
 // take goes into the window. See direct.go.
 //
-// The way back is inbox.go: the caller of Recv reads the socket itself where the end only receives, straight into its
-// own slice; where it sends, too, a goroutine of the link's own does, because acknowledgements must be read.
+// The receiving half is inbox.go. On an end that only receives, the caller of Recv reads the socket itself, straight into its own
+// slice. On an end that also sends, a goroutine of the link (the pump) reads, because acknowledgements must be read even when nobody
+// calls Recv; it gives the socket to callers of Recv while they are active. See reader.go.
 //
 // # How it is acknowledged
 //
