@@ -110,8 +110,8 @@ type Config struct {
 	// or in Send for room), and otherwise mostly within 1 to 2 ms, on an idle machine within some 32 at most. Until then the copy here is open, and a connection
 	// that the receiver closes is not closed yet for its client (unless it came from NetListener: that is shut down first).
 	//
-	// Payload is nil. Calls do not overlap. It runs on whatever goroutine has the link's sending role: it must not block,
-	// and must not call methods of the same Passer that wait (Send, SendBatch, Shutdown, Close); TrySend, Push and Flush are allowed.
+	// Payload is nil. Calls do not overlap. It runs on a goroutine of the library, or on one that is in a method of this Passer or of its Pool: it must
+	// not block, and must not call methods of the same Passer that wait (Send, SendBatch, Shutdown, Close); TrySend, Push and Flush are allowed.
 	OnSent func(Desc)
 
 	// OnRefused is called for each descriptor that the kernel refused to pass, such as a number that is not open,

@@ -23,7 +23,7 @@ var (
 
 // DescError is the refusal of one descriptor; others of the same batch are not affected.
 type DescError struct {
-	FD  int   // the descriptor as it was given; OnRefused is told -1, or less, of a number that can be none
+	FD  int   // as it was given; only OnRefused is told a negative number in place of one that no descriptor can have
 	Err error // why it was refused
 }
 

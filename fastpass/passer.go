@@ -60,8 +60,11 @@ type ending struct {
 	local bool  // by this end
 }
 
-// New makes c one end of a link, and owns c from then on, even if New fails: it closes c, whose socket lives on in the link (unless there is
-// no room for a duplicate). The other end must be made with the same Protocol. It does not block. A nil cfg means defaults.
+// New makes c one end of a link, and takes c over, even if it fails: c is closed, and the socket lives on in the link, by a duplicate of its
+// descriptor (without room for one c itself remains open there). The other end must be made with the same Protocol. It does not block. A
+// nil cfg means defaults.
+//
+// Errors: a value in cfg that is out of range; c is a datagram socket; net.ErrClosed if c is closed; the error of a system call.
 func New(c *net.UnixConn, cfg *Config) (*Passer, error) {
 	p, err := newPasser(c, cfg)
 	if err != nil {
@@ -164,12 +167,13 @@ func (p *Passer) flushTail() syscall.Errno {
 // Send queues d and has it sent. It blocks while the window is full, until the write deadline. On success the
 // descriptor belongs to the library, which closes it once it is delivered unless d.Keep; on error to the caller.
 //
-// Success does not mean that the peer has it yet: see Config.OnSent and Undelivered. A descriptor that the kernel refuses,
-// because the number is not open, say, is the caller's again. Config.OnRefused hears of each; the error of Send tells the same, if it is known by then, so
-// with OnRefused set that is the place to release it, and the only one.
+// Success does not mean that the peer has it yet: see Config.OnSent and Undelivered. A descriptor that the kernel refuses, because the
+// number is not open, say, is the caller's again. Config.OnRefused is told of every such descriptor; the error of Send tells the same,
+// if it is known by then. So if OnRefused is set, release what the kernel has refused there, and nowhere else.
 //
-// Errors: net.ErrClosed, os.ErrDeadlineExceeded, ErrPeerGone, ErrProtocol and a *DescError for a descriptor that cannot
-// be sent.
+// Errors: net.ErrClosed, os.ErrDeadlineExceeded, ErrPeerGone, ErrProtocol; on an end that only receives, and to a peer that only sends, one that says so
+// (it wraps syscall.EPERM where it was the kernel that refused: see Config.Direction); a *DescError for a descriptor that cannot be sent: the number
+// is not open, or the payload is longer than Config.MaxPayload, which is found before anything is sent, and of which OnRefused is not told.
 func (p *Passer) Send(d Desc) error {
 	return p.out.sendOne(d, true)
 }
@@ -195,9 +199,12 @@ func (p *Passer) Push(d Desc) error {
 }
 
 // SendBatch is Send for many: all of ds go in order, and next to each other as far as there is room for them, in the window or, on a Bare
-// link where nothing waits, in the socket. The first n belong to the library now, whatever the error, which is a *BatchError if n < len(ds). With
-// n == len(ds) a *DescError tells of the first one that was refused, a negative number for example (of a later one, if they are
-// more than 64); the others are on their way, and OnRefused hears of each. Those that were refused are the caller's again.
+// link where nothing waits, in the socket. The first n belong to the library now, whatever the error, which is a *BatchError if n < len(ds), and
+// wraps one of those that Send returns.
+//
+// With n == len(ds) a *DescError tells of the first descriptor that was refused, a negative number for example (of a later one, if more
+// than 64 were); the others are on their way. OnRefused is told of each of them. Those that were refused are the caller's again: as with Send, if
+// OnRefused is set, release them there and nowhere else.
 func (p *Passer) SendBatch(ds []Desc) (n int, err error) {
 	n, err = p.out.send(ds, true)
 	if n < len(ds) && err != nil {
@@ -208,6 +215,8 @@ func (p *Passer) SendBatch(ds []Desc) (n int, err error) {
 
 // Flush has everything sent that is queued, as far as the socket and the peer's credit allow now; what remains goes by
 // itself later. It does not block, and may be called without need.
+//
+// Errors: none while the link lives; after its end the one that Send returns then, such as net.ErrClosed or ErrPeerGone.
 func (p *Passer) Flush() error {
 	p.out.flush()
 	if p.ending.Load() != nil {
@@ -219,10 +228,10 @@ func (p *Passer) Flush() error {
 // Recv returns the next descriptor, which is the caller's from then on. It blocks until one comes, until the read
 // deadline or until the link ends. Framed links acknowledge each call, so RecvBatch is the faster way to receive many.
 //
-// Errors: io.EOF after an orderly end, ErrPeerGone if the peer died, ErrProtocol, net.ErrClosed, os.ErrDeadlineExceeded. A Bare
-// link returns syscall.EMFILE if the next message carries more descriptors than RLIMIT_NOFILE will ever have room for: it
-// stays queued, so raise the limit and receive again. Not on Linux, where it cannot look at a message first, it does so whenever that limit, less some, is
-// below the 253 that a message may carry.
+// Errors: io.EOF after an orderly end, ErrPeerGone if the peer died, ErrProtocol, net.ErrClosed, os.ErrDeadlineExceeded; on an end that
+// only sends, one that says so. Bare: syscall.EMFILE if RLIMIT_NOFILE can never hold the next message, which stays queued: raise the
+// limit and call again. On systems other than Linux, where a message cannot be inspected first, that is returned whenever the limit
+// is below 253 and a few more.
 func (p *Passer) Recv() (Desc, error) {
 	var d Desc
 	_, err := p.in.recv(nil, &d)
@@ -230,7 +239,8 @@ func (p *Passer) Recv() (Desc, error) {
 }
 
 // RecvBatch is Recv for many: it waits for at least one, and stores what has come, at most len(ds), in the first n
-// of ds. Payloads are appended to ds[i].Payload[:0].
+// of ds. Payloads are appended to ds[i].Payload[:0]. If ds is empty it returns 0, nil at once. Otherwise it blocks as Recv does, and returns
+// the same errors, with n == 0.
 func (p *Passer) RecvBatch(ds []Desc) (n int, err error) {
 	if len(ds) == 0 {
 		return 0, nil
@@ -238,8 +248,7 @@ func (p *Passer) RecvBatch(ds []Desc) (n int, err error) {
 	return p.in.recv(ds, nil)
 }
 
-// SetDeadline sets the deadline of Send, SendBatch, Recv and RecvBatch, also of calls that wait already; a zero
-// time means none. After it they fail with os.ErrDeadlineExceeded.
+// SetDeadline is SetReadDeadline and SetWriteDeadline.
 func (p *Passer) SetDeadline(t time.Time) error {
 	if err := p.SetReadDeadline(t); err != nil {
 		return err
@@ -247,7 +256,8 @@ func (p *Passer) SetDeadline(t time.Time) error {
 	return p.SetWriteDeadline(t)
 }
 
-// SetReadDeadline sets the deadline of Recv and RecvBatch.
+// SetReadDeadline sets the deadline of Recv and RecvBatch, also of calls that wait already. After it they fail with
+// os.ErrDeadlineExceeded. A zero time means none. After Close it returns net.ErrClosed.
 func (p *Passer) SetReadDeadline(t time.Time) error {
 	if p.closed.Load() {
 		return net.ErrClosed
@@ -256,7 +266,8 @@ func (p *Passer) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// SetWriteDeadline sets the deadline of Send and SendBatch.
+// SetWriteDeadline sets the deadline of Send and SendBatch, also of calls that wait already. After it they fail with
+// os.ErrDeadlineExceeded. A zero time means none. After Close it returns net.ErrClosed.
 func (p *Passer) SetWriteDeadline(t time.Time) error {
 	if p.closed.Load() {
 		return net.ErrClosed
@@ -265,9 +276,12 @@ func (p *Passer) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// Shutdown delivers what is queued, says goodbye and closes the link. It waits until the peer has acknowledged
-// everything (Framed) or the kernel has taken it (Bare); if ctx or the link ends before, it closes the link all the same and
-// returns why; the rest is to be had from Undelivered, also what a Send beside it has still queued. Sending fails with net.ErrClosed from the start of the call.
+// Shutdown delivers what is queued, says goodbye and closes the link. It blocks until the peer has acknowledged everything (Framed) or the
+// kernel has taken it (Bare), until ctx is done, or until the link ends. From the start of the call sending fails with net.ErrClosed.
+//
+// In any case the link is closed when it returns, as by Close. Unless everything was delivered, the error says why: that of ctx, or what Send returns when the link
+// has ended; the rest is to be had from Undelivered then, also what a Send beside it has still queued. Of a link that was closed before it
+// returns net.ErrClosed.
 func (p *Passer) Shutdown(ctx context.Context) error {
 	p.out.closing.Store(true)
 	stop := context.AfterFunc(ctx, p.out.room.Notify)
@@ -293,9 +307,9 @@ func (p *Passer) Shutdown(ctx context.Context) error {
 
 // Close ends the link at once, in an orderly way as the peer sees it. It waits until all who use the link have let go of
 // it: calls that wait return net.ErrClosed. What the peer has not acknowledged is afterwards to be had from Undelivered.
-// The socket is closed then, and what came and nobody took, unless the peer has made that a matter of more than a second:
-// it goes on without anybody waiting.
-// Closing twice returns net.ErrClosed.
+//
+// The socket is closed then, and so are descriptors that have come and that nobody has taken with Recv. Close waits for that a second at
+// most: a peer can make closing take longer, and then it goes on without anybody waiting. Closing twice returns net.ErrClosed.
 func (p *Passer) Close() error {
 	if p.closed.Swap(true) {
 		return net.ErrClosed

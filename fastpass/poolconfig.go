@@ -40,7 +40,7 @@ type PoolStats struct {
 	Workers     int    // now
 	Ready       int    // of them, those that have said HELLO
 	Waiting     int    // descriptors in the backlog now
-	Placed      uint64 // descriptors given to workers, those redelivered more than once
+	Placed      uint64 // descriptors given to workers; one that is given to another worker again counts again
 	Redelivered uint64 // descriptors taken back from workers
 	Accepted    uint64 // connections that Serve has accepted
 	Pauses      uint64 // how often Serve has paused because this process or the system was short of descriptors or memory

@@ -25,8 +25,8 @@ type Stats struct {
 	Truncated uint64 // messages that lost descriptors on the way in; all were sent again, or peeked at only
 	Lost      uint64 // messages that lost descriptors for good: Bare only, when the room that was seen was gone a moment later
 
-	SendCalls uint64 // system calls that sent descriptors
-	RecvCalls uint64 // system calls that received
+	SendCalls uint64 // system calls that send descriptors, those included that the socket refused
+	RecvCalls uint64 // system calls that receive, those included that found nothing, or only looked (MSG_PEEK)
 	Full      uint64 // times that the socket took nothing more
 	Shortages uint64 // times that the kernel was short of something: ETOOMANYREFS, ENOBUFS, ENOMEM
 
