@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// The same on every platform; crypto/tls and net/http look for CloseWrite, net/http for the network's own errors.
+// Conn has these methods on every platform. CloseWrite is what crypto/tls and net/http look for.
 var _ interface {
 	net.Conn
 	syscall.Conn

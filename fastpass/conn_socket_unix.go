@@ -170,7 +170,7 @@ func transfer(call func(int, []byte) (int, error), fd int, b []byte) (int, error
 	}
 }
 
-// usable returns the error of a Read of no bytes, readable that of one to which there are some.
+// usable returns net.ErrClosed if the socket is closed, and readable also os.ErrDeadlineExceeded if the read deadline has passed.
 func (s *lazySocket) usable() error   { return s.checked(nil) }
 func (s *lazySocket) readable() error { return s.checked(&s.readBy) }
 
@@ -180,7 +180,7 @@ func (s *lazySocket) checked(by *time.Time) error {
 	return s.check(by)
 }
 
-// Control is that of syscall.RawConn, as are the next two.
+// Control, rawRead and rawWrite are the three methods of a syscall.RawConn.
 func (s *lazySocket) Control(f func(fd uintptr)) error {
 	if err := s.begin(nil); err != nil {
 		return err

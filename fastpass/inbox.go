@@ -39,8 +39,8 @@ type inbox struct {
 	one     [1]Desc    // what Recv receives into: a slice of its own would be allocated
 	queue   *queue     // taken in, not acknowledged
 	page    *page.Page // where to acknowledge; nil: by ACK frames
-	owed    bool       // then: the peer has asked for an ACK frame that the socket would not take
-	pledged int        // of them, the first: acknowledged by an ACK of which the socket has taken only a part
+	owed    bool       // with a page: the peer has asked for an ACK frame, and the socket has not taken it yet
+	pledged int        // how many of the first in queue are acknowledged by an ACK of which the socket has taken only a part
 	target  []Desc     // where to store what comes while the queue is empty: a caller's own slice
 	got     int        // how many of target are filled
 	flow    flow.Receiver
@@ -55,7 +55,7 @@ type inbox struct {
 	orphan  bool        // the peer is dead: what came from it has no other owner
 	last    int         // descriptors in the last message
 	full    bool        // the last call has brought as many messages as were asked for
-	fds     []int32     // those of the message at hand
+	fds     []int32     // the descriptors of the message at hand
 	vectors *vectorPool
 	partial *partialFrame
 

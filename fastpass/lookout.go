@@ -60,7 +60,7 @@ func newLookout() *lookout {
 	return &lookout{pause: backoff{first: lookAfter, most: lookAtMost}}
 }
 
-// after has o looked at after d, and not at another time. It reports whether that took a timer.
+// after has o looked at when d has passed, and no more when an earlier call has said. It reports whether the timer had to be set for that.
 func (l *lookout) after(o *outbox, d time.Duration) bool {
 	now := time.Now()
 	l.mu.Lock()

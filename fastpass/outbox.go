@@ -92,7 +92,7 @@ func (o *outbox) init(p *Passer) {
 	}
 }
 
-// sendOne is send for one, of which it knows at once whether it can be queued at all.
+// sendOne is send for one descriptor. If something is wrong with that, nothing is queued, and OnRefused is told nothing.
 func (o *outbox) sendOne(d Desc, wait bool) error {
 	if checkDesc(&d, o.p.cfg.MaxPayload) != nil {
 		return o.check(&d) // what is wrong with the link comes first
@@ -503,7 +503,8 @@ func (o *outbox) unblock() {
 }
 
 // release gives up the oldest n of those in flight, which have an owner elsewhere now: their copies are closed, and
-// their slots given back. Refused entries that lie among them and directly behind go as well, to be closed by nobody.
+// their slots given back. Refused entries that lie among them and directly behind go as well, but are not closed: they are the
+// caller's.
 func (o *outbox) release(n int) {
 	if o.p.framed() {
 		o.stats.acked.Add(uint64(n))

@@ -60,8 +60,8 @@ func callSize(closes bool) int {
 // alike reports whether no entry has a payload, and none was refused.
 func (o *outbox) alike() bool { return !o.payloads.Load() && o.refusals.total.Load() == 0 }
 
-// measure returns how many descriptors from pos on the next message carries, most at the most, and the position behind
-// them; refused entries lie between them.
+// measure returns how many descriptors the next message carries, which begins at pos, but no more than most, and the position
+// behind the last of them. Refused entries that lie between do not count.
 func (o *outbox) measure(pos uint64, most int) (n int, end uint64) {
 	if o.alike() {
 		n = min(most, int(o.end-pos))

@@ -30,7 +30,7 @@ type Passer struct {
 	cfg    Config
 	kernel sys.Kernel
 	conn   sys.Conn
-	socket int  // its number: see finished
+	socket int  // the descriptor of conn; finished says who may use it, and when
 	stream bool // SOCK_STREAM: messages may be taken in part
 	peer   Credentials
 

@@ -31,7 +31,7 @@ type Pool struct {
 	closed           atomic.Bool   // Shutdown was called
 	wrong            atomic.Pointer[policyError]
 	accepted, pauses atomic.Uint64  // of Serve
-	closing          chan struct{}  // closed then
+	closing          chan struct{}  // closed when Shutdown is called
 	idle             chan struct{}  // closed when everything is delivered after that
 	stopped          chan struct{}  // closed when run is to end
 	watched          sync.WaitGroup // the watch goroutines
@@ -45,12 +45,12 @@ type Pool struct {
 	touched  []*member // those to be flushed
 	scratch  [64]Desc  // entries of the backlog on their way out
 	joined   uint64    // how many workers ever joined
-	placed   uint64
-	turns    uint64 // likewise, but a piece that goes to a worker together counts once
-	back     uint64 // taken back from workers
-	whole    bool   // closed, and nothing comes into the backlog from outside any more
-	told     bool   // idle is closed
-	ended    bool   // nothing is placed any more
+	placed   uint64    // descriptors given to workers
+	turns    uint64    // the number for Policy.Pick: like placed, but a piece that goes to one worker together counts once
+	back     uint64    // taken back from workers
+	whole    bool      // closed, and nothing comes into the backlog from outside any more
+	told     bool      // idle is closed
+	ended    bool      // nothing is placed any more
 	leftover leftover
 }
 

@@ -29,7 +29,7 @@ type role struct {
 	mine    func() bool // ready for that; bound once
 
 	reads uint64 // how often a caller has begun to read; guarded by inbox.mu
-	seen  uint64 // of them, when the timer ran out last; likewise
+	seen  uint64 // reads when the timer ran out last; guarded by inbox.mu
 	armed atomic.Bool
 	timer *time.Timer // runs missed; who sets armed may start it
 

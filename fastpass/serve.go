@@ -96,7 +96,7 @@ func dupListener(ln net.Listener) (f *os.File, alive func() bool, err error) {
 	fd := -1
 	cerr := raw.Control(func(s uintptr) {
 		if fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0); err == nil {
-			unix.SetNonblock(fd, true) // as package net has it; the accepter takes all that wait and then looks elsewhere
+			unix.SetNonblock(fd, true) // as package net has it; the acceptor takes all that wait and then looks elsewhere
 		}
 		unix.SetsockoptInt(int(s), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // fails where it means nothing
 		unix.SetsockoptInt(int(s), unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
@@ -132,7 +132,7 @@ func (a *acceptor) isOver() bool {
 	}
 }
 
-// watch finds out when it is over. It wakes the accepter then, and now and then before, should it wait in vain.
+// watch finds out when it is over. It wakes the acceptor then, and now and then before, should it wait in vain.
 func (a *acceptor) watch(alive func() bool, wake func(), stop <-chan struct{}) {
 	look := time.NewTicker(serveLook)
 	defer look.Stop()

@@ -108,7 +108,7 @@ func (v *vector) put() {
 	}
 }
 
-// carry has message i carry length bytes of its data, and n descriptors, which are laid out.
+// carry has message i carry the first length bytes of its data, and the n descriptors that are in its control buffer.
 func (v *vector) carry(i, length, n int) {
 	v.Limit(i, len(v.data[i][:length]), cmsgpool.Space(n))
 	v.counts[i], v.lengths[i] = n, length

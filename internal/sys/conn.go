@@ -29,9 +29,9 @@ type Conn interface {
 	Close() error
 }
 
-// Own takes the socket of c, in which nobody may be at work, away from it: who still has c can do nothing to the socket. It returns the
-// new owner, and its number for the socket. Without room for a duplicate, or if the socket is in blocking mode, c remains in use. Raw is
-// c's. Idle says that the socket is hardly ever waited for.
+// Own makes a Conn of the socket of c, whose RawConn is raw, and returns it with its number for the socket. Nobody may be at work in c. The
+// Conn has a duplicate, and c is closed, so that whoever still has c can do nothing to the socket. If there is no room for a duplicate,
+// or the socket is in blocking mode, the Conn uses c itself. Idle says that the socket is hardly ever waited for.
 func Own(c *net.UnixConn, raw syscall.RawConn, idle bool) (Conn, int) {
 	fd, dup := -1, -1
 	raw.Control(func(s uintptr) {

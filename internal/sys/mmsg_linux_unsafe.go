@@ -52,7 +52,7 @@ func (v *Vector) recv(fd, n, flags int) (int, syscall.Errno) {
 	return v.call(unix.SYS_RECVMMSG, fd, n, flags|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
 }
 
-// shortCall is up to how many messages a call takes about 100 µs with, if they carry about 2,000 descriptors together.
+// shortCall is how many messages a call may carry and still take no more than about 100 µs, if there are about 2,000 descriptors in them.
 const shortCall = 32
 
 // call makes a system call that never blocks. The scheduler is told of it, for it may want the processor for others meanwhile,
@@ -99,7 +99,8 @@ func (v *Vector) Deliver(i, bytes, control, flags int) {
 	v.hdrs[i].Hdr.Flags = int32(flags)
 }
 
-// acceptNonblock makes the connection non-blocking. Where the listening socket is so too, the scheduler need not hear of the call.
+// acceptNonblock accepts a connection, which is made non-blocking. Blocking says that the listening socket is in blocking mode: only then
+// may the call take long, and the scheduler hears of it.
 func acceptNonblock(fd int, blocking bool) (int, syscall.Errno) {
 	call := syscall.RawSyscall6
 	if blocking {
