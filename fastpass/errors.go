@@ -14,11 +14,12 @@ var (
 	// ErrProtocol means that the peer does not speak the protocol, or broke it. The error that wraps it says how.
 	ErrProtocol = errors.New("fastpass: protocol error")
 
-	// ErrPeerGone means that the peer ended without saying goodbye: it died, or closed the socket.
-	ErrPeerGone = errors.New("fastpass: the peer is gone")
+	// ErrPeerGone means that the peer died, or closed the socket. Send returns it also if the peer has said goodbye before; Recv returns io.EOF
+	// then, and on a Bare link, where nobody says goodbye, mostly in any case.
+	ErrPeerGone = errors.New("fastpass: the peer is gone: it has ended, or has closed its socket")
 
 	// ErrStalled means that a pool took the link's descriptors back because the worker did not take them in time.
-	ErrStalled = errors.New("fastpass: the worker has stalled")
+	ErrStalled = errors.New("fastpass: the worker has stalled: it has taken nothing for PoolConfig.StallTimeout")
 )
 
 // DescError is the refusal of one descriptor; others of the same batch are not affected.
@@ -38,7 +39,9 @@ type BatchError struct {
 	Err   error // why the next one was not taken
 }
 
-func (e *BatchError) Error() string { return fmt.Sprintf("%v (%d of the batch taken)", e.Err, e.Taken) }
+func (e *BatchError) Error() string {
+	return fmt.Sprintf("%v (%d descriptors of the batch were taken before)", e.Err, e.Taken)
+}
 
 // Unwrap returns the error that stopped the batch.
 func (e *BatchError) Unwrap() error { return e.Err }

@@ -238,7 +238,7 @@ func ExamplePasser_Undelivered() {
 	}
 	front.Close()
 	// Output:
-	// fastpass: the peer is gone
+	// fastpass: the peer is gone: it has ended, or has closed its socket
 	// tag 0 is still ours
 	// tag 1 is still ours
 	// tag 2 is still ours

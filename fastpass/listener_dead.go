@@ -92,7 +92,7 @@ func lockPlace(path string) (unlock func(), err error) {
 	}, nil
 }
 
-var errLocked = errors.New("another process holds it")
+var errLocked = fmt.Errorf("another process has held it for %v while replacing the same socket; try again, or end that process", lockPatience)
 
 func tryLock(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)

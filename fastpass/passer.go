@@ -132,7 +132,7 @@ func assemble(k sys.Kernel, c sys.Conn, socket int, stream bool, cfg Config) *Pa
 func (p *Passer) start() error {
 	if p.framed() {
 		if errno := p.sayHello(); errno != 0 && errno != syscall.EPIPE && errno != syscall.ECONNRESET {
-			return fmt.Errorf("fastpass: HELLO: %w", os.NewSyscallError("sendmsg", errno))
+			return fmt.Errorf("fastpass: sending HELLO: %w", os.NewSyscallError("sendmsg", errno))
 		}
 		p.in.watchCredit()
 	}
@@ -485,7 +485,7 @@ func (p *Passer) sendError() error {
 	case p.closed.Load() || e == nil || e.local:
 		return net.ErrClosed
 	case e.err == nil:
-		return fmt.Errorf("%w: it has said goodbye", ErrPeerGone)
+		return fmt.Errorf("%w, after saying goodbye", ErrPeerGone)
 	default:
 		return e.err
 	}
