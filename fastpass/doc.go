@@ -18,7 +18,7 @@
 // from the window into the control buffers of a vector and sends up to Config.Messages messages of up to 253 descriptors
 // with one system call. So a lone Send on an idle link is one system call on the caller's own goroutine,
 // and under load batches form by themselves, with no timer. Entries stay in the window until the peer acknowledges
-// them: the queue is the resend list. See outbox.go, then pack.go, then internal/sys.
+// them: the queue is the resend list. See outbox.go, flusher.go, pack.go, and internal/sys; release.go is what follows.
 //
 // What a Bare link has sent is delivered, so there nothing has to be kept: Send hands it straight to the socket, and only what that does not
 // take goes into the window. See direct.go.

@@ -1,0 +1,132 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"math"
+	"syscall"
+
+	"example.com/fdpass/internal/flow"
+)
+
+// flush has everything sent that can be sent now: by the caller, if nobody is at it, or else by the one who is, who
+// sees the call counted and looks again before leaving.
+func (o *outbox) flush() {
+	if o.work.Add(1) == 1 {
+		o.turn()
+		o.leave()
+	}
+}
+
+// leave gives up the flusher's role. For those who have called flush meanwhile the window is looked at first.
+func (o *outbox) leave() {
+	for seen := o.work.Add(-1); seen != 0; seen = o.work.Add(-seen) {
+		o.turn()
+	}
+}
+
+// answer is flush for the goroutine that has left something in the mail, if it has.
+func (o *outbox) answer() {
+	if o.mail.waiting.Load() {
+		o.flush()
+	}
+}
+
+// turn is one round of the flusher.
+func (o *outbox) turn() {
+	over := o.p.over.Load() && !o.p.unsaid.Load() // before the mail: what is over has put its last mail there
+	if over && o.page != nil {
+		o.page.Fence()
+	}
+	for again := true; again && !o.ended; again = !over && o.await() {
+		o.readMail()
+		// Once the link ends nothing is sent: it would be of no use, and might leave no room for BYE.
+		for o.p.ending.Load() == nil && !o.blocked.Load() && o.sendSome() {
+			o.readMail()
+		}
+	}
+	if over && !o.ended {
+		o.finish()
+	}
+}
+
+// sendSome packs and sends what one system call takes of what is published by now, and reports whether it makes sense to go on. Whoever
+// publishes more calls flush.
+func (o *outbox) sendSome() bool {
+	o.end = o.window.Published(o.end)
+	if !o.maySend() {
+		return false
+	}
+	o.vector = o.vectors.get()
+	o.pack()
+	cut := o.p.tail.waiting()
+	took, errno := o.transmit()
+	o.account(took)
+	if cut && !o.p.tail.waiting() {
+		o.notify() // somebody may wait for that
+	}
+	again := false
+	if blamesOne(errno) {
+		again = o.refuse(errno)
+	} else {
+		again = o.mayGoOn(errno)
+	}
+	o.vector.put()
+	o.vector = nil
+	return again && o.maySend()
+}
+
+// maySend reports whether there is something that may be sent now.
+func (o *outbox) maySend() bool {
+	return o.p.stream && o.p.tail.waiting() || o.sent != o.end && o.flow.Allowance() > 0
+}
+
+// transmit hands the packed messages to the socket, and returns how many it took.
+func (o *outbox) transmit() (took int, errno syscall.Errno) {
+	switch {
+	case o.p.stream:
+		return o.sendStream(o.p.socket)
+	case o.messages > 0:
+		return o.p.kernel.Send(o.p.socket, o.vector.Vector, o.messages)
+	}
+	return 0, 0
+}
+
+// sendStream hands the packed messages to a stream socket, behind what it took no more of.
+func (o *outbox) sendStream(fd int) (took int, errno syscall.Errno) {
+	t := &o.p.tail
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if errno = t.send(o.p.kernel, fd); errno == 0 && o.messages > 0 {
+		took, errno = o.p.kernel.Send(fd, o.vector.Vector, o.messages)
+		if last := took - 1; last >= 0 {
+			t.keep(o.vector.data[last][o.vector.Bytes(last):o.vector.lengths[last]])
+		}
+	}
+	return took, errno
+}
+
+// count counts the messages in the vector that the kernel took, and returns how many descriptors are in them.
+func (o *outbox) count(took int) (n int) {
+	for i := range took {
+		n += o.vector.counts[i]
+		o.stats.batches.add(o.vector.counts[i])
+	}
+	o.stats.calls.Add(1)
+	o.stats.sent.Add(uint64(n))
+	return n
+}
+
+// account moves on behind the messages in the vector that the kernel took.
+func (o *outbox) account(took int) {
+	n := o.count(took)
+	if took > 0 {
+		o.sent = o.vector.ends[took-1]
+	}
+	o.flow.Sent(n)
+	o.isolate = max(0, o.isolate-n)
+	if !o.p.framed() {
+		o.flow.Acked(flow.Ack{Seq: o.flow.Seq(), Credit: math.MaxInt32})
+		o.release(n)
+	}
+}

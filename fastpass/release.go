@@ -1,0 +1,121 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"runtime"
+)
+
+// release gives up the oldest n of those in flight, which have an owner elsewhere now: their copies are closed, and
+// their slots given back. Refused entries that lie among them and directly behind go as well, but are not closed: they are the
+// caller's.
+func (o *outbox) release(n int) {
+	if o.p.framed() {
+		o.stats.acked.Add(uint64(n))
+	}
+	if o.alike() { // none to be passed over
+		to := o.head + uint64(n)
+		if o.closes.Load() {
+			o.closeCopies(to)
+		}
+		o.releaseTo(to, 0)
+		return
+	}
+	bytes := 0
+	for pos := o.head; pos != o.sent; {
+		slots := o.window.Slots(pos, int(o.sent-pos))
+		for i := range slots {
+			e := &slots[i]
+			if n == 0 && e.refused == 0 {
+				o.releaseTo(pos+uint64(i), bytes)
+				return
+			}
+			if e.refused == 0 {
+				n--
+				if !e.keep {
+					o.closer.Add(int(e.fd), e.brief)
+				}
+			}
+			bytes += e.size()
+			windowPayloads.drop(e)
+		}
+		pos += uint64(len(slots))
+	}
+	o.releaseTo(o.sent, bytes)
+}
+
+// closeCopies closes those of the slots before to that are not to be kept, all of which were delivered.
+func (o *outbox) closeCopies(to uint64) {
+	for pos := o.head; pos != to; {
+		slots := o.window.Slots(pos, int(to-pos))
+		for i := range slots {
+			if e := &slots[i]; !e.keep {
+				o.closer.Add(int(e.fd), e.brief)
+			}
+		}
+		pos += uint64(len(slots))
+	}
+}
+
+// releaseTo gives back the slots before to, which had payloads of so many bytes.
+func (o *outbox) releaseTo(to uint64, bytes int) {
+	from := o.head
+	if from == to {
+		return
+	}
+	o.closer.Flush()
+	o.head = to
+	if o.p.cfg.OnSent != nil || o.p.cfg.OnRefused != nil {
+		for pos := from; pos != to; pos++ {
+			o.callBack(&o.window.Slots(pos, 1)[0])
+		}
+	}
+	if bytes > 0 {
+		o.bytes.Add(int64(-bytes))
+	}
+	o.window.Release(to)
+	o.notify()
+}
+
+// callBack tells the application what became of e.
+func (o *outbox) callBack(e *entry) {
+	d := Desc{FD: int(e.fd), Tag: e.tag, Keep: e.keep}
+	if e.refused == 0 && o.p.cfg.OnSent != nil {
+		o.p.cfg.OnSent(d)
+	}
+	if e.refused != 0 && o.p.cfg.OnRefused != nil {
+		o.p.cfg.OnRefused(d, e.refusal())
+	}
+}
+
+// finish is the flusher's last act, once nothing more can be acknowledged: it shuts the window for good, and hands
+// everything that is in it back.
+func (o *outbox) finish() {
+	o.ended = true
+	if o.retry != nil {
+		o.retry.Stop()
+	}
+	if o.looks.by != nil {
+		o.looks.by.forget(o)
+	}
+	// Whoever claims the last free slot has shut the window: what is never published is never released. What other
+	// goroutines have claimed lies below, and they are about to publish it.
+	end, _ := o.window.Claim(o.window.Cap())
+	for o.end = o.window.Published(o.end); o.end != end; o.end = o.window.Published(o.end) {
+		runtime.Gosched()
+	}
+	var ds []Desc
+	for pos := o.head; pos != end; pos++ {
+		e := &o.window.Slots(pos, 1)[0]
+		if e.refused == 0 {
+			ds = append(ds, e.desc())
+		} else {
+			o.callBack(e)
+		}
+		windowPayloads.drop(e)
+	}
+	o.p.leftover.put(ds)
+	o.rest.Store(int32(len(ds)))
+	o.shut.Store(true)
+	o.p.finished()
+}

@@ -1,0 +1,108 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"os"
+	"syscall"
+	"time"
+)
+
+// mayGoOn deals with what kept the kernel from taking more. It reports whether sending may go on.
+func (o *outbox) mayGoOn(errno syscall.Errno) bool {
+	switch errno {
+	case 0:
+		o.pause.reset()
+		return true
+	case syscall.EAGAIN:
+		o.waitForSocket()
+	case syscall.ETOOMANYREFS, syscall.ENOBUFS, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE:
+		o.waitForKernel()
+	case syscall.EPIPE, syscall.ECONNRESET, syscall.ENOTCONN, syscall.ECONNREFUSED:
+		if !o.p.framed() {
+			o.blocked.Store(true)
+			o.p.fail(ErrPeerGone)
+			return false
+		}
+		o.tryLater() // before that the pump reads what the peer said last, and the end
+	case syscall.EPERM:
+		o.blocked.Store(true)
+		o.p.fail(errRightsRefused)
+	default:
+		o.blocked.Store(true)
+		o.p.fail(os.NewSyscallError("sendmsg", errno))
+	}
+	return false
+}
+
+// blamesOne reports whether errno is what the kernel says of a single descriptor, not of the socket.
+func blamesOne(errno syscall.Errno) bool {
+	return errno == syscall.EBADF || errno == syscall.EINVAL || errno == syscall.E2BIG
+}
+
+// refuse deals with an error that one descriptor of the first message has caused: a message of one names it; a larger
+// one is sent again in messages of one.
+func (o *outbox) refuse(errno syscall.Errno) bool {
+	if n := o.vector.counts[0]; n > 1 {
+		o.isolate = n
+		return true
+	}
+	pos := o.vector.ends[0] - 1
+	e := &o.window.Slots(pos, 1)[0]
+	for e.refused != 0 { // before; measure has passed over those that lie behind the one that was sent
+		pos--
+		e = &o.window.Slots(pos, 1)[0]
+	}
+	e.refused = uint8(errno)
+	o.refusals.add(pos, e.refusal())
+	o.sent = o.vector.ends[0]
+	o.isolate = max(0, o.isolate-1)
+	o.release(0)
+	return true
+}
+
+// waitForSocket has the writer goroutine call unblock when the socket takes messages again.
+func (o *outbox) waitForSocket() {
+	o.stats.full.Add(1)
+	o.blocked.Store(true)
+	o.writer.Do(func() { go o.waitWritable() })
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (o *outbox) waitWritable() {
+	for {
+		select {
+		case <-o.wake:
+		case <-o.p.done:
+			return
+		}
+		// Nothing is sent from within: whoever flushes may find that it is the end, and close the socket.
+		if o.p.waitWritable() != nil {
+			return // closed
+		}
+		o.unblock()
+	}
+}
+
+// waitForKernel calls unblock after a while: nothing announces the end of a shortage in the kernel.
+func (o *outbox) waitForKernel() {
+	o.stats.shortages.Add(1)
+	o.tryLater()
+}
+
+func (o *outbox) tryLater() {
+	o.blocked.Store(true)
+	if pause := o.pause.next(); o.retry == nil {
+		o.retry = time.AfterFunc(pause, o.unblock)
+	} else {
+		o.retry.Reset(pause)
+	}
+}
+
+func (o *outbox) unblock() {
+	o.blocked.Store(false)
+	o.flush()
+}
