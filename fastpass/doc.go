@@ -23,7 +23,7 @@
 // What a Bare link has sent is delivered, so there nothing has to be kept: Send hands it straight to the socket, and only what that does not
 // take goes into the window. See direct.go.
 //
-// The receiving half is inbox.go. On an end that only receives, the caller of Recv reads the socket itself, straight into its own
+// The receiving half is inbox.go and fill.go. On an end that only receives, the caller of Recv reads the socket itself, straight into its own
 // slice. On an end that also sends, a goroutine of the link (the pump) reads, because acknowledgements must be read even when nobody
 // calls Recv; it gives the socket to callers of Recv while they are active. See reader.go.
 //

@@ -10,8 +10,6 @@ import (
 	"example.com/fdpass/internal/flow"
 	"example.com/fdpass/internal/sys"
 	"example.com/fdpass/internal/wire"
-
-	"golang.org/x/sys/unix"
 )
 
 // hello returns the frame that opens the link from this end. A page may be attached to it.
@@ -288,65 +286,4 @@ func (w *ackWriter) write(a flow.Ack) (rest int, errno syscall.Errno) {
 	took, gone, errno := w.p.writeFrame(frame)
 	w.gone = gone
 	return len(frame) - took, errno
-}
-
-// partialFrame is a frame of a stream socket on its way in. Reading stops at the end of a header and of a body, so
-// descriptors never come with a part of another frame than their own.
-type partialFrame struct {
-	reaper    *reaper // for close
-	buf       []byte  // as far as it has come
-	want      int     // bytes until the next stop
-	fds       []int32
-	truncated bool
-}
-
-// fillStream takes in the next piece of a frame.
-func (in *inbox) fillStream(fd int) bool {
-	v := in.vectors.get()
-	defer v.put()
-	f := in.partial
-	if len(f.buf) == 0 {
-		f.want = wire.HeaderSize
-	}
-	v.Limit(0, len(v.data[0][:f.want-len(f.buf)]), len(v.control[0].Raw()))
-	n, ok := in.receive(v, fd, 1, 0)
-	if n == 0 {
-		return ok
-	}
-	data, control := v.received(0)
-	in.gather(control)
-	f.fds = append(f.fds, in.fds...)
-	f.buf = append(f.buf, data...)
-	f.truncated = f.truncated || v.Flags(0)&unix.MSG_CTRUNC != 0
-	switch {
-	case len(data) == 0:
-		in.fds = append(in.fds[:0], f.fds...)
-		in.closeFrom(0)
-		in.hangUp()
-	case len(f.buf) < f.want && len(f.fds) <= wire.MaxCount && wire.Begins(f.buf):
-		return true
-	case len(f.buf) == wire.HeaderSize && in.bodyFollows():
-		return true
-	default:
-		in.fds = append(in.fds[:0], f.fds...)
-		in.takeFrame(f.buf, f.truncated)
-	}
-	*f = partialFrame{reaper: f.reaper, buf: f.buf[:0], fds: f.fds[:0]}
-	return true
-}
-
-// close closes what has come.
-func (f *partialFrame) close() {
-	f.reaper.addAll(f.fds)
-	f.buf, f.fds = f.buf[:0], f.fds[:0]
-}
-
-// bodyFollows reports whether the header just read is a good one with a body, and then prepares for reading it.
-func (in *inbox) bodyFollows() bool {
-	var h wire.Header
-	if h.Parse(in.partial.buf) != nil || h.Length == 0 || h.Length > in.p.cfg.maxBody() {
-		return false // takeFrame says what is wrong
-	}
-	in.partial.want += h.Length
-	return true
 }

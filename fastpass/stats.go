@@ -5,12 +5,6 @@ import (
 	"sync/atomic"
 )
 
-// Credentials are those of the process at the other end of a link, as they were when it connected or made the pair.
-// Linux tells all three, macOS and FreeBSD the user and the group; what the system does not tell is -1.
-type Credentials struct {
-	PID, UID, GID int
-}
-
 // Stats are counts since the link was made. They are taken one by one while the link goes on, so they need not add up.
 type Stats struct {
 	Implementation string // how messages are sent and received here: "sendmmsg/recvmmsg" or "sendmsg/recvmsg"

@@ -7,7 +7,7 @@
  * Claims: no descriptor is seen by two applications (assert in see), none is lost (asserts in init), and every process comes
  * to an end (spin's search for invalid end states).
  *
- * The names of the functions modelled stand at each step: fastpass/passer.go, framed.go, inbox.go, outbox.go. A mutation,
+ * The names of the functions modelled stand at each step: fastpass/ending.go, framed.go, inbox.go, flusher.go. A mutation,
  * -DNAME for one of the names in the #ifdefs, must make a claim fail.
  */
 

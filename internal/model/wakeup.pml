@@ -7,7 +7,7 @@
  * the link waits: spin's search for invalid end states finds any other end, which would be a lost wake-up. With
  * -DLIVE the claim is that this end is reached (weak fairness): nobody keeps working for ever without getting on.
  *
- * The names of the functions modelled stand at each step: fastpass/outbox.go, ring/event.go. A mutation, -DNAME for one of
+ * The names of the functions modelled stand at each step: fastpass/flusher.go, ring/event.go. A mutation, -DNAME for one of
  * the names in the #ifdefs, must make a claim fail.
  */
 

@@ -1,0 +1,161 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"example.com/fdpass/internal/wire"
+)
+
+// ending is why a link ended.
+type ending struct {
+	err   error // nil: in order
+	local bool  // by this end
+}
+
+// conclude notes why the link ends and fences the peer: from now on it can send nothing, and what it has sent stays
+// readable. On a page it can still acknowledge until the flusher fences that, which is when all is read. The first reason stays.
+func (p *Passer) conclude(e ending) {
+	if !p.ending.CompareAndSwap(nil, &e) {
+		return
+	}
+	p.fence()
+	p.in.handOver()
+	p.out.room.Notify()
+	p.in.some.Notify()
+	p.in.space.Notify()
+	p.reaper.room.Notify()
+}
+
+// fail ends the link because of err.
+func (p *Passer) fail(err error) { p.conclude(ending{err: err}) }
+
+// fence says BYE, for a peer that reads it late must learn that what it has not acknowledged is not its own, and then stops
+// the peer from sending. What the peer has sent stays readable, and behind it the reader finds the end.
+//
+// A peer that finds the socket closed and no BYE takes this process for dead, and itself for the last owner of what it
+// could not acknowledge. So until BYE is said nothing is given back: this process might be killed before it is.
+//
+// A Bare link has nothing to fence, and its socket may be shared with other processes: the reader is only told.
+func (p *Passer) fence() {
+	if !p.framed() {
+		p.in.wakeReader()
+		return
+	}
+	p.byeMu.Lock()
+	defer p.byeMu.Unlock()
+	p.saidBye = true
+	if !p.sayBye() {
+		p.conn.Control(func(fd uintptr) { p.kernel.RaiseSendBuffer(int(fd)) })
+		if !p.sayBye() {
+			p.unsaid.Store(true)
+			go p.insist()
+		}
+	}
+	p.conn.Control(func(fd uintptr) { p.kernel.ShutdownRead(int(fd)) })
+}
+
+// sayBye reports whether BYE is said, or never can be. The caller holds byeMu.
+func (p *Passer) sayBye() bool {
+	var errno syscall.Errno
+	if !p.byeSent {
+		_, _, errno = p.writeFrame(byeFrame[:])
+		p.byeSent = errno == 0
+	}
+	if errno == 0 && p.stream {
+		errno = p.flushTail()
+	}
+	return errno != syscall.EAGAIN && errno != syscall.ENOBUFS && errno != syscall.ENOMEM
+}
+
+// insist says BYE as soon as the kernel takes it.
+func (p *Passer) insist() {
+	for pause := shortage; p.unsaid.Load(); {
+		time.Sleep(pause.next())
+		p.byeMu.Lock()
+		p.unsaid.Store(!p.sayBye())
+		p.byeMu.Unlock()
+	}
+	p.out.flush()
+}
+
+var byeFrame = func() (b [wire.HeaderSize]byte) {
+	h := wire.Header{Type: wire.TypeBye}
+	h.Put(b[:])
+	return b
+}()
+
+// finish is called when nothing more can be acknowledged.
+func (p *Passer) finish() {
+	p.over.Store(true)
+	p.out.flush()
+}
+
+// finished is the flusher's last word: it closes the socket. Until then who has the flusher's role may use its number, and who reads, as
+// the reader does not before it is over, or has let go of inbox.mu. Others acquire it.
+func (p *Passer) finished() {
+	p.reaper.closeSocket(p.conn)
+	close(p.done)
+	p.out.room.Notify()
+	p.in.some.Notify()
+}
+
+// sendError is why nothing can be sent any more.
+func (p *Passer) sendError() error {
+	switch e := p.ending.Load(); {
+	case p.closed.Load() || e == nil || e.local:
+		return net.ErrClosed
+	case e.err == nil:
+		return fmt.Errorf("%w, after saying goodbye", ErrPeerGone)
+	default:
+		return e.err
+	}
+}
+
+// recvError is why nothing more comes.
+func (p *Passer) recvError() error {
+	switch e := p.ending.Load(); {
+	case p.closed.Load() || e == nil || e.local:
+		return net.ErrClosed
+	case e.err == nil:
+		return io.EOF
+	default:
+		return e.err
+	}
+}
+
+// leftover holds what a link that has ended did not deliver, until the caller fetches it. It does not point to the Passer,
+// so that it can outlive it.
+type leftover struct {
+	reaper *reaper // for close
+	mu     sync.Mutex
+	ds     []Desc
+}
+
+func (l *leftover) put(ds []Desc) {
+	l.mu.Lock()
+	l.ds = ds
+	l.mu.Unlock()
+}
+
+func (l *leftover) take() []Desc {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ds := l.ds
+	l.ds = nil
+	return ds
+}
+
+func (l *leftover) close() {
+	for _, d := range l.take() {
+		if !d.Keep {
+			l.reaper.add(int32(d.FD))
+		}
+	}
+}
