@@ -13,7 +13,7 @@ import (
 func (in *inbox) fillBare(fd int) bool {
 	n := in.messages()
 	n = min(n, in.room.certain(n*cmsgpool.MaxFDs)/cmsgpool.MaxFDs) // however few the last ones brought
-	v := in.vectors.get()                                          // not before: links wait for each other's probes
+	v := in.p.vectors.get()                                        // not before: links wait for each other's probes
 	var some bool
 	if n > 0 {
 		some = in.fillWhole(v, fd, n)

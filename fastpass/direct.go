@@ -26,7 +26,7 @@ func (o *outbox) sendPlain(ds []Desc) (n int) {
 	if !plain || len(ds) > callSize(closes) {
 		return 0
 	}
-	v := o.vectors.get()
+	v := o.p.vectors.get()
 	o.vector, o.messages = v, 0
 	for rest := ds; len(rest) > 0; o.messages++ {
 		i, k := o.messages, min(len(rest), o.batch)

@@ -34,7 +34,7 @@ func (in *inbox) fill(fd int) bool {
 
 // fillPackets takes in frames from a socket that keeps messages whole.
 func (in *inbox) fillPackets(fd int) bool {
-	v := in.vectors.get()
+	v := in.p.vectors.get()
 	n := in.messages()
 	v.prepare(n)
 	n, ok := in.receive(v, fd, n, 0)

@@ -57,7 +57,7 @@ func (o *outbox) sendSome() bool {
 	if !o.maySend() {
 		return false
 	}
-	o.vector = o.vectors.get()
+	o.vector = o.p.vectors.get()
 	o.pack()
 	cut := o.p.tail.waiting()
 	took, errno := o.transmit()

@@ -52,7 +52,6 @@ type inbox struct {
 	last    int         // descriptors in the last message
 	full    bool        // the last call has brought as many messages as were asked for
 	fds     []int32     // the descriptors of the message at hand
-	vectors *vectorPool
 	partial *partialFrame
 
 	ack ackWriter
@@ -63,7 +62,6 @@ type inbox struct {
 func (in *inbox) init(p *Passer) {
 	in.p = p
 	in.clock.read()
-	in.vectors = vectorsOf(p.cfg.Messages, p.cfg.maxBody())
 	r := &in.room
 	r.kernel, r.clock, r.source, r.initial = p.kernel, &in.clock, p.socket, p.kernel.SoftLimit()
 	r.least, r.pause, r.processors = leastMargin, shortage, runtime.NumCPU()

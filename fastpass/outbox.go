@@ -53,7 +53,6 @@ type outbox struct {
 	flow            flow.Sender
 	batch, body     int // limits of a message, agreed with the peer
 	isolate         int // this many descriptors go one per message, to find the one that the kernel refuses
-	vectors         *vectorPool
 	closer          sys.Closer
 	pause           backoff // while the kernel is short of something
 	retry           *time.Timer
@@ -80,7 +79,6 @@ func (o *outbox) init(p *Passer) {
 	o.wake = make(chan struct{}, 1)
 	o.closer.Kernel = p.kernel
 	o.batch, o.body = p.cfg.Batch, p.cfg.maxBody()
-	o.vectors = vectorsOf(p.cfg.Messages, o.body)
 	o.pause = shortage
 	o.roomReady = o.hasRoom
 	o.waiters.moment = time.AfterFunc(moment, o.wakeContent)

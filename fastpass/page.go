@@ -37,7 +37,7 @@ func (p *Passer) sayHello() syscall.Errno {
 
 // sendHello sends HELLO with the page.
 func (p *Passer) sendHello(fd int) (errno syscall.Errno) {
-	v := p.out.vectors.get()
+	v := p.vectors.get()
 	defer v.put()
 	n := copy(v.data[0], p.in.hello(true))
 	v.control[0].Rights(1)[0] = int32(fd)

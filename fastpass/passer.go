@@ -34,6 +34,7 @@ type Passer struct {
 	peer   Credentials
 
 	writable func(fd uintptr) bool // for waiting with conn.Write
+	vectors  *vectorPool           // of the shape that this link needs, for both directions
 
 	byeMu   sync.Mutex // held while BYE or an acknowledgement is sent
 	saidBye bool       // the peer looks at no acknowledgement any more
@@ -115,6 +116,7 @@ func assemble(k sys.Kernel, c sys.Conn, socket int, stream bool, cfg Config) *Pa
 		done: make(chan struct{}), reaper: newReaper(k),
 	}
 	p.leftover = &leftover{reaper: p.reaper}
+	p.vectors = vectorsOf(cfg.Messages, cfg.maxBody())
 	p.writable = func(fd uintptr) bool { return k.Writable(int(fd)) }
 	p.out.init(p)
 	p.in.init(p)

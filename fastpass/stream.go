@@ -78,7 +78,7 @@ type partialFrame struct {
 
 // fillStream takes in the next piece of a frame.
 func (in *inbox) fillStream(fd int) bool {
-	v := in.vectors.get()
+	v := in.p.vectors.get()
 	defer v.put()
 	f := in.partial
 	if len(f.buf) == 0 {
