@@ -408,11 +408,7 @@ type signs struct {
 }
 
 func (o *outbox) signs() signs {
-	s := signs{delivered: o.delivered(), shortages: o.stats.shortages.Load()}
-	if o.open.Load() { // or else there is no page yet
-		s.pulses = o.page.Pulses()
-	}
-	return s
+	return signs{delivered: o.delivered(), pulses: o.page.Pulses(), shortages: o.stats.shortages.Load()}
 }
 
 // checkStalled ends the links of workers that have acknowledged nothing for too long. What they had is redelivered when
@@ -530,10 +526,9 @@ func (p *Pool) Workers() []Worker {
 	all := make([]Worker, len(p.members))
 	for i, m := range p.members {
 		o := &m.p.out
-		if all[i] = m.worker(o.pending()); o.open.Load() { // or else there is no page yet
-			all[i].InFlight = max(0, all[i].InFlight-o.unread())
-			all[i].Open, _ = o.page.Open()
-		}
+		all[i] = m.worker(o.pending())
+		all[i].InFlight = max(0, all[i].InFlight-o.unread())
+		all[i].Open, _ = o.page.Open()
 	}
 	return all
 }
