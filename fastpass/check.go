@@ -1,16 +1,17 @@
+//go:build unix
+
 package fastpass
 
 import (
 	"fmt"
 	"math"
-
-	"example.com/fdpass/internal/sys"
+	"syscall"
 )
 
 // checkDesc says what is wrong with d, as far as that can be told without asking the kernel.
 func checkDesc(d *Desc, maxPayload int) error {
 	if !isNumber(d.FD) {
-		return &DescError{d.FD, errBadDescriptor}
+		return &DescError{d.FD, syscall.EBADF}
 	}
 	return checkPayload(d, maxPayload)
 }
@@ -24,6 +25,3 @@ func checkPayload(d *Desc, maxPayload int) error {
 	}
 	return nil
 }
-
-// errBadDescriptor is what the kernel says of a number that is not open.
-var errBadDescriptor error = sys.EBADF

@@ -7,12 +7,10 @@ import (
 	"net"
 	"syscall"
 	"time"
-
-	"example.com/fdpass/internal/page"
 )
 
 // Conn is a received descriptor as a net.Conn. This platform passes none, so there is never one.
-type Conn struct{ open *page.Page }
+type Conn struct{}
 
 // NewConn returns errors.ErrUnsupported on this platform.
 func NewConn(Desc) (*Conn, error) { return nil, errors.ErrUnsupported }

@@ -10,8 +10,6 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
-
-	"example.com/fdpass/internal/page"
 )
 
 // This file is the API on platforms that cannot pass descriptors: programs that embed the package build, and every
@@ -89,11 +87,14 @@ func (*Passer) Stats() Stats { return Stats{} }
 // SyscallConn returns errors.ErrUnsupported.
 func (*Passer) SyscallConn() (syscall.RawConn, error) { return nil, errors.ErrUnsupported }
 
-func (*Passer) refuse(int) {}
+// NetListener returns a listener whose Accept returns errors.ErrUnsupported.
+func (*Passer) NetListener() net.Listener { return netListener{} }
 
-func (*Passer) localAddr() net.Addr  { return &net.UnixAddr{} }
-func (*Passer) framed() bool         { return false }
-func (*Passer) openPage() *page.Page { return nil }
+type netListener struct{}
+
+func (netListener) Accept() (net.Conn, error) { return nil, errors.ErrUnsupported }
+func (netListener) Close() error              { return errors.ErrUnsupported }
+func (netListener) Addr() net.Addr            { return &net.UnixAddr{} }
 
 // Listener accepts links.
 type Listener struct{}

@@ -109,6 +109,3 @@ var ReportsTruncation = sync.OnceValue(func() bool {
 	CloseFDs(cmsgpool.AppendFDs(nil, oob[:n]))
 	return err != nil || flags&unix.MSG_CTRUNC != 0
 })
-
-// EBADF is the error of a number that is not open.
-const EBADF = syscall.EBADF
