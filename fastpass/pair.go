@@ -48,17 +48,12 @@ func Pair(cfg *Config) (*Passer, *os.File, error) {
 	return p, there, nil
 }
 
-// fileConn turns f, which it closes, into a connection.
+// fileConn turns f, an AF_UNIX socket, into a connection. It closes f.
 func fileConn(f *os.File) (*net.UnixConn, error) {
 	defer f.Close()
 	c, err := net.FileConn(f)
 	if err != nil {
 		return nil, fmt.Errorf("fastpass: %w", err)
 	}
-	u, ok := c.(*net.UnixConn)
-	if !ok {
-		c.Close()
-		return nil, fmt.Errorf("fastpass: descriptor %d is no AF_UNIX socket", f.Fd())
-	}
-	return u, nil
+	return c.(*net.UnixConn), nil
 }
