@@ -195,7 +195,7 @@ func (a *acceptor) take(fd uintptr) (empty bool) {
 		most = 1
 	}
 	n, exactly := sys.Waiting(int(fd))
-	for ; n > 0 && len(a.ds) < most; n-- {
+	for n > 0 && len(a.ds) < most {
 		c, errno := sys.Accept(int(fd), blocking)
 		switch errno {
 		case 0:
@@ -207,9 +207,8 @@ func (a *acceptor) take(fd uintptr) (empty bool) {
 			a.errno = errno
 			return false
 		}
-		if n == 1 && !exactly {
+		if n--; n == 0 && !exactly { // there may be more
 			n, exactly = sys.Waiting(int(fd))
-			n++
 		}
 	}
 	return n == 0
