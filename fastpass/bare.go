@@ -10,24 +10,24 @@ import (
 
 // fillBare takes in messages of the Bare protocol: nobody sends again what was lost for want of room here, so room
 // comes first.
-func (in *inbox) fillBare(fd int) bool {
+func (in *inbox) fillBare() bool {
 	n := in.messages()
 	n = min(n, in.room.certain(n*cmsgpool.MaxFDs)/cmsgpool.MaxFDs) // however few the last ones brought
 	v := in.p.vectors.get()                                        // not before: links wait for each other's probes
 	var some bool
 	if n > 0 {
-		some = in.fillWhole(v, fd, n)
+		some = in.fillWhole(v, n)
 	} else {
-		some = in.fillShort(v, fd)
+		some = in.fillShort(v)
 	}
 	v.put()
 	return some
 }
 
 // fillWhole takes in up to n messages. There is room for all their descriptors.
-func (in *inbox) fillWhole(v *vector, fd, n int) bool {
+func (in *inbox) fillWhole(v *vector, n int) bool {
 	v.prepare(n)
-	n, ok := in.receive(v, fd, n, 0)
+	n, ok := in.receive(v, n, 0)
 	for i := range n {
 		data, control := v.received(i)
 		in.gather(control)

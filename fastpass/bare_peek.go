@@ -17,9 +17,9 @@ const leastMargin = 4096
 // MSG_PEEK installs duplicates and leaves the originals queued. If all came, the message is consumed without a
 // control buffer, which closes the originals; if not, the duplicates are closed, and the message waits until there
 // is room.
-func (in *inbox) fillShort(v *vector, fd int) bool {
+func (in *inbox) fillShort(v *vector) bool {
 	v.prepare(1)
-	if n, ok := in.receive(v, fd, 1, unix.MSG_PEEK); n == 0 {
+	if n, ok := in.receive(v, 1, unix.MSG_PEEK); n == 0 {
 		return ok
 	}
 	data, control := v.received(0)
@@ -41,15 +41,15 @@ func (in *inbox) fillShort(v *vector, fd int) bool {
 		if in.p.kernel.FreeSlots(in.room.source, cmsgpool.MaxFDs) < cmsgpool.MaxFDs {
 			return in.waitForMost()
 		}
-		return in.fillWhole(v, fd, 1)
+		return in.fillWhole(v, 1)
 	}
 	empty := len(data)+came == 0
-	if empty && !in.peeked && in.p.kernel.HungUp(fd) {
+	if empty && !in.peeked && in.p.kernel.HungUp(in.p.socket) {
 		in.peeked = true // it may have come too early (see nothing): what would be consumed is another message
 		return true
 	}
 	v.Limit(0, max(1, len(data)), 0)
-	if n, ok := in.receive(v, fd, 1, 0); n == 0 { // it is still queued
+	if n, ok := in.receive(v, 1, 0); n == 0 { // it is still queued
 		in.dropPeeked()
 		in.lookAgain()
 		return ok

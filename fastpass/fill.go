@@ -14,16 +14,16 @@ import (
 
 // fill takes in what one system call brings. It returns false if there was nothing, and the reader should wait for
 // the socket. The caller holds mu.
-func (in *inbox) fill(fd int) bool {
+func (in *inbox) fill() bool {
 	var some bool
 	in.full = false
 	switch {
 	case !in.p.framed():
-		some = in.fillBare(fd)
+		some = in.fillBare()
 	case in.p.stream:
-		some = in.fillStream(fd)
+		some = in.fillStream()
 	default:
-		some = in.fillPackets(fd)
+		some = in.fillPackets()
 	}
 	if n := in.queue.len(); n > 0 || in.over.Load() {
 		in.queued.Store(int32(n))
@@ -33,11 +33,11 @@ func (in *inbox) fill(fd int) bool {
 }
 
 // fillPackets takes in frames from a socket that keeps messages whole.
-func (in *inbox) fillPackets(fd int) bool {
+func (in *inbox) fillPackets() bool {
 	v := in.p.vectors.get()
 	n := in.messages()
 	v.prepare(n)
-	n, ok := in.receive(v, fd, n, 0)
+	n, ok := in.receive(v, n, 0)
 	for i := range n {
 		data, control := v.received(i)
 		in.gather(control)
@@ -65,9 +65,9 @@ func (in *inbox) messages() int {
 const mostResets = 8
 
 // receive receives up to n messages into v, which has room for them. It returns false if none is there.
-func (in *inbox) receive(v *vector, fd, n, flags int) (int, bool) {
+func (in *inbox) receive(v *vector, n, flags int) (int, bool) {
 	for {
-		got, errno := in.p.kernel.Recv(fd, v.Vector, n, flags)
+		got, errno := in.p.kernel.Recv(in.p.socket, v.Vector, n, flags)
 		in.stats.calls.Add(1)
 		switch {
 		case errno == 0:

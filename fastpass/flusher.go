@@ -85,7 +85,7 @@ func (o *outbox) maySend() bool {
 func (o *outbox) transmit() (took int, errno syscall.Errno) {
 	switch {
 	case o.p.stream:
-		return o.sendStream(o.p.socket)
+		return o.sendStream()
 	case o.messages > 0:
 		return o.p.kernel.Send(o.p.socket, o.vector.Vector, o.messages)
 	}
@@ -93,12 +93,12 @@ func (o *outbox) transmit() (took int, errno syscall.Errno) {
 }
 
 // sendStream hands the packed messages to a stream socket, behind what it took no more of.
-func (o *outbox) sendStream(fd int) (took int, errno syscall.Errno) {
+func (o *outbox) sendStream() (took int, errno syscall.Errno) {
 	t := &o.p.tail
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if errno = t.send(o.p.kernel, fd); errno == 0 && o.messages > 0 {
-		took, errno = o.p.kernel.Send(fd, o.vector.Vector, o.messages)
+	if errno = t.send(o.p.kernel, o.p.socket); errno == 0 && o.messages > 0 {
+		took, errno = o.p.kernel.Send(o.p.socket, o.vector.Vector, o.messages)
 		if last := took - 1; last >= 0 {
 			t.keep(o.vector.data[last][o.vector.Bytes(last):o.vector.lengths[last]])
 		}

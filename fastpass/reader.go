@@ -35,7 +35,7 @@ type role struct {
 
 	hesitation hesitation
 
-	tryCaller func(fd uintptr) bool // fillUp, and fill that takes mu: for RawConn.Read; bound once
+	tryCaller func(fd uintptr) bool // fillUp, and fill that takes mu: for RawConn.Read, whose fd is Passer.socket; bound once
 	tryPump   func(fd uintptr) bool
 }
 
@@ -49,12 +49,12 @@ func (r *role) init(in *inbox) {
 	r.timer = time.AfterFunc(lull, in.missed)
 	r.timer.Stop()
 	r.hesitation.kernel, r.hesitation.clock, r.hesitation.spin = in.p.kernel, &in.clock, in.p.cfg.Spin
-	r.tryCaller = func(fd uintptr) bool { return in.fillUp(int(fd)) }
-	r.tryPump = func(fd uintptr) bool {
+	r.tryCaller = func(uintptr) bool { return in.fillUp() }
+	r.tryPump = func(uintptr) bool {
 		in.mu.Lock()
 		defer in.mu.Unlock()
 		in.clock.read()
-		return in.fill(int(fd))
+		return in.fill()
 	}
 }
 
@@ -65,7 +65,7 @@ func (in *inbox) readInto(ds []Desc) int {
 	in.role.reads++
 	for in.got == 0 && !in.mustLeave() && in.reaped() {
 		var err error
-		if !in.look(in.p.socket) { // or else it does not need the poller
+		if !in.look() { // or else it does not need the poller
 			err = in.p.conn.Read(in.role.tryCaller)
 		}
 		if err != nil {
@@ -267,8 +267,8 @@ func (in *inbox) kick() {
 }
 
 // fillUp is fill for a caller of Recv, who may have room for what several calls bring.
-func (in *inbox) fillUp(fd int) (some bool) {
-	for in.clock.read(); in.fill(fd); in.clock.read() {
+func (in *inbox) fillUp() (some bool) {
+	for in.clock.read(); in.fill(); in.clock.read() {
 		if some = true; !in.wantsMore() {
 			break
 		}
@@ -277,15 +277,15 @@ func (in *inbox) fillUp(fd int) (some bool) {
 }
 
 // look is fillUp for a caller of Recv who does not park at once.
-func (in *inbox) look(fd int) bool {
+func (in *inbox) look() bool {
 	h := &in.role.hesitation
 	first := h.looksFirst()
-	if first && h.saw(in.fillUp(fd)) {
+	if first && h.saw(in.fillUp()) {
 		return true
 	}
 	// What there is, if anything, waits for room if that is in doubt.
 	for h.begin(first); !in.room.doubt && h.again(); { // which reads the clock
-		if in.p.closed.Load() || in.read.passed() || in.fill(fd) {
+		if in.p.closed.Load() || in.read.passed() || in.fill() {
 			return true
 		}
 	}

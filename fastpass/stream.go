@@ -77,7 +77,7 @@ type partialFrame struct {
 }
 
 // fillStream takes in the next piece of a frame.
-func (in *inbox) fillStream(fd int) bool {
+func (in *inbox) fillStream() bool {
 	v := in.p.vectors.get()
 	defer v.put()
 	f := in.partial
@@ -85,7 +85,7 @@ func (in *inbox) fillStream(fd int) bool {
 		f.want = wire.HeaderSize
 	}
 	v.Limit(0, len(v.data[0][:f.want-len(f.buf)]), len(v.control[0].Raw()))
-	n, ok := in.receive(v, fd, 1, 0)
+	n, ok := in.receive(v, 1, 0)
 	if n == 0 {
 		return ok
 	}
