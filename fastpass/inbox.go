@@ -128,13 +128,7 @@ func (in *inbox) waitWritable() error {
 
 // wait waits until d has passed, or Recv has another reason to return.
 func (in *inbox) wait(d time.Duration) error {
-	var passed atomic.Bool
-	t := time.AfterFunc(d, func() {
-		passed.Store(true)
-		in.some.Notify()
-	})
-	defer t.Stop()
-	in.some.Wait(func() bool { return passed.Load() || in.read.passed() || in.p.closed.Load() })
+	waitAtMost(&in.some, d, func() bool { return in.read.passed() || in.p.closed.Load() })
 	if in.read.passed() {
 		return os.ErrDeadlineExceeded
 	}

@@ -127,14 +127,9 @@ func (r *reaper) wait(n int32, stop func() bool) bool {
 	if r.pending.Load() < n {
 		return true
 	}
-	var late atomic.Bool
-	t := time.AfterFunc(closeTime, func() {
-		late.Store(true)
-		r.room.Notify()
-	})
-	defer t.Stop()
-	r.room.Wait(func() bool { return r.pending.Load() < n || stop() || late.Load() })
-	return r.pending.Load() < n || stop()
+	done := func() bool { return r.pending.Load() < n || stop() }
+	waitAtMost(&r.room, closeTime, done)
+	return done()
 }
 
 // settle waits until all is closed, or for a while: what is ordinary is closed by then.
