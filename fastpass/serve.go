@@ -11,13 +11,14 @@ import (
 	"syscall"
 	"time"
 
+	"example.com/fdpass/cmsgpool"
 	"example.com/fdpass/internal/sys"
 
 	"golang.org/x/sys/unix"
 )
 
 const (
-	serveBatch = 253                    // connections accepted before they are dispatched
+	serveBatch = cmsgpool.MaxFDs        // connections accepted before they are dispatched
 	serveLook  = 250 * time.Millisecond // how often Serve looks whether its listener was closed
 )
 

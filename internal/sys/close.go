@@ -68,7 +68,7 @@ func run(fds []int) int {
 // CloseRange implements Kernel. A single close is cheaper than a range of one.
 func (*system) CloseRange(lo, hi int) {
 	if lo == hi {
-		Close(lo)
+		closeFD(lo)
 	} else {
 		closeRange(lo, hi)
 	}
@@ -77,9 +77,9 @@ func (*system) CloseRange(lo, hi int) {
 // CloseBriefly implements Kernel.
 func (*system) CloseBriefly(lo, hi int) { closeBriefly(lo, hi) }
 
-// Close closes one descriptor. There is nothing to do about an error: Linux frees the number in any case. With the build
+// closeFD closes one descriptor. There is nothing to do about an error: Linux frees the number in any case. With the build
 // tag invariants a number that is not open panics: it was closed twice, or never the library's.
-func Close(fd int) {
+func closeFD(fd int) {
 	if err := syscall.Close(fd); invariants && err == syscall.EBADF {
 		panic(fmt.Sprintf("sys: close of descriptor %d, which is not open", fd))
 	}
@@ -96,6 +96,6 @@ func (*system) Dup(fd int) int {
 
 func closeEach(lo, hi int) {
 	for fd := lo; fd <= hi; fd++ {
-		Close(fd)
+		closeFD(fd)
 	}
 }

@@ -80,7 +80,7 @@ func (q *quiet) Close() error {
 	}
 	err := errors.Join(q.in.file.Close(), q.out.file.Close()) // who waits there returns
 	<-q.unused
-	Close(q.fd)
+	closeFD(q.fd)
 	return err
 }
 
@@ -102,7 +102,7 @@ func (i *interest) init(socket int, events uint32) error {
 		err = unix.SetNonblock(fd, true) // or else the runtime does not poll it
 	}
 	if err != nil {
-		Close(fd)
+		closeFD(fd)
 		return err
 	}
 	i.fd, i.file = fd, os.NewFile(uintptr(fd), "epoll")

@@ -4,16 +4,16 @@ package sys
 
 import "golang.org/x/sys/unix"
 
-// MaxProbe is the largest number of free slots that a probe by duplication looks for.
-const MaxProbe = 1024
+// maxProbe is the largest number of free slots that a probe by duplication looks for.
+const maxProbe = 1024
 
 // probeByDup finds out by trying how many descriptors, up to want, this process could open now: it duplicates
 // source, and closes the duplicates again. It is exact, but every duplicate costs about
 // 200 ns; other goroutines may see EMFILE meanwhile.
 func probeByDup(source, want int) int {
-	var fds [MaxProbe]int
+	var fds [maxProbe]int
 	n := 0
-	for want = min(want, MaxProbe); n < want; n++ {
+	for want = min(want, maxProbe); n < want; n++ {
 		fd, err := unix.FcntlInt(uintptr(source), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
 			break

@@ -35,6 +35,6 @@ func TestProcIsFoundOnceThereIsRoom(t *testing.T) {
 	if got = proc(); got < 0 {
 		t.Error("with room: -1")
 	} else {
-		Close(fd)
+		closeFD(fd)
 	}
 }

@@ -25,7 +25,7 @@ func (*system) FreeSlots(source, want int) int {
 // numbers are those that one call of poll asks for.
 var numbers struct {
 	sync.Mutex
-	fds [MaxProbe]unix.PollFd
+	fds [maxProbe]unix.PollFd
 }
 
 // probeByPoll counts the numbers below the limit that are not open, from the top down, until it has found want: poll(2)
@@ -36,14 +36,14 @@ func probeByPoll(source, want int) (free int, ok bool) {
 	// The number of descriptors may be limited further than RLIMIT_NOFILE says: then this is no number that can be had.
 	fd, err := unix.FcntlInt(uintptr(source), unix.F_DUPFD_CLOEXEC, limit-1)
 	if err == nil {
-		Close(fd)
+		closeFD(fd)
 	} else if err != unix.EMFILE {
 		return 0, false
 	}
 	numbers.Lock()
 	defer numbers.Unlock()
-	for top := limit; top > 0 && free < want; top -= MaxProbe {
-		fds := numbers.fds[:min(top, MaxProbe)]
+	for top := limit; top > 0 && free < want; top -= maxProbe {
+		fds := numbers.fds[:min(top, maxProbe)]
 		for i := range fds {
 			fds[i] = unix.PollFd{Fd: int32(top - 1 - i)}
 		}

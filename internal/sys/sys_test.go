@@ -69,7 +69,7 @@ func TestAVectorArrivesAsItWasSent(t *testing.T) {
 	for name, sotype := range socketTypes {
 		t.Run(name, func(t *testing.T) {
 			fds, fd := pair(t, sotype), null(t)
-			defer Close(fd)
+			defer closeFD(fd)
 			out, in := NewVector(3), NewVector(5)
 			counts := []int{1, 253, 7}
 			// A signal may cut a call short, under qemu-user at least.
@@ -109,7 +109,7 @@ func TestAVectorArrivesAsItWasSent(t *testing.T) {
 			if n, errno := System.Recv(fds[1], in, 5, 0); n != 0 || errno != unix.EAGAIN {
 				t.Errorf("an empty socket: %d, %v", n, errno)
 			}
-			Close(fds[0])
+			closeFD(fds[0])
 			// One empty message for each place is as good an end as one.
 			if n, errno := System.Recv(fds[1], in, 5, 0); n < 1 || errno != 0 || in.Bytes(0) != 0 {
 				t.Errorf("at the end: %d, %v", n, errno)
@@ -124,7 +124,7 @@ func TestSendStopsAtAMessageThatTheKernelRefuses(t *testing.T) {
 		for bad := range 3 {
 			t.Run(fmt.Sprint(name, ", message ", bad), func(t *testing.T) {
 				fds, fd := pair(t, sotype), null(t)
-				defer Close(fd)
+				defer closeFD(fd)
 				v := NewVector(3)
 				sent, errno := 0, syscall.Errno(0)
 				for n := -1; n != 0 && sent < 3; sent += n { // more than once only if a signal cuts a call short
@@ -202,7 +202,7 @@ func TestAClosedPeerIsAnErrorAndNoSignal(t *testing.T) {
 	for name, sotype := range socketTypes {
 		t.Run(name, func(t *testing.T) {
 			fds := pair(t, sotype)
-			Close(fds[1])
+			closeFD(fds[1])
 			fds[1] = null(t) // for the cleanup
 			v := NewVector(1)
 			withRights(v, 0, fds[0], 1, "x")
@@ -270,7 +270,7 @@ func TestPeerCredentialsAreThoseOfTheOtherEnd(t *testing.T) {
 		t.Errorf("%+v, %v; want %+v", c, err, want)
 	}
 	fd := null(t)
-	defer Close(fd)
+	defer closeFD(fd)
 	if c, err := PeerCredentials(fd); err == nil || c != unknownCredentials {
 		t.Errorf("of no socket: %+v, %v", c, err)
 	}
@@ -296,7 +296,7 @@ func TestCloserClosesWhatItIsGivenAndNothingElse(t *testing.T) {
 				defer func() {
 					for _, fd := range all {
 						if !slices.Contains(some, fd) {
-							Close(fd)
+							closeFD(fd)
 						}
 					}
 				}()
@@ -343,7 +343,7 @@ func TestFreeSlotsIsWhatCanBeOpened(t *testing.T) {
 	}
 	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &before)
 	source := null(t)
-	defer Close(source)
+	defer closeFD(source)
 	for _, free := range []int{0, 1, 2, 7, 8, 9, 100, 500} {
 		t.Run(fmt.Sprint(free), func(t *testing.T) {
 			limit := before
@@ -363,7 +363,7 @@ func TestFreeSlotsIsWhatCanBeOpened(t *testing.T) {
 			// Not in order of number, so that the free ones lie among others.
 			for i := range free {
 				k := i * 7919 % len(held)
-				Close(held[k])
+				closeFD(held[k])
 				held = slices.Delete(held, k, k+1)
 			}
 			if got := System.FreeSlots(source, 1000); got != free {
@@ -406,7 +406,7 @@ func TestAcceptTakesWhatIsThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer Close(ln)
+	defer closeFD(ln)
 	if err := unix.Bind(ln, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
 	}
@@ -424,7 +424,7 @@ func TestAcceptTakesWhatIsThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer Close(c)
+	defer closeFD(c)
 	if err := unix.Connect(c, addr); err != nil {
 		t.Fatal(err)
 	}
@@ -432,7 +432,7 @@ func TestAcceptTakesWhatIsThere(t *testing.T) {
 	if errno != 0 {
 		t.Fatal(errno)
 	}
-	defer Close(fd)
+	defer closeFD(fd)
 	fl, _ := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	fdFlags, _ := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 	if fl&unix.O_NONBLOCK == 0 || fdFlags&unix.FD_CLOEXEC == 0 {

@@ -65,7 +65,7 @@ func TestWaitingCountsWhatIsToBeAccepted(t *testing.T) {
 					if errno != 0 {
 						t.Fatal(errno)
 					}
-					Close(fd)
+					closeFD(fd)
 				})
 				expect(4 - i)
 			}
