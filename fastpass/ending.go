@@ -71,7 +71,7 @@ func (p *Passer) sayBye() bool {
 	if errno == 0 && p.stream {
 		errno = p.flushTail()
 	}
-	return errno != syscall.EAGAIN && errno != syscall.ENOBUFS && errno != syscall.ENOMEM
+	return errno != syscall.EAGAIN && !isMemoryShortage(errno)
 }
 
 // insist says BYE as soon as the kernel takes it.

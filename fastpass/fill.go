@@ -82,7 +82,7 @@ func (in *inbox) receive(v *vector, n, flags int) (int, bool) {
 			return 0, false
 		case errno == syscall.ECONNRESET && in.resets < mostResets:
 			in.resets++ // the rest of the data comes after it
-		case errno == syscall.ENOBUFS || errno == syscall.ENOMEM:
+		case isMemoryShortage(errno):
 			in.lookAgain()
 			return 0, false
 		default:

@@ -200,13 +200,12 @@ func (in *inbox) redeem(n int) error {
 }
 
 func (in *inbox) ackError(errno syscall.Errno) error {
-	switch errno {
-	case syscall.EAGAIN:
+	switch {
+	case errno == syscall.EAGAIN:
 		return errWait
-	case syscall.ENOBUFS, syscall.ENOMEM:
+	case isMemoryShortage(errno):
 		return errShort
-	case syscall.EPIPE, syscall.ENOTCONN, syscall.ECONNRESET, syscall.ECONNREFUSED: // the end is there to be read
-	default:
+	case !isPeerGone(errno): // else the end is there to be read
 		in.p.fail(os.NewSyscallError("sendmsg", errno))
 	}
 	return errCut

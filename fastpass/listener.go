@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"example.com/fdpass/internal/sys"
@@ -162,7 +161,7 @@ func (l *Listener) accept(ctx context.Context) (*net.UnixConn, error) {
 			return nil, ctx.Err()
 		case errors.Is(err, net.ErrClosed):
 			return nil, net.ErrClosed
-		case !isShortage(err):
+		case !isShortage(errnoOf(err)):
 			return nil, fmt.Errorf("fastpass: accept %s: %w", l.addr.Name, err)
 		}
 		if err := pause.wait(ctx, l.done); err != nil {
@@ -173,19 +172,6 @@ func (l *Listener) accept(ctx context.Context) (*net.UnixConn, error) {
 
 // acceptPause is how long accepting pauses while the system is short of something.
 var acceptPause = backoff{first: 5 * time.Millisecond, most: time.Second}
-
-// isShortage reports whether err is one that passes, and says nothing of the connection.
-func isShortage(err error) bool {
-	var errno syscall.Errno
-	if !errors.As(err, &errno) {
-		return false
-	}
-	switch errno {
-	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
-		return true
-	}
-	return false
-}
 
 // Close stops listening and removes the socket file, unless somebody has put another file in its place. Calls of
 // Accept return net.ErrClosed, and processes that have connected but were not accepted see the end of the connection;

@@ -4,7 +4,6 @@ package fastpass
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -54,9 +53,7 @@ func probeSocket(path string) syscall.Errno {
 		defer unix.Close(fd)
 		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
 	}
-	errno := syscall.Errno(0)
-	errors.As(err, &errno)
-	return errno
+	return errnoOf(err)
 }
 
 // placeLocks keeps goroutines apart: record locks belong to the process.

@@ -10,22 +10,22 @@ import (
 
 // mayGoOn deals with what kept the kernel from taking more. It reports whether sending may go on.
 func (o *outbox) mayGoOn(errno syscall.Errno) bool {
-	switch errno {
-	case 0:
+	switch {
+	case errno == 0:
 		o.pause.reset()
 		return true
-	case syscall.EAGAIN:
+	case errno == syscall.EAGAIN:
 		o.waitForSocket()
-	case syscall.ETOOMANYREFS, syscall.ENOBUFS, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE:
+	case errno == syscall.ETOOMANYREFS || isShortage(errno):
 		o.waitForKernel()
-	case syscall.EPIPE, syscall.ECONNRESET, syscall.ENOTCONN, syscall.ECONNREFUSED:
+	case isPeerGone(errno):
 		if !o.p.framed() {
 			o.blocked.Store(true)
 			o.p.fail(ErrPeerGone)
 			return false
 		}
 		o.tryLater() // before that the pump reads what the peer said last, and the end
-	case syscall.EPERM:
+	case errno == syscall.EPERM:
 		o.blocked.Store(true)
 		o.p.fail(errRightsRefused)
 	default:
@@ -33,11 +33,6 @@ func (o *outbox) mayGoOn(errno syscall.Errno) bool {
 		o.p.fail(os.NewSyscallError("sendmsg", errno))
 	}
 	return false
-}
-
-// blamesOne reports whether errno is what the kernel says of a single descriptor, not of the socket.
-func blamesOne(errno syscall.Errno) bool {
-	return errno == syscall.EBADF || errno == syscall.EINVAL || errno == syscall.E2BIG
 }
 
 // refuse deals with an error that one descriptor of the first message has caused: a message of one names it; a larger

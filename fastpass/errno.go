@@ -1,0 +1,38 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"errors"
+	"syscall"
+)
+
+// isShortage reports whether errno is that of a shortage of descriptors or memory, which passes.
+func isShortage(errno syscall.Errno) bool {
+	return errno == syscall.EMFILE || errno == syscall.ENFILE || isMemoryShortage(errno)
+}
+
+// isMemoryShortage reports whether errno is that of a shortage of the kernel's memory, which passes.
+func isMemoryShortage(errno syscall.Errno) bool {
+	return errno == syscall.ENOBUFS || errno == syscall.ENOMEM
+}
+
+// isPeerGone reports whether errno is what sending says when the peer has closed its socket.
+func isPeerGone(errno syscall.Errno) bool {
+	switch errno {
+	case syscall.EPIPE, syscall.ECONNRESET, syscall.ENOTCONN, syscall.ECONNREFUSED:
+		return true
+	}
+	return false
+}
+
+// blamesOne reports whether errno is what the kernel says of a single descriptor, not of the socket.
+func blamesOne(errno syscall.Errno) bool {
+	return errno == syscall.EBADF || errno == syscall.EINVAL || errno == syscall.E2BIG
+}
+
+// errnoOf is the errno that err wraps; 0 if it wraps none.
+func errnoOf(err error) (errno syscall.Errno) {
+	errors.As(err, &errno)
+	return errno
+}
