@@ -139,35 +139,47 @@ func (o *outbox) await() bool {
 	if !urgent && o.flow.InFlight() == 0 {
 		return false
 	}
-	l, seq, idle := &o.looks, o.flow.Seq(), false
-	progress, sent := seq+o.acked.Load(), int(seq-l.seq) // less than 0 if it is to send again
+	progress := o.flow.Seq() + o.acked.Load()
+	idle := o.countLook(progress)
+	switch {
+	case !idle:
+		o.lookIn(o.looks.pause())
+	case urgent:
+		o.lookIn(lookSeldom)
+	}
+	if idle { // whatever the peer says next is news
+		target = min(target, o.acked.Load()+1)
+	}
+	return (urgent || idle) && o.ask(target, progress)
+}
+
+// countLook notes that the flusher has looked at the page, which says so much. It reports whether it has done so often enough by the timer
+// without anything new.
+func (o *outbox) countLook(progress uint64) (idle bool) {
+	l, seq := &o.looks, o.flow.Seq()
+	sent := int(seq - l.seq) // less than 0 if it is to send again
 	if l.seq = seq; sent > 0 {
 		l.count = 0
 	}
-	if l.due.Swap(false) {
-		l.by = nil
-		l.count = min(l.count+1, manyLooks)
-		idle, l.progress = l.count == manyLooks && progress == l.progress, progress
-	} else {
+	if !l.due.Swap(false) {
 		o.lookout().called(sent)
-	}
-	switch {
-	case !idle:
-		o.lookIn(l.pause())
-	case urgent:
-		o.lookIn(lookSeldom)
-		fallthrough
-	default:
-		target = min(target, o.acked.Load()+1)
-	}
-	if !urgent && !idle {
 		return false
 	}
+	l.by = nil
+	l.count = min(l.count+1, manyLooks)
+	idle, l.progress = l.count == manyLooks && progress == l.progress, progress
+	return idle
+}
+
+// ask asks the peer, in the page, for an ACK frame once it has acknowledged up to target. It reports whether the page has news, for what the peer
+// has written before that it has written without being asked.
+func (o *outbox) ask(target, progress uint64) bool {
 	o.page.Ask(target)
 	acked, limit, used := o.page.Read()
 	if !used && !o.paged || acked == o.acked.Load() && limit == o.limit {
 		return false
 	}
+	l := &o.looks
 	if l.heeded == progress+1 {
 		// It has said something new before, and nothing has come of it. A peer may go on like that for ever.
 		o.lookIn(lookAfter)
