@@ -147,54 +147,64 @@ func (in *inbox) take(ds []Desc) (int, error) {
 	if !in.room.asked.Load() {
 		in.room.asked.Store(true)
 	}
-	n, direct := 0, false
-	switch cut := in.cut.Load(); {
-	case in.p.closed.Load():
+	if in.p.closed.Load() {
 		return 0, net.ErrClosed
-	case in.pledged > 0:
-		n = in.copyQueue(ds[:min(len(ds), in.pledged)])
-	case cut && in.over.Load() && !in.orphan:
-		in.dropQueue() // the peer lives, and has taken them back
-	case in.queue.len() > 0 && !cut:
-		n = in.copyQueue(ds)
-	case in.role.callers.Load() && !in.over.Load():
-		if cut {
-			in.readInto(nil)
-		} else {
-			n, direct = in.readInto(ds), true
-		}
-	case cut && in.over.Load():
-		n = in.copyQueue(ds)
 	}
+	n, direct := in.collect(ds)
 	if n == 0 {
 		return 0, in.emptyError()
 	}
 	if !direct {
 		in.clock.read() // credit goes by it
 	}
-	err := in.acknowledge(n)
-	switch {
-	case err == nil && !direct:
-		in.dropFront(n)
-	case err != nil && direct:
-		in.queue.prepend(ds[:n])
-		in.queued.Store(int32(in.queue.len()))
+	if err := in.acknowledge(n); err != nil {
+		return 0, in.putBack(ds[:n], direct, err)
 	}
-	if err != nil {
-		for i := range ds[:n] {
-			ds[i] = Desc{Payload: ds[i].Payload[:0]}
-		}
-		if err == errCut {
-			in.cut.Store(true)
-			err = nil
-		}
-		return 0, err
+	if !direct {
+		in.dropFront(n)
 	}
 	if n = in.admit(ds[:n]); n == 0 {
 		return 0, in.emptyError()
 	}
 	in.stats.received.Add(uint64(n))
 	return n, nil
+}
+
+// collect stores in ds what may be acknowledged next, and returns how many that are: copies of what is queued, or, if direct, what it has read from the
+// socket just now.
+func (in *inbox) collect(ds []Desc) (n int, direct bool) {
+	switch cut, over := in.cut.Load(), in.over.Load(); {
+	case in.pledged > 0:
+		return in.copyQueue(ds[:min(len(ds), in.pledged)]), false
+	case cut && over && !in.orphan:
+		in.dropQueue() // the peer lives, and has taken them back
+	case in.queue.len() > 0 && !cut:
+		return in.copyQueue(ds), false
+	case in.role.callers.Load() && !over && cut:
+		in.readInto(nil)
+	case in.role.callers.Load() && !over:
+		return in.readInto(ds), true
+	case cut && over:
+		return in.copyQueue(ds), false
+	}
+	return 0, false
+}
+
+// putBack takes ds back, which could not be acknowledged because of err, and returns what to tell the caller of Recv. What was copied from the
+// queue is still there.
+func (in *inbox) putBack(ds []Desc, direct bool, err error) error {
+	if direct {
+		in.queue.prepend(ds)
+		in.queued.Store(int32(in.queue.len()))
+	}
+	for i := range ds {
+		ds[i] = Desc{Payload: ds[i].Payload[:0]}
+	}
+	if err == errCut {
+		in.cut.Store(true)
+		return nil
+	}
+	return err
 }
 
 // emptyError is what Recv returns when there is nothing to take; nil if it is to wait.
