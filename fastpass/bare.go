@@ -12,8 +12,8 @@ import (
 // comes first.
 func (in *inbox) fillBare() bool {
 	n := in.messages()
-	n = min(n, in.room.certain(n*cmsgpool.MaxFDs)/cmsgpool.MaxFDs) // however few the last ones brought
-	v := in.p.vectors.get()                                        // not before: links wait for each other's probes
+	n = min(n, in.slots.certain(n*cmsgpool.MaxFDs)/cmsgpool.MaxFDs) // however few the last ones brought
+	v := in.p.vectors.get()                                         // not before: links wait for each other's probes
 	var some bool
 	if n > 0 {
 		some = in.fillWhole(v, n)
@@ -67,7 +67,7 @@ func (in *inbox) takeMessage(data []byte) {
 			fds = fds[1:]
 		}
 		in.storePlain(fds, false)
-		in.room.came()
+		in.slots.cameWhole()
 	}
 }
 
@@ -85,9 +85,9 @@ func (in *inbox) waitForMost() bool {
 // checkTable has Recv say if there can never be room for n descriptors: the message stays queued. A limit that was
 // lowered since the link was made may rise again, so that is waited for.
 func (in *inbox) checkTable(n int) {
-	if limit := in.p.kernel.SoftLimit(); limit >= in.room.initial && limit < n+fewOpen {
+	if limit := in.p.kernel.SoftLimit(); limit >= in.slots.initialLimit && limit < n+fewOpen {
 		in.tight.Store(int32(n))
-		in.some.Notify()
+		in.arrived.Notify()
 	}
 }
 

@@ -32,13 +32,13 @@ func (in *inbox) fillShort(v *vector) bool {
 		if came > 0 {
 			in.checkTable(came + 1)
 		}
-		in.lookAgainIn(in.room.short())
+		in.lookAgainIn(in.slots.truncated())
 		return false
 	case came > 0 && in.p.stream && len(data) == len(v.data[0]):
 		// A peek that fills the buffer goes on to the next message and takes duplicates of its descriptors along,
 		// without any of its bytes: nobody can tell whose they are. A receive in full does not do that.
 		in.dropPeeked()
-		if in.p.kernel.FreeSlots(in.room.source, cmsgpool.MaxFDs) < cmsgpool.MaxFDs {
+		if in.p.kernel.FreeSlots(in.slots.source, cmsgpool.MaxFDs) < cmsgpool.MaxFDs {
 			return in.waitForMost()
 		}
 		return in.fillWhole(v, 1)

@@ -27,10 +27,10 @@ func (p *Passer) conclude(e ending) {
 	}
 	p.fence()
 	p.in.handOver()
-	p.out.room.Notify()
-	p.in.some.Notify()
-	p.in.space.Notify()
-	p.reaper.room.Notify()
+	p.out.freed.Notify()
+	p.in.arrived.Notify()
+	p.in.freed.Notify()
+	p.reaper.freed.Notify()
 }
 
 // fail ends the link because of err.
@@ -102,8 +102,8 @@ func (p *Passer) finish() {
 func (p *Passer) finished() {
 	p.reaper.closeSocket(p.conn)
 	close(p.done)
-	p.out.room.Notify()
-	p.in.some.Notify()
+	p.out.freed.Notify()
+	p.in.arrived.Notify()
 }
 
 // sendError is why nothing can be sent any more.

@@ -27,7 +27,7 @@ func (in *inbox) fill() bool {
 	}
 	if n := in.queue.len(); n > 0 || in.over.Load() {
 		in.queued.Store(int32(n))
-		in.some.Notify()
+		in.arrived.Notify()
 	}
 	return some
 }
@@ -107,7 +107,7 @@ func (in *inbox) gather(control []byte) {
 	if in.fds = append(in.fds[:0], cmsgpool.OnlyRights(control)...); len(in.fds) == 0 {
 		in.gatherAll(control)
 	}
-	in.room.used += len(in.fds)
+	in.slots.used += len(in.fds)
 }
 
 func (in *inbox) gatherAll(control []byte) {
@@ -207,7 +207,7 @@ func (in *inbox) stop(e ending) {
 }
 
 // lookAgain has the reader woken after a pause.
-func (in *inbox) lookAgain() { in.lookAgainIn(in.room.pause.next()) }
+func (in *inbox) lookAgain() { in.lookAgainIn(in.slots.pause.next()) }
 
 func (in *inbox) lookAgainIn(pause time.Duration) {
 	if in.tick == nil {

@@ -136,9 +136,9 @@ func (in *inbox) takeData(h *wire.Header, body []byte, truncated bool) error {
 	if got < h.Count {
 		in.stats.truncated.Add(1)
 		in.page.Pulse()
-		in.lookAgainIn(in.room.short())
+		in.lookAgainIn(in.slots.truncated())
 	} else if n > 0 {
-		in.room.came()
+		in.slots.cameWhole()
 	}
 	in.closeFrom(n)
 	return nil
@@ -216,7 +216,7 @@ func (in *inbox) ackError(errno syscall.Errno) error {
 func (in *inbox) credit() int {
 	n := 0
 	if !in.over.Load() { // else the socket may be closed, by whose number the room is found
-		n = max(in.room.left(), 0)
+		n = max(in.slots.available(), 0)
 	}
 	if !in.p.acknowledged() {
 		return n

@@ -22,9 +22,9 @@ type inbox struct {
 	p       *Passer
 	role    role
 	read    deadline
-	some    ring.Event  // for callers of Recv while the pump reads
-	ready   func() bool // mayTake, bound once
-	space   ring.Event  // for the pump of a Bare link, which has nothing else to hold the peer back
+	arrived ring.Event  // something for callers of Recv, while the pump reads
+	ready   func() bool // recvReady, bound once
+	freed   ring.Event  // places in the queue: for the pump of a Bare link, which has nothing else to hold the peer back
 	queued  atomic.Int32
 	blocked atomic.Int32 // callers of Recv that wait for the socket to take an acknowledgement
 	cut     atomic.Bool  // the peer hears no acknowledgements any more
@@ -41,7 +41,7 @@ type inbox struct {
 	got     int        // how many of target are filled
 	flow    flow.Receiver
 	clock   clock // read immediately before each look at the socket, and to offer credit
-	room    room
+	slots   slotEstimate
 	tick    *time.Timer // wakes the reader when there might be room again
 	heard   bool        // HELLO has come
 	expects bool        // and says that the peer sends descriptors
@@ -62,11 +62,11 @@ type inbox struct {
 func (in *inbox) init(p *Passer) {
 	in.p = p
 	in.clock.read()
-	r := &in.room
-	r.kernel, r.clock, r.source, r.initial = p.kernel, &in.clock, p.socket, p.kernel.SoftLimit()
+	r := &in.slots
+	r.kernel, r.clock, r.source, r.initialLimit = p.kernel, &in.clock, p.socket, p.kernel.SoftLimit()
 	r.least, r.pause, r.processors = leastMargin, shortage, runtime.NumCPU()
 	in.last = cmsgpool.MaxFDs
-	in.ready = in.mayTake
+	in.ready = in.recvReady
 	in.queue = &queue{reaper: p.reaper}
 	in.partial = &partialFrame{reaper: p.reaper}
 	in.ack.p = p
@@ -99,7 +99,7 @@ func (in *inbox) recv(ds []Desc, one *Desc) (int, error) {
 			err = in.wait(pause.next())
 		case err == nil && !in.role.callers.Load():
 			in.role.wanted.Store(true)
-			in.some.Wait(in.ready)
+			in.arrived.Wait(in.ready)
 		}
 		if err != nil {
 			return 0, err
@@ -128,15 +128,15 @@ func (in *inbox) waitWritable() error {
 
 // wait waits until d has passed, or Recv has another reason to return.
 func (in *inbox) wait(d time.Duration) error {
-	waitAtMost(&in.some, d, func() bool { return in.read.passed() || in.p.closed.Load() })
+	waitAtMost(&in.arrived, d, func() bool { return in.read.passed() || in.p.closed.Load() })
 	if in.read.passed() {
 		return os.ErrDeadlineExceeded
 	}
 	return nil
 }
 
-// mayTake reports whether a caller of Recv need not wait for the pump (any longer).
-func (in *inbox) mayTake() bool {
+// recvReady reports whether a caller of Recv need not wait for the pump (any longer).
+func (in *inbox) recvReady() bool {
 	return in.queued.Load() > 0 && !in.cut.Load() || in.over.Load() || in.role.callers.Load() ||
 		in.tight.Load() > 0 || in.read.passed() || in.p.closed.Load()
 }
@@ -144,8 +144,8 @@ func (in *inbox) mayTake() bool {
 // take moves descriptors to ds, acknowledged. If there are none it returns an error if there is a reason, and 0, nil
 // if it is to be called again: after the pump has brought some, unless the callers read themselves. The caller holds mu.
 func (in *inbox) take(ds []Desc) (int, error) {
-	if !in.room.asked.Load() {
-		in.room.asked.Store(true)
+	if !in.slots.asked.Load() {
+		in.slots.asked.Store(true)
 	}
 	if in.p.closed.Load() {
 		return 0, net.ErrClosed
@@ -238,7 +238,7 @@ func (in *inbox) copyQueue(ds []Desc) int {
 func (in *inbox) dropFront(n int) {
 	in.queue.drop(n)
 	in.queued.Store(int32(in.queue.len()))
-	in.space.Notify()
+	in.freed.Notify()
 }
 
 // dropQueue closes and removes what is queued, but for what the peer knows to be the application's.

@@ -80,7 +80,7 @@ func (o *outbox) openMail() (ack flow.Ack, acked bool) {
 		o.batch = min(o.batch, batch, o.body/wire.RecordSize) // so that records alone always fit: see measure
 		o.flow.Open(hello.Credit)
 		o.open.Store(true)
-		o.room.Notify() // also if the peer turns out to take nothing
+		o.freed.Notify() // also if the peer turns out to take nothing
 		o.notify()
 	}
 	return ack, acked

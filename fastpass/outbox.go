@@ -25,14 +25,14 @@ import (
 //	head            sent            end                tail
 //	  |  in flight   |    queued     |  being pushed    |
 type outbox struct {
-	p         *Passer
-	window    *ring.Window[entry]
-	room      ring.Event  // for those who wait until the window has room, or is empty
-	roomReady func() bool // hasRoom, bound once
-	waiters   waiters
-	roomy     atomic.Pointer[func()] // what else to call then: a pool's
-	open      atomic.Bool            // the peer is there: it has said HELLO
-	write     deadline
+	p       *Passer
+	window  *ring.Window[entry]
+	freed   ring.Event  // slots of the window: for those who wait until it has room, or is empty
+	ready   func() bool // sendReady, bound once
+	waiters waiters
+	onFreed atomic.Pointer[func()] // what else to call when slots are freed: Pool.nudge
+	open    atomic.Bool            // the peer is there: it has said HELLO
+	write   deadline
 
 	closing  atomic.Bool // nothing more is queued
 	shut     atomic.Bool // the window is shut, and rest of what was in it is undelivered
@@ -80,7 +80,7 @@ func (o *outbox) init(p *Passer) {
 	o.closer.Kernel = p.kernel
 	o.batch, o.body = p.cfg.Batch, p.cfg.maxBody()
 	o.pause = shortage
-	o.roomReady = o.hasRoom
+	o.ready = o.sendReady
 	o.waiters.moment = time.AfterFunc(moment, o.wakeContent)
 	o.waiters.moment.Stop()
 	if !p.framed() {

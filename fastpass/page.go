@@ -214,7 +214,7 @@ func (o *outbox) waitsFor() (target uint64, urgent bool) {
 	case o.flow.InFlight() == 0:
 	case o.closing.Load():
 		return o.flow.Seq(), true
-	case !o.hasMuchRoom() && (o.waiters.all.Load() > 0 || o.roomy.Load() != nil):
+	case !o.hasMuchRoom() && (o.waiters.all.Load() > 0 || o.onFreed.Load() != nil):
 		return min(acked+uint64(max(1, o.window.Len()-o.muchRoom())), o.flow.Seq()), true
 	}
 	return math.MaxUint64, false

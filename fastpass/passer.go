@@ -267,7 +267,7 @@ func (p *Passer) SetWriteDeadline(t time.Time) error {
 	if p.closed.Load() {
 		return net.ErrClosed
 	}
-	p.out.write.reset(t, p.out.room.Notify)
+	p.out.write.reset(t, p.out.freed.Notify)
 	return nil
 }
 
@@ -279,12 +279,12 @@ func (p *Passer) SetWriteDeadline(t time.Time) error {
 // returns net.ErrClosed.
 func (p *Passer) Shutdown(ctx context.Context) error {
 	p.out.closing.Store(true)
-	stop := context.AfterFunc(ctx, p.out.room.Notify)
+	stop := context.AfterFunc(ctx, p.out.freed.Notify)
 	defer stop()
-	p.out.room.Notify()
+	p.out.freed.Notify()
 	p.out.flush()
 	p.in.handOver()
-	p.out.room.Wait(func() bool {
+	p.out.freed.Wait(func() bool {
 		return p.out.drained() || p.deaf.Load() || p.ending.Load() != nil || ctx.Err() != nil
 	})
 	drained, why := p.out.drained(), ctx.Err()

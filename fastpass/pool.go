@@ -22,8 +22,8 @@ import (
 type Pool struct {
 	cfg              PoolConfig
 	inTurn           bool        // the policy is RoundRobin
-	room             ring.Event  // for Dispatch while the backlog is full
-	ready            func() bool // hasRoom, bound once
+	freed            ring.Event  // places of the backlog: for Dispatch while that is full
+	ready            func() bool // dispatchReady, bound once
 	write            deadline
 	lookout          *lookout
 	waiting          atomic.Int32  // the length of backlog
@@ -86,7 +86,7 @@ func assemblePool(cfg *PoolConfig) (*Pool, error) {
 		return nil, err
 	}
 	p.inTurn = p.cfg.Policy == RoundRobin
-	p.ready = p.hasRoom
+	p.ready = p.dispatchReady
 	return p, nil
 }
 
@@ -117,8 +117,8 @@ func (p *Pool) join(w *Passer) (*member, error) {
 		p.mu.Unlock()
 		return nil, net.ErrClosed
 	}
-	roomy := p.nudge
-	if !w.out.roomy.CompareAndSwap(nil, &roomy) {
+	nudge := p.nudge
+	if !w.out.onFreed.CompareAndSwap(nil, &nudge) {
 		p.mu.Unlock()
 		return nil, errInPool
 	}
@@ -151,7 +151,7 @@ func (p *Pool) Dispatch(ds []Desc) (n int, err error) {
 				err = os.ErrDeadlineExceeded
 				break
 			}
-			p.room.Wait(p.ready)
+			p.freed.Wait(p.ready)
 		}
 	}
 	if err != nil {
@@ -165,7 +165,7 @@ func (p *Pool) SetDeadline(t time.Time) error {
 	if p.closed.Load() {
 		return net.ErrClosed
 	}
-	p.write.reset(t, p.room.Notify)
+	p.write.reset(t, p.freed.Notify)
 	return nil
 }
 
@@ -180,13 +180,13 @@ func (p *Pool) adopt(ds []Desc) {
 	p.poke() // a worker that got room before drain has counted them has told nudge, which saw nothing waiting
 }
 
-// hasRoom reports whether Dispatch need not wait (any longer).
-func (p *Pool) hasRoom() bool {
-	return p.hasPlace() || p.write.passed()
+// dispatchReady reports whether Dispatch need not wait (any longer).
+func (p *Pool) dispatchReady() bool {
+	return p.backlogReady() || p.write.passed()
 }
 
-// hasPlace reports whether the backlog has one free, or never will.
-func (p *Pool) hasPlace() bool {
+// backlogReady reports whether the backlog has a free place, or never will have.
+func (p *Pool) backlogReady() bool {
 	return int(p.waiting.Load()) < p.cfg.Backlog || p.refusal() != nil
 }
 
@@ -332,7 +332,7 @@ func (p *Pool) drain() {
 		}
 	}
 	p.waiting.Store(int32(p.backlog.len()))
-	p.room.Notify()
+	p.freed.Notify()
 }
 
 // flushUnlock unlocks mu, and has the workers that were given something send it.
@@ -468,7 +468,7 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 	close(p.closing)
 	p.mu.Unlock()
 	p.write.stop()
-	p.room.Notify()
+	p.freed.Notify()
 	p.serving.Wait()
 	p.mu.Lock()
 	p.whole = true

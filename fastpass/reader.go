@@ -145,7 +145,7 @@ func (in *inbox) handOver() {
 func (in *inbox) giveAway() {
 	in.role.wanted.Store(false)
 	in.role.callers.Store(true)
-	in.some.Notify()
+	in.arrived.Notify()
 	in.left() // it may be needed at once, and nobody may come
 }
 
@@ -165,8 +165,8 @@ func (in *inbox) holdBack() {
 	if in.p.framed() || in.queued.Load() < unaskedCredit {
 		return
 	}
-	in.space.Wait(in.mayQueue)
-	ends := func() bool { return in.queued.Load() >= unaskedCredit && in.abandoned() && !in.room.asked.Load() }
+	in.freed.Wait(in.pumpReady)
+	ends := func() bool { return in.queued.Load() >= unaskedCredit && in.abandoned() && !in.slots.asked.Load() }
 	if !ends() {
 		return
 	}
@@ -179,10 +179,10 @@ func (in *inbox) holdBack() {
 // dying is how long it may take from the moment when sending to a peer that dies fails until its end is seen here.
 const dying = 50 * time.Millisecond
 
-// mayQueue reports whether the pump need not wait (any longer).
-func (in *inbox) mayQueue() bool {
+// pumpReady reports whether the pump need not wait (any longer).
+func (in *inbox) pumpReady() bool {
 	return in.queued.Load() < unaskedCredit || in.p.closed.Load() ||
-		in.p.ending.Load() != nil && !(in.room.asked.Load() && in.abandoned())
+		in.p.ending.Load() != nil && !(in.slots.asked.Load() && in.abandoned())
 }
 
 // abandoned reports whether the link has ended because the peer takes nothing any more, though it lives.
@@ -214,7 +214,7 @@ func (in *inbox) pumpSome() bool {
 		in.dropQueue() // what is not acknowledged by now belongs to the peer
 	}
 	in.mu.Unlock()
-	in.some.Notify()
+	in.arrived.Notify()
 	return false
 }
 
@@ -262,8 +262,8 @@ func (in *inbox) kick() {
 	if in.blocked.Load() > 0 {
 		in.p.conn.SetWriteDeadline(longAgo)
 	}
-	in.p.reaper.room.Notify()
-	in.some.Notify()
+	in.p.reaper.freed.Notify()
+	in.arrived.Notify()
 }
 
 // fillUp is fill for a caller of Recv, who may have room for what several calls bring.
@@ -284,7 +284,7 @@ func (in *inbox) look() bool {
 		return true
 	}
 	// What there is, if anything, waits for room if that is in doubt.
-	for h.begin(first); !in.room.doubt && h.again(); { // which reads the clock
+	for h.begin(first); !in.slots.doubt && h.again(); { // which reads the clock
 		if in.p.closed.Load() || in.read.passed() || in.fill() {
 			return true
 		}

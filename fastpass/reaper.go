@@ -34,7 +34,7 @@ type reaper struct {
 	running bool         // the goroutine exists
 	work    func()       // run, bound once
 	pending atomic.Int32 // what is doomed and not closed yet
-	room    ring.Event   // there is less of it, or those who wait have another reason to look around
+	freed   ring.Event   // fewer are pending, or those who wait have another reason to look around
 }
 
 func newReaper(k sys.Kernel) *reaper {
@@ -85,7 +85,7 @@ func (r *reaper) run() {
 // closed notes that n of what was pending are closed.
 func (r *reaper) closed(n int) {
 	r.pending.Add(int32(-n))
-	r.room.Notify()
+	r.freed.Notify()
 }
 
 // socket owns one: a connection or a listener.
@@ -128,7 +128,7 @@ func (r *reaper) wait(n int32, stop func() bool) bool {
 		return true
 	}
 	done := func() bool { return r.pending.Load() < n || stop() }
-	waitAtMost(&r.room, closeTime, done)
+	waitAtMost(&r.freed, closeTime, done)
 	return done()
 }
 

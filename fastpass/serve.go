@@ -56,7 +56,7 @@ func (p *Pool) Serve(ln net.Listener) error {
 		return fmt.Errorf("fastpass: %w", err)
 	}
 	a := acceptor{pool: p, ds: make([]Desc, 0, serveBatch), pause: servePause, over: make(chan struct{})}
-	a.goesOn = func() bool { return p.hasPlace() || a.isOver() }
+	a.goesOn = func() bool { return p.backlogReady() || a.isOver() }
 	raw.Control(func(fd uintptr) { a.brief = sys.Brief(int(fd)) })
 	stop := make(chan struct{})
 	defer close(stop)
@@ -148,7 +148,7 @@ func (a *acceptor) watch(alive func() bool, wake func(), stop <-chan struct{}) {
 		}
 		if over {
 			close(a.over) // first: who is woken looks
-			a.pool.room.Notify()
+			a.pool.freed.Notify()
 		}
 	}
 }
@@ -178,7 +178,7 @@ func (a *acceptor) hand(ds []Desc) error {
 			return err
 		}
 		if n == 0 {
-			a.pool.room.Wait(a.goesOn)
+			a.pool.freed.Wait(a.goesOn)
 		}
 	}
 	return nil

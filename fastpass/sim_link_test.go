@@ -142,14 +142,14 @@ func (s *sim) end(name string, proc *simProc, fd int, d Direction) *simEnd {
 		k = s.wrap(e, k)
 	}
 	e.p = assemble(k, e.conn, fd, s.kind == unix.SOCK_STREAM, full)
-	e.p.in.room.least = s.rng.IntN(2) // the tables are small
-	e.p.in.room.processors = 2        // whatever this machine has
+	e.p.in.slots.least = s.rng.IntN(2) // the tables are small
+	e.p.in.slots.processors = 2        // whatever this machine has
 	e.conn.Idle = func() {
 		e.idle = true
 		e.p.in.read.over.Store(true)
 	}
 	e.p.in.ready = func() bool { // nobody waits for the pump
-		if !e.p.in.mayTake() {
+		if !e.p.in.recvReady() {
 			e.p.in.read.over.Store(true)
 		}
 		return true
@@ -219,7 +219,7 @@ func (s *sim) shutDown(e *simEnd) {
 	e.leaving = true
 	s.note("%s shutdown", e.name)
 	e.p.out.closing.Store(true)
-	e.p.out.room.Notify()
+	e.p.out.freed.Notify()
 	e.p.out.flush()
 }
 

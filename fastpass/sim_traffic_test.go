@@ -215,7 +215,7 @@ func (e *simEnd) canRecv() bool {
 	case in.role.callers.Load():
 		return e.conn.Ready() || in.queue.len() > 0 && !in.cut.Load() || in.over.Load()
 	}
-	return in.mayTake()
+	return in.recvReady()
 }
 
 func (s *sim) recv(e *simEnd, n int) {

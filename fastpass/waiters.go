@@ -31,7 +31,7 @@ func (o *outbox) waitForRoom(hasty bool) {
 		o.wakeSoon() // whoever made that room may have seen nobody wait for it
 	}
 	o.p.in.handOver()
-	o.room.Wait(o.roomReady)
+	o.freed.Wait(o.ready)
 	if hasty {
 		o.waiters.hasty.Add(-1)
 	}
@@ -41,8 +41,8 @@ func (o *outbox) waitForRoom(hasty bool) {
 	}
 }
 
-// hasRoom reports whether a sender need not wait (any longer).
-func (o *outbox) hasRoom() bool {
+// sendReady reports whether a sender need not wait (any longer).
+func (o *outbox) sendReady() bool {
 	return o.hasMuchRoom() || o.waiters.content.Load() && o.hasAnyRoom() || o.write.passed() || o.closing.Load() || o.p.deaf.Load() || o.p.ending.Load() != nil
 }
 
@@ -74,11 +74,11 @@ func (o *outbox) muchRoom() int {
 // notify tells those who wait that there is room. Without senders among them, somebody may wait for the window to be empty.
 func (o *outbox) notify() {
 	if o.waiters.all.Load() == 0 || o.hasMuchRoom() || o.waiters.content.Load() {
-		o.room.Notify()
+		o.freed.Notify()
 	} else {
 		o.wakeSoon()
 	}
-	if f := o.roomy.Load(); f != nil {
+	if f := o.onFreed.Load(); f != nil {
 		(*f)()
 	}
 }
@@ -97,5 +97,5 @@ func (o *outbox) wakeSoon() {
 func (o *outbox) wakeContent() {
 	o.waiters.armed.Store(false)
 	o.waiters.content.Store(true)
-	o.room.Notify()
+	o.freed.Notify()
 }

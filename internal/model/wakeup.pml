@@ -40,7 +40,7 @@ bool mailWaiting;
 byte mailAck;
 byte limit = CREDIT; /* flow.Sender */
 
-/* ring.Event: room */
+/* ring.Event: outbox.freed */
 bool armed;
 bool mu;
 bool parked[PRODUCERS]; /* on the list of the condition variable */
@@ -181,7 +181,7 @@ active [PRODUCERS] proctype Producer() {
 			flush()
 		:: pending >= CAP ->
 			flush();
-			WAIT(pending < CAP) /* hasRoom */
+			WAIT(pending < CAP) /* sendReady */
 		fi
 	:: i == EACH -> break
 	od;

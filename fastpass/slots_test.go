@@ -11,16 +11,16 @@ import (
 	"example.com/fdpass/internal/sys"
 )
 
-// roomyKernel has a table of which nothing is taken.
-type roomyKernel struct {
+// tableKernel has a table of which nothing is taken.
+type tableKernel struct {
 	sys.Kernel
 	limit  int
 	probes int
 }
 
-func (k *roomyKernel) SoftLimit() int { return k.limit }
+func (k *tableKernel) SoftLimit() int { return k.limit }
 
-func (k *roomyKernel) FreeSlots(_, want int) int {
+func (k *tableKernel) FreeSlots(_, want int) int {
 	k.probes++
 	return min(k.limit, want)
 }
@@ -39,8 +39,8 @@ func TestRoomIsLookedForAgainBeforeACallIsCutDown(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				k := &roomyKernel{limit: 20_000}
-				r := room{kernel: k, clock: new(clock), least: tc.margin, processors: 2}
+				k := &tableKernel{limit: 20_000}
+				r := slotEstimate{kernel: k, clock: new(clock), least: tc.margin, processors: 2}
 				for range 50 { // one descriptor in each message
 					r.clock.read()
 					if n := r.certain(call); n < tc.want {
@@ -70,12 +70,12 @@ func TestCreditCountsWhatWasClosedSinceAFullCall(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				k := &roomyKernel{limit: 20_000}
-				r := room{kernel: k, clock: new(clock), least: tc.margin}
+				k := &tableKernel{limit: 20_000}
+				r := slotEstimate{kernel: k, clock: new(clock), least: tc.margin}
 				r.asked.Store(true)
 				for range 20 {
 					r.clock.read()
-					if n := r.left(); n < tc.want {
+					if n := r.available(); n < tc.want {
 						t.Errorf("room for %d, want %d at least", n, tc.want)
 					}
 					r.used += tc.each

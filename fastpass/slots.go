@@ -1,0 +1,115 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"sync/atomic"
+	"time"
+
+	"example.com/fdpass/cmsgpool"
+	"example.com/fdpass/internal/sys"
+)
+
+const (
+	// maxCredit is how many descriptors a receiver lets be in flight to it: enough to keep both ends busy.
+	maxCredit = 16 << 10
+
+	// unaskedCredit is how many it lets come before the application has asked for any.
+	unaskedCredit = 1 << 10
+
+	// probeFor is how long the result of a probe counts. Others, too, open descriptors meanwhile.
+	probeFor = 10 * time.Millisecond
+
+	// certainFor is how long it is relied on: in that time somebody may lower the limit.
+	certainFor = time.Millisecond
+
+	maxCPU = 1 << 10
+)
+
+// slotEstimate is how many free slots the table of descriptors has, as far as it is known: so many more can be taken in. The probe
+// is a system call or two, if not more, so its result is used until a quarter of it is taken, or a full call where it is cheap, or it
+// is old: what was closed meanwhile is not seen before.
+type slotEstimate struct {
+	kernel       sys.Kernel
+	clock        *clock        // read just now for certain, and not long ago for available
+	source       int           // any open descriptor
+	initialLimit int           // the limit when the link was made
+	least        int           // the least margin; 0: none
+	processors   int           // how many descriptors may be opened at the same moment
+	asked        atomic.Bool   // the application has called Recv
+	free         int           // slots at the last probe
+	used         int           // of them, since then
+	probedLimit  int           // the limit at the last probe
+	margin       int           // slots that must remain free for what is not looked at first, judging by probedLimit
+	probedAt     time.Duration // when that was, on the clock
+	noneUntil    time.Duration // there is no room before: descriptors were lost although the probe saw some
+	doubt        bool          // that happened, and nothing has come in since
+	pause        backoff       // how long to wait before trying again
+}
+
+// limit is how many descriptors may come at most, room or not.
+func (s *slotEstimate) limit() int {
+	if s.asked.Load() {
+		return maxCredit
+	}
+	return unaskedCredit
+}
+
+// available is how many descriptors there is room for, as far as one can know.
+func (s *slotEstimate) available() int {
+	if s.clock.now < s.noneUntil {
+		return 0
+	}
+	most := s.free / 4
+	if s.least > 0 { // it does not take long to find out
+		most = min(most, fullCall)
+	}
+	if s.used >= most || s.clock.now-s.probedAt > probeFor {
+		s.free, s.used, s.probedAt = s.kernel.FreeSlots(s.source, s.limit()), 0, s.clock.now
+	}
+	return min(s.limit(), s.free-s.used)
+}
+
+// certain is how many descriptors there is surely room for now, if not more than want. What is known counts as long as it is
+// enough, or enough for a message where there is no margin, because it takes long to find out. Since the probe others may
+// have opened some, but no faster than the processors can, and during the call that receives no more than the margin.
+// After a shortage nothing is certain until something has come in.
+func (s *slotEstimate) certain(want int) int {
+	if s.doubt {
+		return 0
+	}
+	enough, ceiling := want, s.probedLimit
+	if s.least == 0 { // no margin: a lowered limit counts at once
+		enough, want = cmsgpool.MaxFDs, min(want, fullCall)
+		ceiling = s.kernel.SoftLimit()
+	}
+	const fastest = 50 * time.Nanosecond // what installing one takes, at the least
+	if age := s.clock.now - s.probedAt; s.free > 0 && age < certainFor && ceiling == s.probedLimit {
+		others := int(age/fastest) * min(s.processors, maxCPU)
+		if left := s.free - s.used - others - s.margin; left >= enough {
+			return left
+		}
+	}
+	if s.least > 0 {
+		ceiling = s.kernel.SoftLimit()
+		s.margin = max(s.least, ceiling/4)
+	}
+	s.probedLimit = ceiling
+	s.free, s.used, s.probedAt = s.kernel.FreeSlots(s.source, want+s.margin), 0, s.clock.now
+	return max(s.free-s.margin, 0)
+}
+
+// truncated notes that a message did not come in whole for want of room, and returns how long to wait until there might be
+// some.
+func (s *slotEstimate) truncated() time.Duration {
+	pause := s.pause.next()
+	s.free, s.doubt = 0, true
+	s.noneUntil = s.clock.now + pause
+	return pause
+}
+
+// cameWhole notes that a message came in whole.
+func (s *slotEstimate) cameWhole() {
+	s.pause.reset()
+	s.doubt = false
+}
