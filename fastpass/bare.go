@@ -78,7 +78,7 @@ const fewOpen = 16
 // waitForMost waits until there is room for the largest message that there can be.
 func (in *inbox) waitForMost() bool {
 	in.checkTable(cmsgpool.MaxFDs)
-	in.lookAgain()
+	in.retryLater()
 	return false
 }
 

@@ -32,7 +32,7 @@ func (in *inbox) fillShort(v *vector) bool {
 		if came > 0 {
 			in.checkTable(came + 1)
 		}
-		in.lookAgainIn(in.slots.truncated())
+		in.retryIn(in.slots.truncated())
 		return false
 	case came > 0 && in.p.stream && len(data) == len(v.data[0]):
 		// A peek that fills the buffer goes on to the next message and takes duplicates of its descriptors along,
@@ -51,7 +51,7 @@ func (in *inbox) fillShort(v *vector) bool {
 	v.Limit(0, max(1, len(data)), 0)
 	if n, ok := in.receive(v, 1, 0); n == 0 { // it is still queued
 		in.dropPeeked()
-		in.lookAgain()
+		in.retryLater()
 		return ok
 	}
 	in.takeMessage(data)

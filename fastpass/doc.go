@@ -34,7 +34,7 @@
 // hands descriptors to the application; the sender takes back with one on the same word, so whoever comes
 // first has them. The sender looks whenever it sends, and for a millisecond or two after that; where somebody waits it asks, in the page, for
 // an ACK frame that wakes it. Everywhere else, and if the page does not arrive, acknowledgements are ACK frames, one for each call of
-// Recv or RecvBatch. See page.go, lookout.go and internal/page.
+// Recv or RecvBatch. See page.go, ackpoll.go and internal/page.
 //
 // # Who owns a descriptor
 //

@@ -83,7 +83,7 @@ func (in *inbox) receive(v *vector, n, flags int) (int, bool) {
 		case errno == syscall.ECONNRESET && in.resets < mostResets:
 			in.resets++ // the rest of the data comes after it
 		case isMemoryShortage(errno):
-			in.lookAgain()
+			in.retryLater()
 			return 0, false
 		default:
 			in.fail(os.NewSyscallError("recvmsg", errno))
@@ -206,10 +206,10 @@ func (in *inbox) stop(e ending) {
 	in.over.Store(true)
 }
 
-// lookAgain has the reader woken after a pause.
-func (in *inbox) lookAgain() { in.lookAgainIn(in.slots.pause.next()) }
+// retryLater has the reader woken after a pause.
+func (in *inbox) retryLater() { in.retryIn(in.slots.pause.next()) }
 
-func (in *inbox) lookAgainIn(pause time.Duration) {
+func (in *inbox) retryIn(pause time.Duration) {
 	if in.tick == nil {
 		in.tick = time.AfterFunc(pause, in.wakeReader)
 	} else {

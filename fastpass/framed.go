@@ -136,7 +136,7 @@ func (in *inbox) takeData(h *wire.Header, body []byte, truncated bool) error {
 	if got < h.Count {
 		in.stats.truncated.Add(1)
 		in.page.Pulse()
-		in.lookAgainIn(in.slots.truncated())
+		in.retryIn(in.slots.truncated())
 	} else if n > 0 {
 		in.slots.cameWhole()
 	}
@@ -228,7 +228,7 @@ func (in *inbox) credit() int {
 // could be answered with credit. Likewise if the socket has taken only a part of what this end says.
 func (in *inbox) watchCredit() {
 	if in.expects && in.awaited() || in.p.tail.waiting() {
-		in.lookAgain()
+		in.retryLater()
 	}
 }
 

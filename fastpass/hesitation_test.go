@@ -108,10 +108,10 @@ func TestACallerParksAtOnceWhenTheLinkHasStartedATimer(t *testing.T) {
 		r.hesitation.kernel, r.hesitation.clock = &slowYields{}, &p.in.clock
 		r.timer = time.NewTimer(time.Hour)
 		p.out.p = p
-		p.out.looks.own = newLookout()
+		p.out.polls.own = newAckPoller()
 		for what, start := range map[string]func(){
-			"the lull's":    r.startTimer,
-			"the lookout's": func() { p.out.lookIn(time.Hour) },
+			"the lull's":      r.startTimer,
+			"the ackPoller's": func() { p.out.pollIn(time.Hour) },
 		} {
 			start()
 			for i, want := range []int{0, 0, 1} { // again soon
@@ -121,7 +121,7 @@ func TestACallerParksAtOnceWhenTheLinkHasStartedATimer(t *testing.T) {
 			}
 		}
 		r.timer.Stop()
-		p.out.looks.by.forget(&p.out)
+		p.out.polls.poller.cancel(&p.out)
 	})
 }
 

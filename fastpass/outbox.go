@@ -63,7 +63,7 @@ type outbox struct {
 	paged bool       // the peer uses it
 	acked atomic.Uint64
 	limit uint64
-	looks looks
+	polls ackPolls
 
 	// What sendSome works on.
 	vector   *vector
@@ -224,8 +224,8 @@ func (o *outbox) push(ds []Desc) (pos uint64, n int, err error) {
 	if s.closes && !o.closes.Load() {
 		o.closes.Store(true)
 	}
-	if s.alone && !o.looks.alone.Load() {
-		o.looks.alone.Store(true) // whoever begins to look at other links from now on leaves this one alone
+	if s.alone && !o.polls.alone.Load() {
+		o.polls.alone.Store(true) // whoever begins to poll other links from now on leaves this one alone
 	}
 	o.window.Publish(pos, n)
 	return pos, n, nil

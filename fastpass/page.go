@@ -25,7 +25,7 @@ func (p *Passer) sayHello() syscall.Errno {
 			p.kernel.CloseRange(fd, fd)
 			if errno == 0 {
 				p.out.page = pg
-				p.out.looks.own = newLookout()
+				p.out.polls.own = newAckPoller()
 				return 0
 			}
 			// The peer's socket takes no descriptors, or too many are in flight.
@@ -140,12 +140,12 @@ func (o *outbox) await() bool {
 		return false
 	}
 	progress := o.flow.Seq() + o.acked.Load()
-	idle := o.countLook(progress)
+	idle := o.countPoll(progress)
 	switch {
 	case !idle:
-		o.lookIn(o.looks.pause())
+		o.pollIn(o.polls.pause())
 	case urgent:
-		o.lookIn(lookSeldom)
+		o.pollIn(pollSeldom)
 	}
 	if idle { // whatever the peer says next is news
 		target = min(target, o.acked.Load()+1)
@@ -153,21 +153,21 @@ func (o *outbox) await() bool {
 	return (urgent || idle) && o.ask(target, progress)
 }
 
-// countLook notes that the flusher has looked at the page, which says so much. It reports whether it has done so often enough by the timer
+// countPoll notes that the flusher has looked at the page, which says so much. It reports whether it has done so often enough by the timer
 // without anything new.
-func (o *outbox) countLook(progress uint64) (idle bool) {
-	l, seq := &o.looks, o.flow.Seq()
+func (o *outbox) countPoll(progress uint64) (idle bool) {
+	l, seq := &o.polls, o.flow.Seq()
 	sent := int(seq - l.seq) // less than 0 if it is to send again
 	if l.seq = seq; sent > 0 {
 		l.count = 0
 	}
 	if !l.due.Swap(false) {
-		o.lookout().called(sent)
+		o.ackPoller().noteSend(sent)
 		return false
 	}
-	l.by = nil
-	l.count = min(l.count+1, manyLooks)
-	idle, l.progress = l.count == manyLooks && progress == l.progress, progress
+	l.poller = nil
+	l.count = min(l.count+1, manyPolls)
+	idle, l.progress = l.count == manyPolls && progress == l.progress, progress
 	return idle
 }
 
@@ -179,27 +179,27 @@ func (o *outbox) ask(target, progress uint64) bool {
 	if !used && !o.paged || acked == o.acked.Load() && limit == o.limit {
 		return false
 	}
-	l := &o.looks
+	l := &o.polls
 	if l.heeded == progress+1 {
 		// It has said something new before, and nothing has come of it. A peer may go on like that for ever.
-		o.lookIn(lookAfter)
+		o.pollIn(pollAfter)
 		return false
 	}
 	l.heeded = progress + 1
 	return true
 }
 
-// lookIn has the page looked at after d at the latest, if not by the timer.
-func (o *outbox) lookIn(d time.Duration) {
-	l, out := &o.looks, o.lookout()
-	if l.by == out && l.within <= d {
+// pollIn has the page polled after d at the latest, if not by the timer.
+func (o *outbox) pollIn(d time.Duration) {
+	l, out := &o.polls, o.ackPoller()
+	if l.poller == out && l.within <= d {
 		return
 	}
-	if l.by != nil && l.by != out {
-		l.by.forget(o)
+	if l.poller != nil && l.poller != out {
+		l.poller.cancel(o)
 	}
-	l.by, l.within = out, d
-	if out.after(o, d) {
+	l.poller, l.within = out, d
+	if out.schedule(o, d) {
 		o.p.in.role.hesitation.timer.Store(true)
 	}
 }

@@ -638,7 +638,7 @@ func (o *outbox) relies() bool {
 	if !o.work.CompareAndSwap(0, 1) {
 		return false
 	}
-	looks := !o.open.Load() || o.looks.by != nil && o.looks.within < lookSeldom
+	looks := !o.open.Load() || o.polls.poller != nil && o.polls.within < pollSeldom
 	if o.work.Swap(0) != 1 {
 		o.flush() // for who has left that to the flusher
 	}

@@ -25,7 +25,7 @@ type Pool struct {
 	freed            ring.Event  // places of the backlog: for Dispatch while that is full
 	ready            func() bool // dispatchReady, bound once
 	write            deadline
-	lookout          *lookout
+	ackPoller        *ackPoller
 	waiting          atomic.Int32  // the length of backlog
 	wake             chan struct{} // has run look at the backlog
 	closed           atomic.Bool   // Shutdown was called
@@ -60,7 +60,7 @@ type member struct {
 	id      uint64
 	passed  uint64
 	touched bool // it is in Pool.touched
-	// For the stall check: the signs that were there when it last gave a new one, and how many looks ago that was.
+	// For the stall check: the signs that were there when it last gave a new one, and how many checks ago that was.
 	signs signs
 	still int
 }
@@ -79,7 +79,7 @@ func NewPool(cfg *PoolConfig) (*Pool, error) {
 func assemblePool(cfg *PoolConfig) (*Pool, error) {
 	p := &Pool{
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), idle: make(chan struct{}), stopped: make(chan struct{}),
-		lookout: newLookout(),
+		ackPoller: newAckPoller(),
 	}
 	var err error
 	if p.cfg, err = cfg.withDefaults(); err != nil {
@@ -127,7 +127,7 @@ func (p *Pool) join(w *Passer) (*member, error) {
 	p.members = append(p.members, m)
 	p.watched.Add(1)
 	p.mu.Unlock()
-	w.out.looks.pool.Store(p.lookout)
+	w.out.polls.pool.Store(p.ackPoller)
 	p.poke()
 	return m, nil
 }
@@ -367,8 +367,8 @@ func (p *Pool) poke() {
 
 // run is the pool's own goroutine: it places what waits in the backlog, and looks after workers that stall.
 func (p *Pool) run() {
-	between := max(p.cfg.StallTimeout/looksPerStall, time.Millisecond)
-	t := time.NewTimer(between) // a ticker's looks may be closer together than that
+	between := max(p.cfg.StallTimeout/checksPerStall, time.Millisecond)
+	t := time.NewTimer(between) // a ticker's may be closer together than that
 	defer t.Stop()
 	if p.cfg.StallTimeout == 0 {
 		t.Stop()
@@ -397,8 +397,8 @@ func (p *Pool) turn() {
 	p.flushUnlock()
 }
 
-// looksPerStall is how often the pool looks after its workers in a StallTimeout.
-const looksPerStall = 4
+// checksPerStall is how often the pool checks its workers in a StallTimeout.
+const checksPerStall = 4
 
 // signs are what says that a worker has not stalled, whenever one of them changes.
 type signs struct {
@@ -412,7 +412,7 @@ func (o *outbox) signs() signs {
 }
 
 // checkStalled ends the links of workers that have acknowledged nothing for too long. What they had is redelivered when
-// their links have ended. That is for more than so many looks: by the clock every worker would seem to have stalled after a time in
+// their links have ended. That is for more than so many checks: by the clock every worker would seem to have stalled after a time in
 // which this process itself stood still.
 func (p *Pool) checkStalled() {
 	p.mu.Lock()
@@ -426,7 +426,7 @@ func (p *Pool) checkStalled() {
 		if o.unread() > 0 {
 			go o.flush() // acknowledgements that nobody has looked at; to close the copies may take long
 		}
-		if m.still++; m.still > looksPerStall {
+		if m.still++; m.still > checksPerStall {
 			m.p.fail(ErrStalled)
 		}
 	}

@@ -235,19 +235,19 @@ func TestAWorkerStallsAfterSoManyLooksWithoutProgress(t *testing.T) {
 		}
 		return there.Err() != nil
 	}
-	if stalls(10 * looksPerStall) {
+	if stalls(10 * checksPerStall) {
 		t.Fatalf("it has stalled with nothing to take: %v", there.Err())
 	}
 	dispatch(t, pool, taggedPipes(t, 0, 6))
 	for i := range 4 {
-		if stalls(looksPerStall) {
+		if stalls(checksPerStall) {
 			t.Fatalf("it has stalled after taking %d: %v", i, there.Err())
 		}
 		recvTags(t, w, 1)
 		until(t, "the acknowledgement is seen", func() bool { return there.Stats().Delivered == uint64(i+1) })
 	}
 	if there.out.page != nil {
-		there.out.lookout().forget(&there.out) // nobody looks but the pool
+		there.out.ackPoller().cancel(&there.out) // nobody looks but the pool
 		recvTags(t, w, 1)
 		if stalls(2) { // the first one sees the progress before
 			t.Fatalf("it has stalled with an acknowledgement to be seen: %v", there.Err())
@@ -255,11 +255,11 @@ func TestAWorkerStallsAfterSoManyLooksWithoutProgress(t *testing.T) {
 		until(t, "the pool looks", func() bool { return there.Stats().Delivered == 5 })
 	}
 	pool.checkStalled() // the last progress
-	if stalls(looksPerStall) {
-		t.Fatalf("it has stalled after %d looks: %v", looksPerStall, there.Err())
+	if stalls(checksPerStall) {
+		t.Fatalf("it has stalled after %d looks: %v", checksPerStall, there.Err())
 	}
 	if !stalls(1) || !errors.Is(there.Err(), ErrStalled) {
-		t.Errorf("after %d looks without progress: %v, want ErrStalled", looksPerStall+1, there.Err())
+		t.Errorf("after %d looks without progress: %v, want ErrStalled", checksPerStall+1, there.Err())
 	}
 }
 

@@ -39,7 +39,7 @@ type role struct {
 	tryPump   func(fd uintptr) bool
 }
 
-// lull is after how long without a caller of Recv that reads the pump takes over; it may be twice as long. No lookout
+// lull is after how long without a caller of Recv that reads the pump takes over; it may be twice as long. No ackPoller
 // pauses as long: see overMillisecond.
 const lull = 5*time.Millisecond + overMillisecond/2
 
@@ -65,7 +65,7 @@ func (in *inbox) readInto(ds []Desc) int {
 	in.role.reads++
 	for in.got == 0 && !in.mustLeave() && in.reaped() {
 		var err error
-		if !in.look() { // or else it does not need the poller
+		if !in.spin() { // or else it does not need the poller
 			err = in.p.conn.Read(in.role.tryCaller)
 		}
 		if err != nil {
@@ -276,8 +276,8 @@ func (in *inbox) fillUp() (some bool) {
 	return some
 }
 
-// look is fillUp for a caller of Recv who does not park at once.
-func (in *inbox) look() bool {
+// spin is fillUp for a caller of Recv who does not park at once.
+func (in *inbox) spin() bool {
 	h := &in.role.hesitation
 	first := h.looksFirst()
 	if first && h.saw(in.fillUp()) {

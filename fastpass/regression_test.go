@@ -59,7 +59,7 @@ func TestServeNeverHandsABatchOverTwice(t *testing.T) {
 	// calls: 1 dup, 2 alive, 3 alive again (after twice serveLook, when a connection was handed over)
 	l := &late{TCPListener: ln.(*net.TCPListener), hook: func(n int32) {
 		if n == 3 {
-			time.Sleep(serveLook + 50*time.Millisecond)
+			time.Sleep(serveCheck + 50*time.Millisecond)
 		}
 	}}
 	go pool.Serve(l)
@@ -68,7 +68,7 @@ func TestServeNeverHandsABatchOverTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	time.Sleep(2 * serveLook)
+	time.Sleep(2 * serveCheck)
 	if n := pool.Stats().Waiting; n != 1 {
 		t.Errorf("%d connections wait, one was made", n)
 	}
@@ -676,7 +676,7 @@ func TestAWorkerWithAFullTableHasNotStalled(t *testing.T) {
 	for range 3 {
 		before := there.out.page.Pulses()
 		until(t, "the worker says that it has no room", func() bool { return there.out.page.Pulses() > before })
-		for range looksPerStall {
+		for range checksPerStall {
 			pool.checkStalled()
 		}
 	}
@@ -762,7 +762,7 @@ func TestAWorkerDoesNotStallForAShortageHere(t *testing.T) {
 	for range 3 {
 		before := there.Stats().Shortages
 		until(t, "it is tried again", func() bool { return there.Stats().Shortages > before })
-		for range looksPerStall {
+		for range checksPerStall {
 			pool.checkStalled()
 		}
 	}

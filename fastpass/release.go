@@ -95,8 +95,8 @@ func (o *outbox) finish() {
 	if o.retry != nil {
 		o.retry.Stop()
 	}
-	if o.looks.by != nil {
-		o.looks.by.forget(o)
+	if o.polls.poller != nil {
+		o.polls.poller.cancel(o)
 	}
 	// Whoever claims the last free slot has shut the window: what is never published is never released. What other
 	// goroutines have claimed lies below, and they are about to publish it.

@@ -19,11 +19,11 @@ import (
 
 const (
 	serveBatch = cmsgpool.MaxFDs        // connections accepted before they are dispatched
-	serveLook  = 250 * time.Millisecond // how often Serve looks whether its listener was closed
+	serveCheck = 250 * time.Millisecond // how often Serve looks whether its listener was closed
 )
 
 // servePause is how long Serve pauses in a shortage.
-var servePause = backoff{first: acceptPause.first, most: serveLook}
+var servePause = backoff{first: acceptPause.first, most: serveCheck}
 
 // Serve accepts connections from ln and dispatches them, until Shutdown or until ln is closed: then it returns net.ErrClosed, within
 // a quarter of a second, until which the port stays bound. What it has accepted by then is still dispatched.
@@ -135,11 +135,11 @@ func (a *acceptor) isOver() bool {
 
 // watch finds out when it is over. It wakes the acceptor then, and now and then before, should it wait in vain.
 func (a *acceptor) watch(alive func() bool, wake func(), stop <-chan struct{}) {
-	look := time.NewTicker(serveLook)
-	defer look.Stop()
+	check := time.NewTicker(serveCheck)
+	defer check.Stop()
 	for over := false; !over; wake() {
 		select {
-		case <-look.C:
+		case <-check.C:
 			over = !alive()
 		case <-a.pool.closing:
 			over = true

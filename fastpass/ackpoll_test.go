@@ -23,14 +23,14 @@ func aLink() *outbox {
 // looked returns which of links were looked at since the last call.
 func looked(links []*outbox) (which []int) {
 	for i, o := range links {
-		if o.looks.due.Swap(false) {
+		if o.polls.due.Swap(false) {
 			which = append(which, i)
 		}
 	}
 	return which
 }
 
-func TestALookoutLooksWhenItIsTime(t *testing.T) {
+func TestAnAckPollerPollsWhenItIsTime(t *testing.T) {
 	const ms, over = time.Millisecond, overMillisecond
 	type event struct {
 		at    time.Duration
@@ -42,18 +42,18 @@ func TestALookoutLooksWhenItIsTime(t *testing.T) {
 	}{
 		"one":         {map[int]time.Duration{0: 2 * ms}, []event{{2*ms + over, []int{0}}}},
 		"two at once": {map[int]time.Duration{0: 2 * ms, 1: 2 * ms}, []event{{2*ms + over, []int{0, 1}}}},
-		"almost":      {map[int]time.Duration{0: 2 * ms, 1: 2*ms + lookAfter/2}, []event{{2*ms + over, []int{0, 1}}}},
+		"almost":      {map[int]time.Duration{0: 2 * ms, 1: 2*ms + pollAfter/2}, []event{{2*ms + over, []int{0, 1}}}},
 		"each in turn": {map[int]time.Duration{2: 9 * ms, 0: 6 * ms, 1: 3 * ms}, []event{
 			{3*ms + over, []int{1}}, {6*ms + 2*over, []int{0}}, {9*ms + 3*over, []int{2}},
 		}},
-		"not before the pause is over": {map[int]time.Duration{0: 0, 1: lookAfter / 2}, []event{{lookAfter + over, []int{0, 1}}}},
+		"not before the pause is over": {map[int]time.Duration{0: 0, 1: pollAfter / 2}, []event{{pollAfter + over, []int{0, 1}}}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l, start := newLookout(), time.Now()
+				l, start := newAckPoller(), time.Now()
 				links := []*outbox{aLink(), aLink(), aLink()}
 				for i, d := range tc.after {
-					l.after(links[i], d)
+					l.schedule(links[i], d)
 				}
 				var got []event
 				for time.Since(start) < time.Second {
@@ -71,15 +71,15 @@ func TestALookoutLooksWhenItIsTime(t *testing.T) {
 	}
 }
 
-func TestALookoutLooksOnceAndOnlyAtWhatIsThere(t *testing.T) {
+func TestAnAckPollerPollsOnceAndOnlyWhatIsThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLookout()
+		l := newAckPoller()
 		links := []*outbox{aLink(), aLink()}
-		l.after(links[0], 2*lookAfter)
-		l.after(links[0], 3*lookAfter) // instead
-		l.after(links[1], 2*lookAfter)
-		l.forget(links[1])
-		time.Sleep(2*lookAfter + overMillisecond)
+		l.schedule(links[0], 2*pollAfter)
+		l.schedule(links[0], 3*pollAfter) // instead
+		l.schedule(links[1], 2*pollAfter)
+		l.cancel(links[1])
+		time.Sleep(2*pollAfter + overMillisecond)
 		synctest.Wait()
 		if which := looked(links); which != nil {
 			t.Errorf("%v, at a time that was taken back", which)
@@ -89,8 +89,8 @@ func TestALookoutLooksOnceAndOnlyAtWhatIsThere(t *testing.T) {
 		if n := links[0].work.Load(); n != 2 || links[1].work.Load() != 1 {
 			t.Errorf("looked at %d and %d times, want 1 and 0", n-1, links[1].work.Load()-1)
 		}
-		l.after(links[1], lookAfter)
-		l.forget(links[1])
+		l.schedule(links[1], pollAfter)
+		l.cancel(links[1])
 		if l.timer.Stop() {
 			t.Error("the timer runs for nobody")
 		}
@@ -103,7 +103,7 @@ func TestWhoSendsLooksAtTheOtherLinks(t *testing.T) {
 	for _, every := range []time.Duration{20 * time.Microsecond, 100 * time.Microsecond, 900 * time.Microsecond} {
 		t.Run(every.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l, start := newLookout(), time.Now()
+				l, start := newAckPoller(), time.Now()
 				links := make([]*outbox, 100) // more than are looked at in one go
 				due := make([]time.Time, len(links))
 				for i := range links {
@@ -121,38 +121,38 @@ func TestWhoSendsLooksAtTheOtherLinks(t *testing.T) {
 				for time.Since(start) < traffic {
 					for i := range links {
 						if due[i].IsZero() {
-							due[i] = time.Now().Add(lookAfter)
-							l.after(links[i], lookAfter)
+							due[i] = time.Now().Add(pollAfter)
+							l.schedule(links[i], pollAfter)
 						} else if late := time.Since(due[i]); late > latest && time.Since(start) > traffic/2 {
 							latest = late
 						}
 					}
-					l.called(1)
-					if l.mu.Lock(); l.ends != ends {
-						timer, ends = timer+1, l.ends
+					l.noteSend(1)
+					if l.mu.Lock(); l.timerEnds != ends {
+						timer, ends = timer+1, l.timerEnds
 					}
 					l.mu.Unlock()
 					time.Sleep(every)
 					synctest.Wait()
 					watch()
 				}
-				if most := int(traffic/lookAtMost) + 8; timer > most {
+				if most := int(traffic/pollAtMost) + 8; timer > most {
 					t.Errorf("the timer was set %d times in %v, want %d at most", timer, traffic, most)
 				}
-				if most := callsPerLook * max(every, lookAfter/callsPerLook); latest > most {
+				if most := callsPerPoll * max(every, pollAfter/callsPerPoll); latest > most {
 					t.Errorf("a link was looked at %v late, want %v at most", latest, most)
 				}
-				time.Sleep(lookAtMost)
+				time.Sleep(pollAtMost)
 				synctest.Wait()
 				watch()
 				if slices.ContainsFunc(due, func(d time.Time) bool { return !d.IsZero() }) {
-					t.Errorf("somebody was not looked at within %v after the traffic had stopped", lookAtMost)
+					t.Errorf("somebody was not looked at within %v after the traffic had stopped", pollAtMost)
 				}
-				l.after(links[0], lookAfter)
-				time.Sleep(inOneWait(lookAfter))
+				l.schedule(links[0], pollAfter)
+				time.Sleep(inOneWait(pollAfter))
 				synctest.Wait()
 				if len(looked(links)) == 0 {
-					t.Errorf("after a pause in the traffic nobody looks in %v", lookAfter)
+					t.Errorf("after a pause in the traffic nobody looks in %v", pollAfter)
 				}
 			})
 		})
@@ -176,7 +176,7 @@ func pooled(t *testing.T, a, b *Config) (senders, receivers [2]*Passer) {
 	return senders, receivers
 }
 
-func TestTheLinksOfAPoolShareALookoutUnlessTheyMayHoldUpEachOther(t *testing.T) {
+func TestTheLinksOfAPoolShareAnAckPollerUnlessTheyMayHoldUpEachOther(t *testing.T) {
 	callback := func(Desc) {}
 	for what, tc := range map[string]struct {
 		cfg    Config
@@ -211,7 +211,7 @@ func TestTheLinksOfAPoolShareALookoutUnlessTheyMayHoldUpEachOther(t *testing.T) 
 				}
 				CloseFDs([]int{d.FD})
 			}
-			if got := senders[0].out.lookout() == senders[1].out.lookout(); got != tc.shared {
+			if got := senders[0].out.ackPoller() == senders[1].out.ackPoller(); got != tc.shared {
 				t.Errorf("shared: %v", got)
 			}
 		})
@@ -334,8 +334,8 @@ func TestWhatHasWaitedInTheBacklogHoldsNobodyUpEither(t *testing.T) {
 	if err := raw.Control(func(fd uintptr) { brief = sys.Brief(int(fd)) }); err != nil {
 		t.Fatal(err)
 	}
-	if alone := a.out.looks.alone.Load(); alone == brief {
-		t.Error("only what Serve has accepted went over the link; it has a lookout of its own:", alone)
+	if alone := a.out.polls.alone.Load(); alone == brief {
+		t.Error("only what Serve has accepted went over the link; it has an ackPoller of its own:", alone)
 	}
 	ln.Close()
 	b.Close()
