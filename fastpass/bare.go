@@ -75,8 +75,8 @@ func (in *inbox) takeMessage(data []byte) {
 // library and its standard streams.
 const fewOpen = 16
 
-// waitForMost waits until there is room for the largest message that there can be.
-func (in *inbox) waitForMost() bool {
+// retryForLargest has the reader woken again and again until there is room for the largest message that there can be. It returns false, for fill.
+func (in *inbox) retryForLargest() bool {
 	in.checkTable(cmsgpool.MaxFDs)
 	in.retryLater()
 	return false

@@ -39,7 +39,7 @@ func (in *inbox) fillShort(v *vector) bool {
 		// without any of its bytes: nobody can tell whose they are. A receive in full does not do that.
 		in.dropPeeked()
 		if in.p.kernel.FreeSlots(in.slots.source, cmsgpool.MaxFDs) < cmsgpool.MaxFDs {
-			return in.waitForMost()
+			return in.retryForLargest()
 		}
 		return in.fillWhole(v, 1)
 	}

@@ -7,4 +7,4 @@ const leastMargin = 0
 
 // fillShort waits: where peeking is not to be trusted a message is received only when there is room for the largest
 // that there can be.
-func (in *inbox) fillShort(*vector) bool { return in.waitForMost() }
+func (in *inbox) fillShort(*vector) bool { return in.retryForLargest() }

@@ -224,7 +224,7 @@ func TestTheWindowIsFullWhenItsPayloadsAre(t *testing.T) {
 	}
 }
 
-// Who sends a handful at a time is woken when half of the window is free, or all but what a call carries, even if only a few
+// Who sends largeBatch at a time is woken when half of the window is free, or all but what a call carries, even if only a few
 // of them are left to send; small pieces are put together while it is full.
 func TestWhoSendsManyAtATimeWaitsForMoreRoom(t *testing.T) {
 	for _, l := range everyLink {
@@ -236,7 +236,7 @@ func TestWhoSendsManyAtATimeWaitsForMoreRoom(t *testing.T) {
 				p, _ := link(t, cfg, l.config())
 				fd := null(t)
 				defer unix.Close(fd)
-				for range window - (handful - 1) {
+				for range window - (largeBatch - 1) {
 					if err := p.Push(Desc{FD: fd, Keep: true}); err != nil {
 						t.Fatal(err)
 					}
@@ -265,8 +265,8 @@ func TestWhoSendsManyAtATimeWaitsForMoreRoom(t *testing.T) {
 					p.SetWriteDeadline(time.Time{})
 					o.work.Store(0) // who has asked meanwhile is served by the Flush below
 				}
-				waits(handful, few) // all but one have room
-				waits(handful-1, window-window/8)
+				waits(largeBatch, few) // all but one have room
+				waits(largeBatch-1, window-window/8)
 				if w, h := o.waiters.all.Load(), o.waiters.hasty.Load(); w != 0 || h != 0 {
 					t.Errorf("%d wait, %d of them with little, when all have left", w, h)
 				}
@@ -296,7 +296,7 @@ func TestLittleRoomIsForAllWhoWait(t *testing.T) {
 		}
 		CloseFDs(fdsOf(ds))
 	}
-	for _, sizes := range [][]int{{1, 1, 1, 1}, {handful, 1}, {1, handful}, {handful, handful, 1, 1}} {
+	for _, sizes := range [][]int{{1, 1, 1, 1}, {largeBatch, 1}, {1, largeBatch}, {largeBatch, largeBatch, 1, 1}} {
 		t.Run(fmt.Sprint(sizes, " few"), func(t *testing.T) { littleRoom(t, sizes, window, few) })
 		t.Run(fmt.Sprint(sizes, " much"), func(t *testing.T) { littleRoom(t, sizes, window, much) })
 	}

@@ -36,10 +36,10 @@ import (
 //
 // A Conn that becomes unreachable is closed by the garbage collector, some time: close it.
 type Conn struct {
-	socket lazySocket
-	tag    uint64
-	shared bool
-	open   *page.Page // where it is counted as open; nil: nowhere
+	socket    lazySocket
+	tag       uint64
+	shared    bool
+	openCount *page.Page // where it is counted as open; nil: nowhere
 
 	unread  atomic.Bool // false is stored when the payload is used up and spares every later Read the mutex
 	mu      sync.Mutex
@@ -127,7 +127,7 @@ func (c *Conn) end(shut bool) bool {
 		return false
 	}
 	runtime.SetFinalizer(c, nil)
-	c.open.Opened(-1) // first: the client may be back at the front before this process runs again
+	c.openCount.Opened(-1) // first: the client may be back at the front before this process runs again
 	c.socket.close(shut)
 	return true
 }

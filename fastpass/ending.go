@@ -26,7 +26,7 @@ func (p *Passer) conclude(e ending) {
 		return
 	}
 	p.fence()
-	p.in.handOver()
+	p.in.returnToPump()
 	p.out.freed.Notify()
 	p.in.arrived.Notify()
 	p.in.freed.Notify()

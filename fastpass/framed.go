@@ -48,7 +48,7 @@ func (in *inbox) frame(b []byte, truncated bool) error {
 	switch {
 	case len(body) != h.Length:
 		return fmt.Errorf("%v announces a body of %d bytes and has one of %d", h.Type, h.Length, len(body))
-	case in.heard == (h.Type == wire.TypeHello):
+	case in.helloSeen == (h.Type == wire.TypeHello):
 		return fmt.Errorf("%v where HELLO must come first, and once", h.Type)
 	case h.Type != wire.TypeData && h.Type != wire.TypeHello && len(in.fds) > 0:
 		return fmt.Errorf("%d descriptors with %v, which carries none", len(in.fds), h.Type)
@@ -84,7 +84,7 @@ func (in *inbox) takeHello(h *wire.Header, body []byte) error {
 	case receives && peer.MaxPayload > c.MaxPayload:
 		return fmt.Errorf("the peer may send payloads of %d bytes, this end takes %d (Config.MaxPayload)", peer.MaxPayload, c.MaxPayload)
 	}
-	in.heard, in.expects = true, receives
+	in.helloSeen, in.peerSends = true, receives
 	in.takePage()
 	in.watchCredit()
 	if !sends {
@@ -113,7 +113,7 @@ func (in *inbox) takeData(h *wire.Header, body []byte, truncated bool) error {
 	if !in.p.cfg.receives() {
 		return fmt.Errorf("%d descriptors to an end that only sends (Config.Direction)", h.Count)
 	}
-	if !in.expects {
+	if !in.peerSends {
 		return fmt.Errorf("%d descriptors from an end that only receives", h.Count)
 	}
 	if !h.Plain() {
@@ -227,7 +227,7 @@ func (in *inbox) credit() int {
 // watchCredit has the reader look for room if the peer has been told that there is none: nothing would come then that
 // could be answered with credit. Likewise if the socket has taken only a part of what this end says.
 func (in *inbox) watchCredit() {
-	if in.expects && in.awaited() || in.p.tail.waiting() {
+	if in.peerSends && in.awaited() || in.p.tail.waiting() {
 		in.retryLater()
 	}
 }
@@ -243,7 +243,7 @@ func (in *inbox) offer() {
 	if in.p.tail.waiting() {
 		in.p.flushTail()
 	}
-	if in.expects && in.awaited() {
+	if in.peerSends && in.awaited() {
 		in.clock.read()
 		a := in.flow.Ack(0, in.credit())
 		switch {

@@ -524,7 +524,7 @@ func TestTheReadDeadlineBesideASenderThatWaitsForTheSocket(t *testing.T) {
 	noLeaks(t)
 	p, r := rawLink(t, linkConfig{Network: "unix", Direction: Both})
 	r.hello()
-	until(t, "HELLO has come", p.out.open.Load)
+	until(t, "HELLO has come", p.out.established.Load)
 	for p.TrySend(Desc{FD: 0, Keep: true, Payload: make([]byte, 4096)}) == nil {
 	}
 	until(t, "the socket is full", p.out.blocked.Load)

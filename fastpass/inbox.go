@@ -31,28 +31,28 @@ type inbox struct {
 	over    atomic.Bool  // nothing more comes
 	tight   atomic.Int32 // the descriptor table is too small for a message of this many; 0: for none, as far as is known
 
-	mu      sync.Mutex // held by who reads the socket or takes from the queue
-	one     [1]Desc    // what Recv receives into: a slice of its own would be allocated
-	queue   *queue     // taken in, not acknowledged
-	page    *page.Page // where to acknowledge; nil: by ACK frames
-	owed    bool       // with a page: the peer has asked for an ACK frame, and the socket has not taken it yet
-	pledged int        // how many of the first in queue are acknowledged by an ACK of which the socket has taken only a part
-	target  []Desc     // where to store what comes while the queue is empty: a caller's own slice
-	got     int        // how many of target are filled
-	flow    flow.Receiver
-	clock   clock // read immediately before each look at the socket, and to offer credit
-	slots   slotEstimate
-	tick    *time.Timer // wakes the reader when there might be room again
-	heard   bool        // HELLO has come
-	expects bool        // and says that the peer sends descriptors
-	ended   bool        // the kernel has just said that nothing more comes
-	peeked  bool        // an empty message, or the end, was peeked at just now
-	resets  int         // ECONNRESET has come so often: SEQPACKET reports it before the rest of the data
-	orphan  bool        // the peer is dead: what came from it has no other owner
-	last    int         // descriptors in the last message
-	full    bool        // the last call has brought as many messages as were asked for
-	fds     []int32     // the descriptors of the message at hand
-	partial *partialFrame
+	mu        sync.Mutex // held by who reads the socket or takes from the queue
+	one       [1]Desc    // what Recv receives into: a slice of its own would be allocated
+	queue     *queue     // taken in, not acknowledged
+	page      *page.Page // where to acknowledge; nil: by ACK frames
+	owed      bool       // with a page: the peer has asked for an ACK frame, and the socket has not taken it yet
+	pledged   int        // how many of the first in queue are acknowledged by an ACK of which the socket has taken only a part
+	target    []Desc     // where to store what comes while the queue is empty: a caller's own slice
+	got       int        // how many of target are filled
+	flow      flow.Receiver
+	clock     clock // read immediately before each look at the socket, and to offer credit
+	slots     slotEstimate
+	tick      *time.Timer // wakes the reader when there might be room again
+	helloSeen bool        // HELLO has come
+	peerSends bool        // and says that the peer sends descriptors
+	ended     bool        // the kernel has just said that nothing more comes
+	peeked    bool        // an empty message, or the end, was peeked at just now
+	resets    int         // ECONNRESET has come so often: SEQPACKET reports it before the rest of the data
+	orphan    bool        // the peer is dead: what came from it has no other owner
+	last      int         // descriptors in the last message
+	full      bool        // the last call has brought as many messages as were asked for
+	fds       []int32     // the descriptors of the message at hand
+	partial   *partialFrame
 
 	ack ackWriter
 
@@ -89,12 +89,12 @@ func (in *inbox) recv(ds []Desc, one *Desc) (int, error) {
 		}
 		in.mu.Unlock()
 		in.p.out.answer()
-		in.left()
+		in.readerLeft()
 		switch {
 		case n > 0:
 			return n, nil
 		case err == errWait:
-			err = in.waitWritable()
+			err = in.waitToAcknowledge()
 		case err == errShort:
 			err = in.wait(pause.next())
 		case err == nil && !in.role.callers.Load():
@@ -115,8 +115,8 @@ var (
 	errCut   = errors.New("fastpass: the peer hears nothing")
 )
 
-// waitWritable waits until an acknowledgement might be sent, or until the read deadline.
-func (in *inbox) waitWritable() error {
+// waitToAcknowledge waits until an acknowledgement might be sent, or until the read deadline.
+func (in *inbox) waitToAcknowledge() error {
 	in.blocked.Add(1) // announces to kick that there is somebody to wake
 	defer in.blocked.Add(-1)
 	if in.read.passed() {

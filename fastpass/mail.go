@@ -79,7 +79,7 @@ func (o *outbox) openMail() (ack flow.Ack, acked bool) {
 		o.body = min(o.body, hello.MaxBody)
 		o.batch = min(o.batch, batch, o.body/wire.RecordSize) // so that records alone always fit: see measure
 		o.flow.Open(hello.Credit)
-		o.open.Store(true)
+		o.established.Store(true)
 		o.freed.Notify() // also if the peer turns out to take nothing
 		o.notify()
 	}

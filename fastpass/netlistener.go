@@ -21,7 +21,7 @@ type netListener struct {
 	ds   [acceptBatch]Desc
 	next []Desc // of ds, acknowledged and not handed out yet
 
-	open *page.Page // where connections are counted for the peer; nil: nowhere
+	openCount *page.Page // where connections are counted for the peer; nil: nowhere
 }
 
 // NetListener returns a listener whose connections are those that come over the link, each a *Conn, so that a server
@@ -60,11 +60,11 @@ func (l *netListener) Accept() (net.Conn, error) {
 			d.Shared = d.Shared || l.p.framed()
 			c, err := NewConn(d)
 			if err == nil {
-				c.open = l.open
+				c.openCount = l.openCount
 				return c, nil
 			}
 			l.p.refuse(d.FD)
-			l.open.Opened(-1)
+			l.openCount.Opened(-1)
 		}
 		n, err := l.p.RecvBatch(l.ds[:])
 		if n == 0 {
@@ -77,13 +77,13 @@ func (l *netListener) Accept() (net.Conn, error) {
 
 // count counts n connections that have come.
 func (l *netListener) count(n int) {
-	if l.open == nil {
-		if l.open = l.p.openPage(); l.open == nil {
+	if l.openCount == nil {
+		if l.openCount = l.p.openPage(); l.openCount == nil {
 			return
 		}
 		n++ // from now on they are counted
 	}
-	l.open.Opened(n)
+	l.openCount.Opened(n)
 }
 
 // Close closes the link.

@@ -25,14 +25,14 @@ import (
 //	head            sent            end                tail
 //	  |  in flight   |    queued     |  being pushed    |
 type outbox struct {
-	p       *Passer
-	window  *ring.Window[entry]
-	freed   ring.Event  // slots of the window: for those who wait until it has room, or is empty
-	ready   func() bool // sendReady, bound once
-	waiters waiters
-	onFreed atomic.Pointer[func()] // what else to call when slots are freed: Pool.nudge
-	open    atomic.Bool            // the peer is there: it has said HELLO
-	write   deadline
+	p           *Passer
+	window      *ring.Window[entry]
+	freed       ring.Event  // slots of the window: for those who wait until it has room, or is empty
+	ready       func() bool // sendReady, bound once
+	waiters     waiters
+	onFreed     atomic.Pointer[func()] // what else to call when slots are freed: Pool.nudge
+	established atomic.Bool            // the peer is there: it has said HELLO
+	write       deadline
 
 	closing  atomic.Bool // nothing more is queued
 	shut     atomic.Bool // the window is shut, and rest of what was in it is undelivered
@@ -85,7 +85,7 @@ func (o *outbox) init(p *Passer) {
 	o.waiters.moment.Stop()
 	if !p.framed() {
 		o.flow.Open(math.MaxInt32)
-		o.open.Store(true)
+		o.established.Store(true)
 	}
 }
 
@@ -126,7 +126,7 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 			continue
 		}
 		if wait {
-			o.waitForRoom(len(ds) < handful)
+			o.waitForRoom(len(ds) < largeBatch)
 		} else if o.flush(); !o.hasAnyRoom() { // it may have found acknowledgements
 			return n, ErrFull
 		}

@@ -52,7 +52,7 @@ func (p *Passer) sendHello(fd int) (errno syscall.Errno) {
 
 // takePage takes in the page that may have come with HELLO.
 func (in *inbox) takePage() {
-	if len(in.fds) > 0 && in.expects {
+	if len(in.fds) > 0 && in.peerSends {
 		in.page = in.p.kernel.MapPage(int(in.fds[0]))
 	}
 	in.closeFrom(0)
@@ -66,7 +66,7 @@ func (p *Passer) openPage() *page.Page {
 	p.in.mu.Lock()
 	page := p.in.page
 	p.in.mu.Unlock()
-	p.in.left() // the timer may have run out meanwhile
+	p.in.readerLeft() // the timer may have run out meanwhile
 	return page
 }
 
@@ -102,7 +102,7 @@ func (in *inbox) grant(a flow.Ack, need bool) {
 // readPage replaces what a frame says by what the page does. It reports whether that is news.
 func (o *outbox) readPage(a *flow.Ack) bool {
 	acked, limit, used := o.page.Read()
-	if !used && !o.paged || !o.open.Load() {
+	if !used && !o.paged || !o.established.Load() {
 		return false
 	}
 	if o.paged && acked == o.acked.Load() && limit == o.limit && !a.Resend {
@@ -132,7 +132,7 @@ func (o *outbox) unread() int {
 // await sees to it that acknowledgements to come are read: when there are enough, if somebody waits for them, and otherwise
 // soon. It reports whether there is something new by now.
 func (o *outbox) await() bool {
-	if o.page == nil || !o.open.Load() || o.p.ending.Load() != nil {
+	if o.page == nil || !o.established.Load() || o.p.ending.Load() != nil {
 		return false
 	}
 	target, urgent := o.waitsFor()

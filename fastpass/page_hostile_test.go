@@ -314,7 +314,7 @@ func TestAPageForAnEndThatOnlySends(t *testing.T) {
 	p, r := rawLink(t, linkConfig{Network: "unixpacket", Direction: SendOnly})
 	g := newRawPage(t)
 	r.helloWith(g.fd)
-	until(t, "HELLO is heard", p.out.open.Load)
+	until(t, "HELLO is heard", p.out.established.Load)
 	if v := g.read(limitAt); v != 0 || acknowledgesOnPage(p) {
 		t.Errorf("the page is in use: %#x", v)
 	}
@@ -638,7 +638,7 @@ func (o *outbox) relies() bool {
 	if !o.work.CompareAndSwap(0, 1) {
 		return false
 	}
-	looks := !o.open.Load() || o.polls.poller != nil && o.polls.within < pollSeldom
+	looks := !o.established.Load() || o.polls.poller != nil && o.polls.within < pollSeldom
 	if o.work.Swap(0) != 1 {
 		o.flush() // for who has left that to the flusher
 	}

@@ -283,7 +283,7 @@ func (p *Passer) Shutdown(ctx context.Context) error {
 	defer stop()
 	p.out.freed.Notify()
 	p.out.flush()
-	p.in.handOver()
+	p.in.returnToPump()
 	p.out.freed.Wait(func() bool {
 		return p.out.drained() || p.deaf.Load() || p.ending.Load() != nil || ctx.Err() != nil
 	})

@@ -288,7 +288,7 @@ func (p *Pool) gather() {
 	for _, m := range p.members {
 		o := &m.p.out
 		n := o.window.Len()
-		if o.open.Load() && n < o.window.Cap() && o.refusal() == nil {
+		if o.established.Load() && n < o.window.Cap() && o.refusal() == nil {
 			w := m.worker(n)
 			if !p.inTurn { // RoundRobin does not look, and what the workers write is in their processors' caches
 				w.InFlight = max(0, n-o.unread())
@@ -539,7 +539,7 @@ func (p *Pool) Stats() PoolStats {
 	defer p.mu.Unlock()
 	ready := 0
 	for _, m := range p.members {
-		if m.p.out.open.Load() {
+		if m.p.out.established.Load() {
 			ready++
 		}
 	}

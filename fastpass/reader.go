@@ -31,7 +31,7 @@ type role struct {
 	reads uint64 // how often a caller has begun to read; guarded by inbox.mu
 	seen  uint64 // reads when the timer ran out last; guarded by inbox.mu
 	armed atomic.Bool
-	timer *time.Timer // runs missed; who sets armed may start it
+	timer *time.Timer // runs checkLull; who sets armed may start it
 
 	hesitation hesitation
 
@@ -46,7 +46,7 @@ const lull = 5*time.Millisecond + overMillisecond/2
 func (r *role) init(in *inbox) {
 	r.callers.Store(!in.p.cfg.sends())
 	r.mine = func() bool { return !r.callers.Load() }
-	r.timer = time.AfterFunc(lull, in.missed)
+	r.timer = time.AfterFunc(lull, in.checkLull)
 	r.timer.Stop()
 	r.hesitation.kernel, r.hesitation.clock, r.hesitation.spin = in.p.kernel, &in.clock, in.p.cfg.Spin
 	r.tryCaller = func(uintptr) bool { return in.fillUp() }
@@ -91,13 +91,13 @@ func (in *inbox) mustLeave() bool {
 		in.p.cfg.sends() && in.p.ending.Load() != nil
 }
 
-// left is called by who may have read, and holds mu no more.
-func (in *inbox) left() {
+// readerLeft is called by who may have read, and holds mu no more.
+func (in *inbox) readerLeft() {
 	r := &in.role
 	switch {
 	case !r.callers.Load() || !in.p.cfg.sends():
 	case in.pumpNeeded():
-		in.handOver()
+		in.returnToPump()
 	case !in.p.deaf.Load() && !r.armed.Swap(true):
 		r.startTimer()
 	}
@@ -108,14 +108,14 @@ func (in *inbox) pumpNeeded() bool {
 	return in.p.ending.Load() != nil || in.p.out.waiters.all.Load() > 0 || in.p.out.closing.Load()
 }
 
-// startTimer has missed called after a lull.
+// startTimer has checkLull called after a lull.
 func (r *role) startTimer() {
 	r.hesitation.timer.Store(true)
 	r.timer.Reset(lull)
 }
 
-// missed hands the role over if no caller has read lately.
-func (in *inbox) missed() {
+// checkLull returns the role to the pump if no caller has read lately.
+func (in *inbox) checkLull() {
 	r := &in.role
 	r.armed.Store(false) // from now on who leaves starts the timer again
 	if !in.mu.TryLock() {
@@ -125,15 +125,15 @@ func (in *inbox) missed() {
 	r.seen = r.reads
 	in.mu.Unlock()
 	if !again {
-		in.handOver()
+		in.returnToPump()
 	} else if !r.armed.Swap(true) {
 		r.startTimer()
 	}
 }
 
-// handOver gives the role back to the pump, unless a caller is reading: that one does when it leaves, if the pump is
+// returnToPump gives the role back to the pump, unless a caller is reading: that one does when it leaves, if the pump is
 // needed. So whoever needs the pump says so first, and then calls this; who leaves gives up mu first, and then looks.
-func (in *inbox) handOver() {
+func (in *inbox) returnToPump() {
 	if in.role.callers.Load() && in.p.cfg.sends() && in.mu.TryLock() {
 		in.role.callers.Store(false)
 		in.mu.Unlock()
@@ -141,12 +141,12 @@ func (in *inbox) handOver() {
 	}
 }
 
-// giveAway makes the role the callers'.
-func (in *inbox) giveAway() {
+// giveToCallers makes the role the callers'.
+func (in *inbox) giveToCallers() {
 	in.role.wanted.Store(false)
 	in.role.callers.Store(true)
 	in.arrived.Notify()
-	in.left() // it may be needed at once, and nobody may come
+	in.readerLeft() // it may be needed at once, and nobody may come
 }
 
 // pump reads the socket, whenever it has the role, until the link ends.
@@ -203,7 +203,7 @@ func (in *inbox) pumpSome() bool {
 	}
 	if !in.over.Load() {
 		if in.p.deaf.Load() || in.role.wanted.Load() && !in.pumpNeeded() {
-			in.giveAway()
+			in.giveToCallers()
 		}
 		return true
 	}

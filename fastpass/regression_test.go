@@ -183,7 +183,7 @@ func TestARefusedDescriptorBehindOneInFlightIsReportedAtTheEnd(t *testing.T) {
 	r := newRaw(t, f)
 	defer r.close()
 	r.hello()
-	until(t, "open", p.out.open.Load)
+	until(t, "open", p.out.established.Load)
 	p.Send(nulls(t, 1)[0])
 	bad := nulls(t, 1)[0]
 	CloseFDs([]int{bad.FD})

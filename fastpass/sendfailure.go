@@ -15,16 +15,16 @@ func (o *outbox) mayGoOn(errno syscall.Errno) bool {
 		o.pause.reset()
 		return true
 	case errno == syscall.EAGAIN:
-		o.waitForSocket()
+		o.blockUntilWritable()
 	case errno == syscall.ETOOMANYREFS || isShortage(errno):
-		o.waitForKernel()
+		o.blockForShortage()
 	case isPeerGone(errno):
 		if !o.p.framed() {
 			o.blocked.Store(true)
 			o.p.fail(ErrPeerGone)
 			return false
 		}
-		o.tryLater() // before that the pump reads what the peer said last, and the end
+		o.unblockLater() // before that the pump reads what the peer said last, and the end
 	case errno == syscall.EPERM:
 		o.blocked.Store(true)
 		o.p.fail(errRightsRefused)
@@ -56,18 +56,19 @@ func (o *outbox) refuse(errno syscall.Errno) bool {
 	return true
 }
 
-// waitForSocket has the writer goroutine call unblock when the socket takes messages again.
-func (o *outbox) waitForSocket() {
+// blockUntilWritable has the writer goroutine call unblock when the socket takes messages again. Until then nothing is sent.
+func (o *outbox) blockUntilWritable() {
 	o.stats.full.Add(1)
 	o.blocked.Store(true)
-	o.writer.Do(func() { go o.waitWritable() })
+	o.writer.Do(func() { go o.writerLoop() })
 	select {
 	case o.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (o *outbox) waitWritable() {
+// writerLoop is the writer goroutine.
+func (o *outbox) writerLoop() {
 	for {
 		select {
 		case <-o.wake:
@@ -82,13 +83,13 @@ func (o *outbox) waitWritable() {
 	}
 }
 
-// waitForKernel calls unblock after a while: nothing announces the end of a shortage in the kernel.
-func (o *outbox) waitForKernel() {
+// blockForShortage has unblock called after a while: nothing announces the end of a shortage in the kernel. Until then nothing is sent.
+func (o *outbox) blockForShortage() {
 	o.stats.shortages.Add(1)
-	o.tryLater()
+	o.unblockLater()
 }
 
-func (o *outbox) tryLater() {
+func (o *outbox) unblockLater() {
 	o.blocked.Store(true)
 	if pause := o.pause.next(); o.retry == nil {
 		o.retry = time.AfterFunc(pause, o.unblock)

@@ -161,13 +161,13 @@ func (a *acceptor) accept(fd uintptr) bool {
 	if empty || len(a.ds) > 0 {
 		a.pause.reset()
 	}
-	a.err = a.hand(a.ds)
+	a.err = a.dispatch(a.ds)
 	return !empty || a.err != nil
 }
 
-// hand dispatches what was accepted. Dispatch's callers have deadlines, clients have none. If it is over meanwhile, or the policy fails, what is
+// dispatch hands what was accepted to the pool. Dispatch's callers have deadlines, clients have none. If it is over meanwhile, or the policy fails, what is
 // left is the pool's all the same: delivered, or to be had from Undelivered.
-func (a *acceptor) hand(ds []Desc) error {
+func (a *acceptor) dispatch(ds []Desc) error {
 	for len(ds) > 0 {
 		n, err := a.pool.accept(ds)
 		if ds = ds[n:]; n == 0 && err == nil && a.isOver() {

@@ -283,7 +283,7 @@ func (s *sim) cleanUp() {
 	s.settle()
 	for _, e := range s.all() {
 		s.unpark(e)
-		e.p.in.left()
+		e.p.in.readerLeft()
 		e.conn.Close()
 		go e.p.Close()
 		s.settle()

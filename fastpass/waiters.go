@@ -14,7 +14,7 @@ import (
 // one of the two sees to it that the moment begins. Who leaves begins it for the others, for what is much now will not be when it has sent.
 type waiters struct {
 	all     atomic.Int32
-	hasty   atomic.Int32 // of them, those that send less than a handful at a time
+	hasty   atomic.Int32 // of them, those that send less than largeBatch at a time
 	armed   atomic.Bool  // moment runs; who sets this may start it
 	moment  *time.Timer
 	content atomic.Bool // it has run out
@@ -30,7 +30,7 @@ func (o *outbox) waitForRoom(hasty bool) {
 	if o.hasAnyRoom() {
 		o.wakeSoon() // whoever made that room may have seen nobody wait for it
 	}
-	o.p.in.handOver()
+	o.p.in.returnToPump()
 	o.freed.Wait(o.ready)
 	if hasty {
 		o.waiters.hasty.Add(-1)
@@ -56,11 +56,11 @@ func (o *outbox) hasAnyRoom() bool {
 	return o.window.Len() < o.window.Cap() && o.bytes.Load() < maxQueuedBytes
 }
 
-// handful is from how many descriptors at a time on it costs less to send them as they come than to put them together with others
+// largeBatch is from how many descriptors at a time on it costs less to send them as they come than to put them together with others
 // first (measured: 8 at a time are better put together).
-const handful = 32
+const largeBatch = 32
 
-// muchRoom is how many entries the window has when much of it is free: all but an eighth, or, if all who wait send a handful or
+// muchRoom is how many entries the window has when much of it is free: all but an eighth, or, if all who wait send largeBatch or
 // more at a time, half, and no more than a full call, which keeps the receiver busy until the next ones come. The more they
 // send at a time, the more seldom are they woken, and the less often do both ends reach for the same files: where one has just written,
 // the other has to wait for the memory. What is sent in small pieces is put together while the window is full, so those come back sooner.

@@ -379,7 +379,7 @@ proctype ReceiverRecv() {
 				aTaken = aTaken + n;
 				unlock(aMu) }
 			:: atomic { r == EPIPE -> aCut = true; unlock(aMu) } /* errCut: they stay held until it is known whose they are */
-			:: r == EAGAIN -> /* errWait: waitWritable */
+			:: r == EAGAIN -> /* errWait: waitToAcknowledge */
 				unlock(aMu);
 				len(toS) < roomS || sClosed || sNoRecv || aReset || aClosing || aClosed
 			fi

@@ -151,7 +151,7 @@ inline flush() {
 			if /* account */
 			:: atomic { !crammed -> sent++ }
 			:: atomic { !crammed -> sent++; crammed = true } /* this one fills the socket */
-			:: crammed -> /* EAGAIN: waitForSocket */
+			:: crammed -> /* EAGAIN: blockUntilWritable */
 #ifdef WAKE_BEFORE_BLOCKED
 				wake = true;
 				blocked = true
@@ -190,7 +190,7 @@ active [PRODUCERS] proctype Producer() {
 	finished++
 }
 
-/* outbox.waitWritable, the writer goroutine. */
+/* outbox.writerLoop, the writer goroutine. */
 active proctype Writer() {
 	byte seen, ack, k;
 end:
