@@ -51,10 +51,10 @@ func (in *inbox) takeMessage(data []byte) {
 		in.nothing()
 		return
 	}
-	in.ended = false
+	in.maybeEOF = false
 	switch {
-	case in.over.Load() || !in.p.cfg.receives():
-		if len(in.fds) > 0 && !in.over.Load() {
+	case in.eof.Load() || !in.p.cfg.receives():
+		if len(in.fds) > 0 && !in.eof.Load() {
 			in.stop(ending{err: protocolError("%d descriptors to an end that only sends (Config.Direction)", len(in.fds))})
 		}
 		in.closeFrom(0)

@@ -8,14 +8,14 @@ import (
 
 // deadline is a point in time after which a kind of call fails. The zero value is none.
 type deadline struct {
-	over  atomic.Bool
-	mu    sync.Mutex
-	timer *time.Timer
-	set   int // counts the settings, so that the timer of an earlier one does nothing
+	expired atomic.Bool
+	mu      sync.Mutex
+	timer   *time.Timer
+	set     int // counts the settings, so that the timer of an earlier one does nothing
 }
 
 // passed reports whether the deadline has been reached.
-func (d *deadline) passed() bool { return d.over.Load() }
+func (d *deadline) passed() bool { return d.expired.Load() }
 
 // reset moves the deadline to t, none if t is zero. When it is reached, now or later, wake is called.
 func (d *deadline) reset(t time.Time, wake func()) {
@@ -27,8 +27,8 @@ func (d *deadline) reset(t time.Time, wake func()) {
 	}
 	d.set++
 	left := time.Until(t)
-	d.over.Store(!t.IsZero() && left <= 0)
-	if d.over.Load() {
+	d.expired.Store(!t.IsZero() && left <= 0)
+	if d.expired.Load() {
 		wake()
 	} else if !t.IsZero() {
 		set := d.set
@@ -40,7 +40,7 @@ func (d *deadline) fire(set int, wake func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.set == set {
-		d.over.Store(true)
+		d.expired.Store(true)
 		wake()
 	}
 }

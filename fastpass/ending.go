@@ -54,7 +54,7 @@ func (p *Passer) fence() {
 	if !p.sayBye() {
 		p.conn.Control(func(fd uintptr) { p.kernel.RaiseSendBuffer(int(fd)) })
 		if !p.sayBye() {
-			p.unsaid.Store(true)
+			p.byePending.Store(true)
 			go p.insist()
 		}
 	}
@@ -76,10 +76,10 @@ func (p *Passer) sayBye() bool {
 
 // insist says BYE as soon as the kernel takes it.
 func (p *Passer) insist() {
-	for pause := shortage; p.unsaid.Load(); {
+	for pause := shortage; p.byePending.Load(); {
 		time.Sleep(pause.next())
 		p.byeMu.Lock()
-		p.unsaid.Store(!p.sayBye())
+		p.byePending.Store(!p.sayBye())
 		p.byeMu.Unlock()
 	}
 	p.out.flush()
@@ -91,15 +91,15 @@ var byeFrame = func() (b [wire.HeaderSize]byte) {
 	return b
 }()
 
-// finish is called when nothing more can be acknowledged.
-func (p *Passer) finish() {
-	p.over.Store(true)
+// endAcks is called when nothing more can be acknowledged.
+func (p *Passer) endAcks() {
+	p.acksOver.Store(true)
 	p.out.flush()
 }
 
-// finished is the flusher's last word: it closes the socket. Until then who has the flusher's role may use its number, and who reads, as
-// the reader does not before it is over, or has let go of inbox.mu. Others acquire it.
-func (p *Passer) finished() {
+// endLink is the flusher's last word: it closes the socket. Until then its number may be used by whoever has the flusher's role, and by
+// whoever reads, because endAcks is called only when the reader has come to the end, or has let go of inbox.mu. Others acquire the socket.
+func (p *Passer) endLink() {
 	p.reaper.closeSocket(p.conn)
 	close(p.done)
 	p.out.freed.Notify()

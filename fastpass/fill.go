@@ -25,7 +25,7 @@ func (in *inbox) fill() bool {
 	default:
 		some = in.fillPackets()
 	}
-	if n := in.queue.len(); n > 0 || in.over.Load() {
+	if n := in.queue.len(); n > 0 || in.eof.Load() {
 		in.queued.Store(int32(n))
 		in.arrived.Notify()
 	}
@@ -76,7 +76,7 @@ func (in *inbox) receive(v *vector, n, flags int) (int, bool) {
 		case errno == syscall.EAGAIN:
 			if !in.p.framed() && in.abandoned() {
 				// What it has sent by now is all that is waited for.
-				in.over.Store(true)
+				in.eof.Store(true)
 				return 0, true
 			}
 			return 0, false
@@ -98,7 +98,7 @@ func (in *inbox) fail(err error) {
 	again := in.p.ending.Load() != nil
 	in.p.fail(err)
 	if again || !in.p.acknowledged() || !in.p.framed() {
-		in.over.Store(true)
+		in.eof.Store(true)
 	}
 }
 
@@ -180,10 +180,10 @@ func (in *inbox) nothing() {
 	case in.p.stream:
 		in.hangUp()
 	case !in.p.kernel.HungUp(in.p.socket):
-	case in.ended:
+	case in.maybeEOF:
 		in.hangUp()
 	default:
-		in.ended = true
+		in.maybeEOF = true
 	}
 }
 
@@ -203,7 +203,7 @@ func (in *inbox) hangUp() {
 // stop notes that nothing more comes.
 func (in *inbox) stop(e ending) {
 	in.p.conclude(e)
-	in.over.Store(true)
+	in.eof.Store(true)
 }
 
 // retryLater has the reader woken after a pause.

@@ -34,7 +34,7 @@ func (o *outbox) answer() {
 
 // turn is one round of the flusher.
 func (o *outbox) turn() {
-	over := o.p.over.Load() && !o.p.unsaid.Load() // before the mail: what is over has put its last mail there
+	over := o.p.acksOver.Load() && !o.p.byePending.Load() // before the mail: what is over has put its last mail there
 	if over && o.page != nil {
 		o.page.Fence()
 	}
@@ -46,7 +46,7 @@ func (o *outbox) turn() {
 		}
 	}
 	if over && !o.ended {
-		o.finish()
+		o.shutWindow()
 	}
 }
 

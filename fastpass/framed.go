@@ -29,7 +29,7 @@ func (in *inbox) hello(page bool) []byte {
 
 // takeFrame takes in one frame, with the descriptors in fds. Truncated is what the kernel says of them.
 func (in *inbox) takeFrame(b []byte, truncated bool) {
-	if in.over.Load() {
+	if in.eof.Load() {
 		in.closeFrom(0) // behind the end
 		return
 	}
@@ -88,7 +88,7 @@ func (in *inbox) takeHello(h *wire.Header, body []byte) error {
 	in.takePage()
 	in.watchCredit()
 	if !sends {
-		in.p.deaf.Store(true) // before the flusher, seeing the HELLO, wakes those who wait for room
+		in.p.peerSendOnly.Store(true) // before the flusher, seeing the HELLO, wakes those who wait for room
 	}
 	in.p.out.mail.postHello(peer, h.Count)
 	return nil
@@ -98,7 +98,7 @@ func (in *inbox) takeAck(h *wire.Header, body []byte) error {
 	if !in.p.cfg.sends() {
 		return fmt.Errorf("ACK to an end that only receives")
 	}
-	if in.p.deaf.Load() {
+	if in.p.peerSendOnly.Load() {
 		return fmt.Errorf("ACK from an end that only sends")
 	}
 	a := flow.Ack{Seq: h.Seq, Credit: h.Credit, Resend: h.Flags&wire.FlagResend != 0}
@@ -215,7 +215,7 @@ func (in *inbox) ackError(errno syscall.Errno) error {
 // application asks for them or not, so it leaves half of the room to others.
 func (in *inbox) credit() int {
 	n := 0
-	if !in.over.Load() { // else the socket may be closed, by whose number the room is found
+	if !in.eof.Load() { // else the socket may be closed, by whose number the room is found
 		n = max(in.slots.available(), 0)
 	}
 	if !in.p.acknowledged() {
@@ -237,7 +237,7 @@ func (in *inbox) awaited() bool { return in.flow.Credit() <= 0 || in.flow.Lost()
 
 // offer gives the peer credit if it has none and there is room, and tells it of what was lost.
 func (in *inbox) offer() {
-	if in.over.Load() {
+	if in.eof.Load() {
 		return
 	}
 	if in.p.tail.waiting() {

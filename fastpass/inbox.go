@@ -28,7 +28,7 @@ type inbox struct {
 	queued  atomic.Int32
 	blocked atomic.Int32 // callers of Recv that wait for the socket to take an acknowledgement
 	cut     atomic.Bool  // the peer hears no acknowledgements any more
-	over    atomic.Bool  // nothing more comes
+	eof     atomic.Bool  // nothing more comes
 	tight   atomic.Int32 // the descriptor table is too small for a message of this many; 0: for none, as far as is known
 
 	mu        sync.Mutex // held by who reads the socket or takes from the queue
@@ -45,7 +45,7 @@ type inbox struct {
 	tick      *time.Timer // wakes the reader when there might be room again
 	helloSeen bool        // HELLO has come
 	peerSends bool        // and says that the peer sends descriptors
-	ended     bool        // the kernel has just said that nothing more comes
+	maybeEOF  bool        // the kernel has just said that nothing more comes
 	peeked    bool        // an empty message, or the end, was peeked at just now
 	resets    int         // ECONNRESET has come so often: SEQPACKET reports it before the rest of the data
 	orphan    bool        // the peer is dead: what came from it has no other owner
@@ -137,7 +137,7 @@ func (in *inbox) wait(d time.Duration) error {
 
 // recvReady reports whether a caller of Recv need not wait for the pump (any longer).
 func (in *inbox) recvReady() bool {
-	return in.queued.Load() > 0 && !in.cut.Load() || in.over.Load() || in.role.callers.Load() ||
+	return in.queued.Load() > 0 && !in.cut.Load() || in.eof.Load() || in.role.callers.Load() ||
 		in.tight.Load() > 0 || in.read.passed() || in.p.closed.Load()
 }
 
@@ -173,7 +173,7 @@ func (in *inbox) take(ds []Desc) (int, error) {
 // collect stores in ds what may be acknowledged next, and returns how many that are: copies of what is queued, or, if direct, what it has read from the
 // socket just now.
 func (in *inbox) collect(ds []Desc) (n int, direct bool) {
-	switch cut, over := in.cut.Load(), in.over.Load(); {
+	switch cut, over := in.cut.Load(), in.eof.Load(); {
 	case in.pledged > 0:
 		return in.copyQueue(ds[:min(len(ds), in.pledged)]), false
 	case cut && over && !in.orphan:
@@ -212,7 +212,7 @@ func (in *inbox) emptyError() error {
 	switch {
 	case in.p.closed.Load():
 		return net.ErrClosed
-	case in.over.Load() && in.queue.len() == 0:
+	case in.eof.Load() && in.queue.len() == 0:
 		return in.p.recvError()
 	}
 	if err := in.tableError(); err != nil {
@@ -254,7 +254,7 @@ func (in *inbox) dropQueue() {
 func (in *inbox) discard() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.over.Store(true)
+	in.eof.Store(true)
 	if in.tick != nil {
 		in.tick.Stop()
 	}

@@ -149,16 +149,16 @@ func (o *outbox) refusal() error {
 		return o.p.sendError()
 	case !o.p.cfg.sends():
 		return errReceiveOnly
-	case o.p.deaf.Load():
-		return errDeaf
+	case o.p.peerSendOnly.Load():
+		return errPeerSendOnly
 	}
 	return nil
 }
 
 var (
-	errReceiveOnly = errors.New("fastpass: this end only receives (Config.Direction)")
-	errSendOnly    = errors.New("fastpass: this end only sends (Config.Direction)")
-	errDeaf        = errors.New("fastpass: the peer only sends (its Config.Direction)")
+	errReceiveOnly  = errors.New("fastpass: this end only receives (Config.Direction)")
+	errSendOnly     = errors.New("fastpass: this end only sends (Config.Direction)")
+	errPeerSendOnly = errors.New("fastpass: the peer only sends (its Config.Direction)")
 )
 
 // pending is how many entries are queued or unacknowledged.

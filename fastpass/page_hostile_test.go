@@ -592,7 +592,7 @@ func TestHelloToAnEndWhoseKernelRefusesDescriptors(t *testing.T) {
 	if p.out.page != nil {
 		t.Error("HELLO went with a page to an end that takes no descriptors")
 	}
-	until(t, "HELLO is heard", p.deaf.Load)
+	until(t, "HELLO is heard", p.peerSendOnly.Load)
 	passes(t, q, p)
 	if !usesPage(q) {
 		t.Error("what the end that only sends has sent was not acknowledged on a page")

@@ -29,7 +29,7 @@ type Passer struct {
 	cfg    Config
 	kernel sys.Kernel
 	conn   sys.Conn
-	socket int  // the descriptor of conn; finished says who may use it, and when
+	socket int  // the descriptor of conn; endLink says who may use it
 	stream bool // SOCK_STREAM: messages may be taken in part
 	peer   Credentials
 
@@ -44,14 +44,14 @@ type Passer struct {
 	in   inbox
 	tail tail
 
-	ending   atomic.Pointer[ending] // why the link ended; the first reason stays
-	closed   atomic.Bool            // Close or Shutdown was called
-	over     atomic.Bool            // nothing can be acknowledged any more
-	deaf     atomic.Bool            // the peer takes no descriptors
-	unsaid   atomic.Bool            // BYE has to wait, and the end with it
-	done     chan struct{}
-	leftover *leftover
-	reaper   *reaper
+	ending       atomic.Pointer[ending] // why the link ended; the first reason stays
+	closed       atomic.Bool            // Close or Shutdown was called
+	acksOver     atomic.Bool            // nothing can be acknowledged any more
+	peerSendOnly atomic.Bool            // the peer takes no descriptors
+	byePending   atomic.Bool            // BYE has to wait, and the end with it
+	done         chan struct{}
+	leftover     *leftover
+	reaper       *reaper
 }
 
 // New makes c one end of a link, and takes c over, even if it fails: c is closed, and the socket lives on in the link, by a duplicate of its
@@ -285,14 +285,14 @@ func (p *Passer) Shutdown(ctx context.Context) error {
 	p.out.flush()
 	p.in.returnToPump()
 	p.out.freed.Wait(func() bool {
-		return p.out.drained() || p.deaf.Load() || p.ending.Load() != nil || ctx.Err() != nil
+		return p.out.drained() || p.peerSendOnly.Load() || p.ending.Load() != nil || ctx.Err() != nil
 	})
 	drained, why := p.out.drained(), ctx.Err()
 	switch {
 	case p.ending.Load() != nil:
 		why = p.sendError()
-	case p.deaf.Load():
-		why = errDeaf
+	case p.peerSendOnly.Load():
+		why = errPeerSendOnly
 	}
 	if err := p.Close(); err != nil || drained {
 		return err
@@ -316,7 +316,7 @@ func (p *Passer) Close() error {
 	if !p.cfg.sends() {
 		p.in.kick()
 		p.in.mu.Lock() // whoever reads has left
-		p.finish()
+		p.endAcks()
 		p.in.mu.Unlock()
 	} else if !p.framed() {
 		p.in.wakeReader() // the link may have ended before, and the pump still read what the peer left
@@ -385,7 +385,7 @@ func (p *Passer) waitWritable() error {
 }
 
 // acknowledged reports whether the peer acknowledges what this end sends, as far as is known.
-func (p *Passer) acknowledged() bool { return p.cfg.sends() && !p.deaf.Load() }
+func (p *Passer) acknowledged() bool { return p.cfg.sends() && !p.peerSendOnly.Load() }
 
 // refuse closes a descriptor that came, and that nobody wants.
 func (p *Passer) refuse(fd int) { p.reaper.add(int32(fd)) }

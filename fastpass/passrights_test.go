@@ -247,8 +247,8 @@ func TestSendingToAnEndThatOnlySends(t *testing.T) {
 			there.Direction = SendOnly
 			p, q := link(t, l.config(), there.config())
 			if l.Protocol == Framed {
-				until(t, "HELLO is heard", p.deaf.Load)
-				if err := p.Send(Desc{FD: 0, Keep: true}); err != errDeaf {
+				until(t, "HELLO is heard", p.peerSendOnly.Load)
+				if err := p.Send(Desc{FD: 0, Keep: true}); err != errPeerSendOnly {
 					t.Errorf("Send: %v", err)
 				}
 				return

@@ -79,15 +79,15 @@ func (in *inbox) readInto(ds []Desc) int {
 	}
 	n := in.got
 	in.target, in.got = nil, 0
-	if in.over.Load() && !in.p.cfg.sends() {
-		in.p.finish()
+	if in.eof.Load() && !in.p.cfg.sends() {
+		in.p.endAcks()
 	}
 	return n
 }
 
 // mustLeave reports whether the caller of Recv that reads has a reason to go round, or to leave the role to the pump.
 func (in *inbox) mustLeave() bool {
-	return in.tight.Load() > 0 || in.over.Load() || in.read.passed() || in.p.closed.Load() ||
+	return in.tight.Load() > 0 || in.eof.Load() || in.read.passed() || in.p.closed.Load() ||
 		in.p.cfg.sends() && in.p.ending.Load() != nil
 }
 
@@ -98,7 +98,7 @@ func (in *inbox) readerLeft() {
 	case !r.callers.Load() || !in.p.cfg.sends():
 	case in.pumpNeeded():
 		in.returnToPump()
-	case !in.p.deaf.Load() && !r.armed.Swap(true):
+	case !in.p.peerSendOnly.Load() && !r.armed.Swap(true):
 		r.startTimer()
 	}
 }
@@ -172,7 +172,7 @@ func (in *inbox) holdBack() {
 	}
 	time.Sleep(dying)
 	if ends() {
-		in.over.Store(true)
+		in.eof.Store(true)
 	}
 }
 
@@ -193,7 +193,7 @@ func (in *inbox) abandoned() bool {
 
 // pumpSome waits for the socket, and takes in and answers what comes. It returns false when the pump is to end.
 func (in *inbox) pumpSome() bool {
-	if !in.over.Load() {
+	if !in.eof.Load() {
 		if err := in.p.conn.Read(in.role.tryPump); err != nil {
 			in.mu.Lock()
 			in.woken(err)
@@ -201,13 +201,13 @@ func (in *inbox) pumpSome() bool {
 		}
 		in.p.out.answer()
 	}
-	if !in.over.Load() {
-		if in.p.deaf.Load() || in.role.wanted.Load() && !in.pumpNeeded() {
+	if !in.eof.Load() {
+		if in.p.peerSendOnly.Load() || in.role.wanted.Load() && !in.pumpNeeded() {
 			in.giveToCallers()
 		}
 		return true
 	}
-	in.p.finish()
+	in.p.endAcks()
 	in.mu.Lock()
 	if in.p.framed() && !in.orphan {
 		in.cut.Store(true)
@@ -243,7 +243,7 @@ func (in *inbox) woken(err error) {
 	in.p.conn.SetReadDeadline(time.Time{})
 	// A peer that takes nothing any more may be dead: what it has sent is still there, and behind it the end.
 	if e := in.p.ending.Load(); !in.p.framed() && e != nil && (in.p.closed.Load() || e.err != ErrPeerGone) {
-		in.over.Store(true)
+		in.eof.Store(true)
 		return
 	}
 	in.offer()
@@ -295,5 +295,5 @@ func (in *inbox) spin() bool {
 // wantsMore reports whether the caller of Recv has room for more, and more is probably there: what RawConn.Read and all
 // around it cost is spent once, then.
 func (in *inbox) wantsMore() bool {
-	return in.full && in.got > 0 && len(in.target)-in.got >= in.last && in.queue.len() == 0 && !in.over.Load()
+	return in.full && in.got > 0 && len(in.target)-in.got >= in.last && in.queue.len() == 0 && !in.eof.Load()
 }

@@ -157,7 +157,7 @@ func TestAPeerThatOnlySendsReleasesWhoWaitsForIt(t *testing.T) {
 	time.Sleep(20 * time.Millisecond)
 	q := passerOf(t, f, &Config{Direction: SendOnly})
 	defer q.Close()
-	until(t, "deaf", p.deaf.Load)
+	until(t, "HELLO is heard", p.peerSendOnly.Load)
 	select {
 	case err := <-sent:
 		t.Log(err)

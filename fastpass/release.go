@@ -88,9 +88,9 @@ func (o *outbox) callBack(e *entry) {
 	}
 }
 
-// finish is the flusher's last act, once nothing more can be acknowledged: it shuts the window for good, and hands
+// shutWindow is the flusher's last act, once nothing more can be acknowledged: it shuts the window for good, and hands
 // everything that is in it back.
-func (o *outbox) finish() {
+func (o *outbox) shutWindow() {
 	o.ended = true
 	if o.retry != nil {
 		o.retry.Stop()
@@ -117,5 +117,5 @@ func (o *outbox) finish() {
 	o.p.leftover.put(ds)
 	o.rest.Store(int32(len(ds)))
 	o.shut.Store(true)
-	o.p.finished()
+	o.p.endLink()
 }

@@ -55,8 +55,8 @@ func (p *Pool) Serve(ln net.Listener) error {
 	if err != nil {
 		return fmt.Errorf("fastpass: %w", err)
 	}
-	a := acceptor{pool: p, ds: make([]Desc, 0, serveBatch), pause: servePause, over: make(chan struct{})}
-	a.goesOn = func() bool { return p.backlogReady() || a.isOver() }
+	a := acceptor{pool: p, ds: make([]Desc, 0, serveBatch), pause: servePause, done: make(chan struct{})}
+	a.goesOn = func() bool { return p.backlogReady() || a.isDone() }
 	raw.Control(func(fd uintptr) { a.brief = sys.Brief(int(fd)) })
 	stop := make(chan struct{})
 	defer close(stop)
@@ -70,7 +70,7 @@ func (p *Pool) Serve(ln net.Listener) error {
 		switch {
 		case a.err != nil:
 			return a.err
-		case a.isOver():
+		case a.isDone():
 			return net.ErrClosed
 		case woken:
 			continue
@@ -120,13 +120,13 @@ type acceptor struct {
 	errno  syscall.Errno // why accept has failed last; 0: it has not
 	err    error         // why the pool takes no more
 	pause  backoff
-	over   chan struct{} // closed when the pool or the listener is
+	done   chan struct{} // closed when the pool or the listener is
 	goesOn func() bool   // the pool has a place, or it is over
 }
 
-func (a *acceptor) isOver() bool {
+func (a *acceptor) isDone() bool {
 	select {
-	case <-a.over:
+	case <-a.done:
 		return true
 	default:
 		return false
@@ -147,7 +147,7 @@ func (a *acceptor) watch(alive func() bool, wake func(), stop <-chan struct{}) {
 			return
 		}
 		if over {
-			close(a.over) // first: who is woken looks
+			close(a.done) // first: who is woken looks
 			a.pool.freed.Notify()
 		}
 	}
@@ -170,7 +170,7 @@ func (a *acceptor) accept(fd uintptr) bool {
 func (a *acceptor) dispatch(ds []Desc) error {
 	for len(ds) > 0 {
 		n, err := a.pool.accept(ds)
-		if ds = ds[n:]; n == 0 && err == nil && a.isOver() {
+		if ds = ds[n:]; n == 0 && err == nil && a.isDone() {
 			err = net.ErrClosed
 		}
 		if err != nil {
@@ -222,7 +222,7 @@ func (a *acceptor) waitOut() error {
 		return nil
 	case isShortage(a.errno):
 		a.pool.pauses.Add(1)
-		return a.pause.wait(context.Background(), a.over)
+		return a.pause.wait(context.Background(), a.done)
 	}
 	return fmt.Errorf("fastpass: %w", os.NewSyscallError("accept", a.errno))
 }

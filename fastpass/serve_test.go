@@ -147,7 +147,7 @@ func TestServePausesShortlyAgainAfterAShortage(t *testing.T) {
 	defer f.Close()
 	now := make(chan struct{})
 	close(now) // no pause takes any time
-	a := acceptor{pool: pool, ds: make([]Desc, 0, serveBatch), pause: servePause, over: now}
+	a := acceptor{pool: pool, ds: make([]Desc, 0, serveBatch), pause: servePause, done: now}
 	shortages := func(n int) time.Duration {
 		for range n {
 			a.errno = unix.EMFILE

@@ -191,7 +191,7 @@ func (s *sim) unsettled() string {
 			continue
 		}
 		text += fmt.Sprintf("; %s: %d missing, window %d (in flight %d, allowance %d, blocked %v, over %v), queue %d, credit %d, lost %v; socket open %v, %v",
-			e.name, e.missing(), o.window.Len(), o.flow.InFlight(), o.flow.Allowance(), o.blocked.Load(), e.p.over.Load(), in.queue.len(),
+			e.name, e.missing(), o.window.Len(), o.flow.InFlight(), o.flow.Allowance(), o.blocked.Load(), e.p.acksOver.Load(), in.queue.len(),
 			in.flow.Credit(), in.flow.Lost(), e.conn.Open(), e.conn)
 	}
 	return text

@@ -146,11 +146,11 @@ func (s *sim) end(name string, proc *simProc, fd int, d Direction) *simEnd {
 	e.p.in.slots.processors = 2        // whatever this machine has
 	e.conn.Idle = func() {
 		e.idle = true
-		e.p.in.read.over.Store(true)
+		e.p.in.read.expired.Store(true)
 	}
 	e.p.in.ready = func() bool { // nobody waits for the pump
 		if !e.p.in.recvReady() {
-			e.p.in.read.over.Store(true)
+			e.p.in.read.expired.Store(true)
 		}
 		return true
 	}
@@ -225,5 +225,5 @@ func (s *sim) shutDown(e *simEnd) {
 
 // leaveReady reports whether a waiting Shutdown need not wait any longer.
 func (e *simEnd) leaveReady() bool {
-	return e.leaving && !e.closed && (e.p.out.pending() == 0 || e.p.deaf.Load() || e.p.ending.Load() != nil)
+	return e.leaving && !e.closed && (e.p.out.pending() == 0 || e.p.peerSendOnly.Load() || e.p.ending.Load() != nil)
 }

@@ -213,7 +213,7 @@ func (e *simEnd) canRecv() bool {
 	case e.waits:
 		return !e.conn.Open() || e.proc.Writable(e.conn.FD())
 	case in.role.callers.Load():
-		return e.conn.Ready() || in.queue.len() > 0 && !in.cut.Load() || in.over.Load()
+		return e.conn.Ready() || in.queue.len() > 0 && !in.cut.Load() || in.eof.Load()
 	}
 	return in.recvReady()
 }
@@ -222,10 +222,10 @@ func (s *sim) recv(e *simEnd, n int) {
 	ds := make([]Desc, n)
 	in := &e.p.in
 	e.waits, e.idle = false, false
-	in.read.over.Store(false)
+	in.read.expired.Store(false)
 	s.unpark(e)
 	n, err := e.recvBatch(ds)
-	in.read.over.Store(false)
+	in.read.expired.Store(false)
 	s.note("%s recv %d: %d %v", e.name, len(ds), n, err)
 	if n == 0 && in.queue.len() > 0 && errors.Is(err, os.ErrDeadlineExceeded) && !in.cut.Load() {
 		e.waits = true

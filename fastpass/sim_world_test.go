@@ -184,7 +184,7 @@ func (s *sim) begin() {
 		if err != nil {
 			panic(err)
 		}
-		s.pool.write.over.Store(true) // Dispatch must not wait
+		s.pool.write.expired.Store(true) // Dispatch must not wait
 	}
 	for range s.simOptions.workers {
 		s.addWorker()

@@ -43,7 +43,7 @@ func (o *outbox) waitForRoom(hasty bool) {
 
 // sendReady reports whether a sender need not wait (any longer).
 func (o *outbox) sendReady() bool {
-	return o.hasMuchRoom() || o.waiters.content.Load() && o.hasAnyRoom() || o.write.passed() || o.closing.Load() || o.p.deaf.Load() || o.p.ending.Load() != nil
+	return o.hasMuchRoom() || o.waiters.content.Load() && o.hasAnyRoom() || o.write.passed() || o.closing.Load() || o.p.peerSendOnly.Load() || o.p.ending.Load() != nil
 }
 
 // hasMuchRoom reports whether much of the window is free. Who found it full waits for that, or for a while: woken

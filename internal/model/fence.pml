@@ -86,8 +86,8 @@ inline closeSocket(me_closed, queue, peer_reset) {
 
 bool sEnding;      /* Passer.ending */
 bool sSaidBye;     /* BYE is in the queue */
-bool sUnsaid;      /* Passer.unsaid: somebody insists */
-bool sOver;        /* Passer.over */
+bool sUnsaid;      /* Passer.byePending: somebody insists */
+bool sOver;        /* Passer.acksOver */
 byte sMail;        /* mail.ack */
 byte sent, acked;  /* outbox.sent, outbox.head */
 bool sDone;        /* Passer.done */
@@ -164,7 +164,7 @@ end_wait: /* init knows when that may be for ever */
 			r = 0
 		}
 	od;
-	/* finish: what is not acknowledged comes back, and goes to B */
+	/* shutWindow: what is not acknowledged comes back, and goes to B */
 	atomic {
 		d = acked;
 		do
@@ -173,7 +173,7 @@ end_wait: /* init knows when that may be for ever */
 		od;
 		d = 0
 	};
-	/* finished */
+	/* endLink */
 	atomic { closeSocket(sClosed, toS, aReset); sDone = true }
 	} unless { atomic { sGone -> r = 0; d = 0 } }
 }
@@ -224,7 +224,7 @@ proctype SenderPump() {
 #endif
 	od;
 	sConclude(r); /* stop */
-	sOver = true  /* finish */
+	sOver = true  /* endAcks */
 	} unless { atomic { sGone -> r = 0; t = 0; v = 0; ended = false } }
 }
 
@@ -261,7 +261,7 @@ bool aMu;                   /* inbox.mu */
 bool aByeMu;                /* Passer.byeMu */
 bool aEnding, aSaidBye;     /* Passer.ending, saidBye */
 bool aClosing;              /* Passer.closed */
-bool aOver;                 /* inbox.over */
+bool aOver;                 /* inbox.eof */
 bool aBye, aOrphan, aCut;   /* inbox.bye, orphan, cut */
 byte aNext, aTaken;         /* held are the numbers aTaken..aNext-1: flow.Receiver, queue */
 
@@ -385,7 +385,7 @@ proctype ReceiverRecv() {
 			fi
 		fi
 	od;
-	/* finish, finished: the link has ended, and the socket goes */
+	/* shutWindow, endLink: the link has ended, and the socket goes */
 	closeSocket(aClosed, toA, sReset)
 	} unless { atomic { aGone -> r = 0; t = 0; v = 0; n = 0; ended = false } }
 }

@@ -115,7 +115,7 @@ proctype Sender() {
 	a = acked;
 #endif
 	assert(a <= sent);
-	/* finish: what is not acknowledged comes back, and goes to B */
+	/* shutWindow: what is not acknowledged comes back, and goes to B */
 	atomic { EACH(l, a, N, see(l)); sDone = true }
 	} unless { atomic { sGone -> a = 0; l = 0; target = 0; again = 0 } }
 }
