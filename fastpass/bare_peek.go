@@ -28,7 +28,7 @@ func (in *inbox) fillShort(v *vector) bool {
 	switch {
 	case v.Flags(0)&unix.MSG_CTRUNC != 0:
 		in.stats.truncated.Add(1)
-		in.dropPeeked()
+		in.closePeeked()
 		if came > 0 {
 			in.checkTable(came + 1)
 		}
@@ -37,7 +37,7 @@ func (in *inbox) fillShort(v *vector) bool {
 	case came > 0 && in.p.stream && len(data) == len(v.data[0]):
 		// A peek that fills the buffer goes on to the next message and takes duplicates of its descriptors along,
 		// without any of its bytes: nobody can tell whose they are. A receive in full does not do that.
-		in.dropPeeked()
+		in.closePeeked()
 		if in.p.kernel.FreeSlots(in.slots.source, cmsgpool.MaxFDs) < cmsgpool.MaxFDs {
 			return in.retryForLargest()
 		}
@@ -50,7 +50,7 @@ func (in *inbox) fillShort(v *vector) bool {
 	}
 	v.Limit(0, max(1, len(data)), 0)
 	if n, ok := in.receive(v, 1, 0); n == 0 { // it is still queued
-		in.dropPeeked()
+		in.closePeeked()
 		in.retryLater()
 		return ok
 	}
@@ -58,9 +58,9 @@ func (in *inbox) fillShort(v *vector) bool {
 	return true
 }
 
-// dropPeeked closes the duplicates that a peek has brought, at once: others need their places in the table. It does not
+// closePeeked closes the duplicates that a peek has brought, at once: others need their places in the table. It does not
 // block, as the originals remain.
-func (in *inbox) dropPeeked() {
+func (in *inbox) closePeeked() {
 	c := sys.Closer{Kernel: in.p.kernel}
 	for _, fd := range in.fds {
 		c.Add(int(fd), false)

@@ -177,7 +177,7 @@ func (in *inbox) collect(ds []Desc) (n int, direct bool) {
 	case in.pledged > 0:
 		return in.copyQueue(ds[:min(len(ds), in.pledged)]), false
 	case cut && over && !in.orphan:
-		in.dropQueue() // the peer lives, and has taken them back
+		in.closeQueue() // the peer lives, and has taken them back
 	case in.queue.len() > 0 && !cut:
 		return in.copyQueue(ds), false
 	case in.role.callers.Load() && !over && cut:
@@ -241,8 +241,8 @@ func (in *inbox) dropFront(n int) {
 	in.freed.Notify()
 }
 
-// dropQueue closes and removes what is queued, but for what the peer knows to be the application's.
-func (in *inbox) dropQueue() {
+// closeQueue closes and removes what is queued, but for what the peer knows to be the application's.
+func (in *inbox) closeQueue() {
 	if in.pledged > 0 {
 		in.redeem(0)
 	}

@@ -142,7 +142,7 @@ var errInPool = errors.New("fastpass: the link is a worker of a pool already")
 func (p *Pool) Dispatch(ds []Desc) (n int, err error) {
 	for n < len(ds) {
 		var k int
-		if k, err = p.accept(ds[n:]); err != nil {
+		if k, err = p.tryDispatch(ds[n:]); err != nil {
 			n += k
 			break
 		}
@@ -201,8 +201,8 @@ func (p *Pool) refusal() error {
 	return nil
 }
 
-// accept takes the first of ds, as many as there is room for.
-func (p *Pool) accept(ds []Desc) (n int, err error) {
+// tryDispatch is Dispatch for the first of ds, as many as there is room for. It does not wait.
+func (p *Pool) tryDispatch(ds []Desc) (n int, err error) {
 	p.mu.Lock()
 	defer p.flushUnlock()
 	if err := p.refusal(); err != nil {

@@ -211,7 +211,7 @@ func (in *inbox) pumpSome() bool {
 	in.mu.Lock()
 	if in.p.framed() && !in.orphan {
 		in.cut.Store(true)
-		in.dropQueue() // what is not acknowledged by now belongs to the peer
+		in.closeQueue() // what is not acknowledged by now belongs to the peer
 	}
 	in.mu.Unlock()
 	in.arrived.Notify()

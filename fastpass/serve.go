@@ -156,7 +156,7 @@ func (a *acceptor) watch(alive func() bool, wake func(), stop <-chan struct{}) {
 // accept takes what waits in the listening socket's queue, up to a batch, and hands it on. If the queue was empty then, it returns
 // false: what has come since makes the socket ready again, so RawConn.Read need not look once more before it waits.
 func (a *acceptor) accept(fd uintptr) bool {
-	empty := a.take(fd)
+	empty := a.acceptWaiting(fd)
 	a.pool.accepted.Add(uint64(len(a.ds)))
 	if empty || len(a.ds) > 0 {
 		a.pause.reset()
@@ -169,7 +169,7 @@ func (a *acceptor) accept(fd uintptr) bool {
 // left is the pool's all the same: delivered, or to be had from Undelivered.
 func (a *acceptor) dispatch(ds []Desc) error {
 	for len(ds) > 0 {
-		n, err := a.pool.accept(ds)
+		n, err := a.pool.tryDispatch(ds)
 		if ds = ds[n:]; n == 0 && err == nil && a.isDone() {
 			err = net.ErrClosed
 		}
@@ -184,12 +184,12 @@ func (a *acceptor) dispatch(ds []Desc) error {
 	return nil
 }
 
-// take accepts what waits, up to a batch. It returns true if that is all: what comes later makes the socket ready again.
+// acceptWaiting accepts what waits, up to a batch. It returns true if that is all: what comes later makes the socket ready again.
 //
 // It asks first how many there are: to find out by accepting one that is not there takes longer than to accept one that is. And whoever else has the
 // listening socket may have put it in blocking mode, as os.File.Fd does, and may need that. Then each connection is handed on by itself, as the next
 // accept waits if somebody else takes what was seen.
-func (a *acceptor) take(fd uintptr) (empty bool) {
+func (a *acceptor) acceptWaiting(fd uintptr) (empty bool) {
 	a.ds, a.errno = a.ds[:0], 0
 	most, blocking := cap(a.ds), sys.Blocking(int(fd))
 	if blocking {
