@@ -27,48 +27,49 @@ import (
 // message wakes that one, too. Parking puts the caller in its place. So after the link has started a timer a caller parks at
 // once, again soon, in case it came before that thread did, and then ever more rarely.
 type hesitation struct {
-	kernel    sys.Kernel
-	clock     *clock // read before the caller looks
-	spin      time.Duration
-	start     time.Duration // when the caller began to look
-	vain      int           // how often in a row there was nothing at first
-	waits     int           // how often the caller had to wait
-	looks     int           // in this wait
-	park, gap int           // in which wait to park at once, and how many lie between it and the one before
-	hurry     time.Duration // no yield before that
-	dear      time.Duration // how many times as long as the last long yield took that is
-	wary      time.Duration // until then the clock is read before a yield, too: one may have taken long
-	exact     bool          // it was
-	end       time.Duration // of that one
-	timer     atomic.Bool   // the link has started one
+	kernel          sys.Kernel
+	clock           *clock // read before the caller looks
+	spin            time.Duration
+	start           time.Duration // when the caller began to look
+	misses          int           // how often in a row the first look found nothing
+	waits           int           // how often the caller had to wait
+	tries           int           // looks in this wait
+	parkAt          int           // in this wait the caller parks at once
+	parkGap         int           // how many waits lie between that and the one before
+	noYieldUntil    time.Duration // there is no yield before that
+	penalty         time.Duration // how many times as long as the last long yield took noYieldUntil is after it
+	timeYieldsUntil time.Duration // until then the clock is read before a yield, too: one may have taken long
+	timed           bool          // it was read before the next one
+	lastLongYield   time.Duration // when the last long yield ended
+	timerStarted    atomic.Bool   // the link has started a timer
 }
 
 const (
-	sure      = 16                     // waits
-	mostGap   = 1024                   // likewise
-	dearYield = 100 * time.Microsecond // longer than a peer takes that only answers
-	mostDear  = 20
-	mostHurry = time.Second // a yield in which the whole process was stopped says nothing
+	enoughMisses = 16                     // in a row: then only one wait in as many begins with a look
+	maxParkGap   = 1024                   // waits
+	longYield    = 100 * time.Microsecond // longer than a peer takes that only answers
+	maxPenalty   = 20
+	maxNoYield   = time.Second // a yield in which the whole process was stopped says nothing
 )
 
-// looksFirst reports whether to look before anything else: unless there was nothing then the last times, but for every
+// triesFirst reports whether to look before anything else: unless there was nothing then the last times, but for every
 // sixteenth time all the same.
-func (h *hesitation) looksFirst() bool { return h.vain < sure || h.waits%sure == 0 }
+func (h *hesitation) triesFirst() bool { return h.misses < enoughMisses || h.waits%enoughMisses == 0 }
 
 // saw is told whether there was something then, and returns it.
 func (h *hesitation) saw(something bool) bool {
-	if h.vain++; something {
-		h.vain = 0
+	if h.misses++; something {
+		h.misses = 0
 	}
 	return something
 }
 
 // begin is called when there is nothing, as far as the caller knows, who may have looked.
 func (h *hesitation) begin(looked bool) {
-	h.start, h.looks = h.clock.now, 0
-	if h.exact = looked || h.clock.now < h.wary; looked {
-		h.looks++
-	} else if h.exact {
+	h.start, h.tries = h.clock.now, 0
+	if h.timed = looked || h.clock.now < h.timeYieldsUntil; looked {
+		h.tries++
+	} else if h.timed {
 		h.clock.read()
 	}
 	h.waits++
@@ -76,45 +77,45 @@ func (h *hesitation) begin(looked bool) {
 
 // again lets others go first, and reports whether to look again; if not, it is time to park.
 func (h *hesitation) again() bool {
-	if h.looks > 1 && h.clock.now-h.start >= h.spin {
+	if h.tries > 1 && h.clock.now-h.start >= h.spin {
 		return false
 	}
-	h.looks++
-	if h.timer.Load() && h.timer.Swap(false) {
-		h.park, h.gap = h.waits, 0
+	h.tries++
+	if h.timerStarted.Load() && h.timerStarted.Swap(false) {
+		h.parkAt, h.parkGap = h.waits, 0
 	}
-	if h.waits >= h.park {
-		h.gap = min(4*h.gap+1, mostGap)
-		h.park = h.waits + h.gap
+	if h.waits >= h.parkAt {
+		h.parkGap = min(4*h.parkGap+1, maxParkGap)
+		h.parkAt = h.waits + h.parkGap
 		return false
 	}
-	if h.clock.now < h.hurry {
+	if h.clock.now < h.noYieldUntil {
 		return false
 	}
 	before := h.clock.now
 	h.kernel.Yield()
 	h.clock.read()
 	took := h.clock.now - before
-	if h.looks == 1 { // nothing was looked at before
+	if h.tries == 1 { // nothing was looked at before
 		h.start = h.clock.now
 	}
-	if took > dearYield {
-		h.judge(before, took)
+	if took > longYield {
+		h.noteLongYield(before, took)
 	}
-	h.exact = true // from now on
+	h.timed = true // from now on
 	return true
 }
 
-// judge is told when a yield began, and that it took long.
-func (h *hesitation) judge(before, took time.Duration) {
-	const single = 2 * mostDear // such a yield has none within so many times as long before it
-	h.wary = h.clock.now + min(single*took, mostHurry)
-	if !h.exact {
+// noteLongYield is told when a yield began, and that it took long.
+func (h *hesitation) noteLongYield(before, took time.Duration) {
+	const single = 2 * maxPenalty // such a yield has none within so many times as long before it
+	h.timeYieldsUntil = h.clock.now + min(single*took, maxNoYield)
+	if !h.timed {
 		return // before is when the last wait ended, and what took so long may have been the caller's own doing
 	}
-	if before-h.end > single*took {
-		h.dear = 0
+	if before-h.lastLongYield > single*took {
+		h.penalty = 0
 	}
-	h.dear = min(2*h.dear+1, mostDear)
-	h.hurry, h.end = h.clock.now+min(h.dear*took, mostHurry), h.clock.now
+	h.penalty = min(2*h.penalty+1, maxPenalty)
+	h.noYieldUntil, h.lastLongYield = h.clock.now+min(h.penalty*took, maxNoYield), h.clock.now
 }

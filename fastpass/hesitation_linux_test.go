@@ -30,15 +30,15 @@ func TestWhoIsAlwaysAnsweredInAYieldHardlyEverLooksInVain(t *testing.T) {
 	h := &p.in.role.hesitation
 	k.answer = func() { r.send([]byte{0}, 1) }
 	const waits = 10
-	for range (1 + waits) * sure {
-		h.park, h.hurry = never, 0 // however long the last yield took
+	for range (1 + waits) * enoughMisses {
+		h.parkAt, h.noYieldUntil = never, 0 // however long the last yield took
 		d, err := p.Recv()
 		if err != nil {
 			t.Fatal(err)
 		}
 		CloseFDs([]int{d.FD})
 	}
-	if k.vain != sure+waits {
-		t.Errorf("%d looks in vain, want %d at first and %d of %d later", k.vain, sure, waits, waits*sure)
+	if k.vain != enoughMisses+waits {
+		t.Errorf("%d looks in vain, want %d at first and %d of %d later", k.vain, enoughMisses, waits, waits*enoughMisses)
 	}
 }

@@ -28,7 +28,7 @@ func (k *slowYields) Yield() {
 	}
 }
 
-const never = math.MaxInt // for hesitation.park: it parks for no other reason
+const never = math.MaxInt // for hesitation.parkAt: it parks for no other reason
 
 // count is how often a caller that never finds anything looks again before it parks.
 func (h *hesitation) count() (looks int) {
@@ -57,7 +57,7 @@ func TestACallerLooksOnceMoreBeforeItParksAndForLongerOnlyWithSpin(t *testing.T)
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			k := &slowYields{took: tc.took}
-			h := hesitation{kernel: k, clock: new(clock), spin: tc.spin, park: never}
+			h := hesitation{kernel: k, clock: new(clock), spin: tc.spin, parkAt: never}
 			for range 3 {
 				if n := h.count(); n != tc.looks {
 					t.Errorf("a yield takes %v, Spin is %v: %d looks, want %d", tc.took, tc.spin, n, tc.looks)
@@ -69,12 +69,12 @@ func TestACallerLooksOnceMoreBeforeItParksAndForLongerOnlyWithSpin(t *testing.T)
 
 func TestACallerLooksFirstUnlessThatIsInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := hesitation{kernel: &slowYields{}, clock: new(clock), park: never}
+		h := hesitation{kernel: &slowYields{}, clock: new(clock), parkAt: never}
 		// waits is how many of n callers look first, if there is something for them then or not, and how many looks those
 		// take who find nothing.
 		waits := func(n int, something bool) (first, looks int) {
 			for range n {
-				looked := h.looksFirst()
+				looked := h.triesFirst()
 				if looked {
 					first++
 					if h.saw(something) {
@@ -83,19 +83,19 @@ func TestACallerLooksFirstUnlessThatIsInVain(t *testing.T) {
 				}
 				for h.begin(looked); h.again(); {
 				}
-				looks += h.looks
+				looks += h.tries
 			}
 			return first, looks
 		}
 		for range 3 {
-			if first, _ := waits(100, true); first < 100-sure {
+			if first, _ := waits(100, true); first < 100-enoughMisses {
 				t.Errorf("%d of 100 look first, though there is something", first)
 			}
-			if first, looks := waits(sure, false); first != sure || looks != 2*sure {
-				t.Errorf("%d of the first %d look first, and there are %d looks", first, sure, looks)
+			if first, looks := waits(enoughMisses, false); first != enoughMisses || looks != 2*enoughMisses {
+				t.Errorf("%d of the first %d look first, and there are %d looks", first, enoughMisses, looks)
 			}
-			if first, looks := waits(10*sure, false); first != 10 || looks != 20*sure {
-				t.Errorf("%d of %d look first, though it is in vain, and there are %d looks", first, 10*sure, looks)
+			if first, looks := waits(10*enoughMisses, false); first != 10 || looks != 20*enoughMisses {
+				t.Errorf("%d of %d look first, though it is in vain, and there are %d looks", first, 10*enoughMisses, looks)
 			}
 		}
 	})
@@ -136,12 +136,12 @@ func TestACallerParksAtOnceAgainAndAgainButEverMoreRarely(t *testing.T) {
 			}
 			return at
 		}
-		parks(10 * mostGap)
-		if n := len(parks(10 * mostGap)); n != 10 {
-			t.Errorf("in the long run %d times in %d waits", n, 10*mostGap)
+		parks(10 * maxParkGap)
+		if n := len(parks(10 * maxParkGap)); n != 10 {
+			t.Errorf("in the long run %d times in %d waits", n, 10*maxParkGap)
 		}
 		for range 2 {
-			h.timer.Store(true)
+			h.timerStarted.Store(true)
 			if at, want := parks(200), []int{0, 1, 6, 27, 112}; !slices.Equal(at, want) {
 				t.Errorf("after a timer was started in waits %v, want %v", at, want)
 			}
@@ -158,7 +158,7 @@ func TestAThreadThatComputesTakesHardlyATwentieth(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						const slice, long = 3 * time.Millisecond, 5 * time.Second
 						k := &slowYields{took: slice, every: every}
-						h := hesitation{kernel: k, clock: new(clock), spin: spin, park: never}
+						h := hesitation{kernel: k, clock: new(clock), spin: spin, parkAt: never}
 						for start := time.Now(); time.Since(start) < long; time.Sleep(pause) {
 							if looked {
 								h.clock.read()
@@ -180,7 +180,7 @@ func TestASingleYieldThatTookLongCostsLittle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const slice = 3 * time.Millisecond
 		k := &slowYields{}
-		h := hesitation{kernel: k, clock: new(clock), park: never}
+		h := hesitation{kernel: k, clock: new(clock), parkAt: never}
 		for range 3 {
 			k.took = slice
 			h.count()
@@ -188,7 +188,7 @@ func TestASingleYieldThatTookLongCostsLittle(t *testing.T) {
 			for _, c := range []struct {
 				after time.Duration
 				looks int
-			}{{slice / 2, 0}, {slice / 2, 1}, {0, 1}, {2 * mostDear * slice, 1}} {
+			}{{slice / 2, 0}, {slice / 2, 1}, {0, 1}, {2 * maxPenalty * slice, 1}} {
 				time.Sleep(c.after)
 				if n := h.count(); n != c.looks {
 					t.Errorf("%v later %d looks, want %d", c.after, n, c.looks)
@@ -201,10 +201,10 @@ func TestASingleYieldThatTookLongCostsLittle(t *testing.T) {
 func TestAProcessThatWasStoppedYieldsAgainSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &slowYields{took: time.Hour}
-		h := hesitation{kernel: k, clock: new(clock), park: never}
+		h := hesitation{kernel: k, clock: new(clock), parkAt: never}
 		for range 8 {
 			h.count()
-			time.Sleep(mostHurry)
+			time.Sleep(maxNoYield)
 		}
 		if k.yields != 8 {
 			t.Errorf("%d yields", k.yields)
@@ -216,10 +216,10 @@ func TestAProcessThatWasStoppedYieldsAgainSoon(t *testing.T) {
 // part of what it spins for.
 func TestWhatACallerDoesItselfIsNoLongYield(t *testing.T) {
 	const spin = 50 * time.Microsecond
-	for _, pause := range []time.Duration{0, spin, 2 * dearYield, time.Second} {
+	for _, pause := range []time.Duration{0, spin, 2 * longYield, time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			k := &slowYields{took: 10 * time.Microsecond}
-			h := hesitation{kernel: k, clock: new(clock), spin: spin, park: never}
+			h := hesitation{kernel: k, clock: new(clock), spin: spin, parkAt: never}
 			h.clock.read()
 			for i := range 100 {
 				time.Sleep(pause)
@@ -237,10 +237,10 @@ func TestYieldsThatTakeLongNowAndThenAreNoticed(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			const slice, each, long = 3 * time.Millisecond, 5 * time.Microsecond, time.Second
 			k := &slowYields{took: slice, every: every, yields: 5}
-			h := hesitation{kernel: k, clock: new(clock), park: never}
+			h := hesitation{kernel: k, clock: new(clock), parkAt: never}
 			h.clock.read()
 			for start := time.Now(); time.Since(start) < long; time.Sleep(each) {
-				looked := h.looksFirst()
+				looked := h.triesFirst()
 				if looked {
 					h.clock.read()
 					h.saw(false)

@@ -200,7 +200,7 @@ func (o *outbox) pollIn(d time.Duration) {
 	}
 	l.poller, l.within = out, d
 	if out.schedule(o, d) {
-		o.p.in.role.hesitation.timer.Store(true)
+		o.p.in.role.hesitation.timerStarted.Store(true)
 	}
 }
 

@@ -110,7 +110,7 @@ func (in *inbox) pumpNeeded() bool {
 
 // startTimer has checkLull called after a lull.
 func (r *role) startTimer() {
-	r.hesitation.timer.Store(true)
+	r.hesitation.timerStarted.Store(true)
 	r.timer.Reset(lull)
 }
 
@@ -279,7 +279,7 @@ func (in *inbox) fillUp() (some bool) {
 // spin is fillUp for a caller of Recv who does not park at once.
 func (in *inbox) spin() bool {
 	h := &in.role.hesitation
-	first := h.looksFirst()
+	first := h.triesFirst()
 	if first && h.saw(in.fillUp()) {
 		return true
 	}

@@ -150,11 +150,11 @@ func (k *crampedKernel) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.
 }
 
 func TestWhoSpinsDoesNotPeekAllTheTimeAtWhatThereIsNoRoomFor(t *testing.T) {
-	for _, vain := range []int{0, sure} {
+	for _, vain := range []int{0, enoughMisses} {
 		k := &crampedKernel{Kernel: sys.System}
 		p, r := bareOn(t, k, Config{Spin: time.Second})
 		h := &p.in.role.hesitation
-		h.park, h.vain, h.waits = never, vain, 1
+		h.parkAt, h.misses, h.waits = never, vain, 1
 		r.send([]byte{0}, 1)
 		p.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
 		if _, err := p.Recv(); !errors.Is(err, os.ErrDeadlineExceeded) {
