@@ -5,7 +5,7 @@
 // or stalled worker has not taken to the others. The data goes one way, through these functions:
 //
 //	Send ─► outbox.send ─► push (into the window) ─► flush ─► turn ─► sendSome ─► pack ─► transmit ─► sys.Kernel.Send ─► sendmmsg
-//	Recv ─► inbox.recv ─► take ─► readInto ─► fill ─► sys.Kernel.Recv ─► recvmmsg ─► takeFrame (Framed) or takeMessage (Bare)
+//	Recv ─► inbox.recv ─► take ─► collect ─► readInto ─► fill ─► sys.Kernel.Recv ─► recvmmsg ─► takeFrame (Framed) or takeMessage (Bare)
 //	page or ACK ─► readMail ─► release: slots freed, copies closed in runs
 //
 // In front of that, Pool.Serve accepts with accept4, and a Policy picks the worker; behind it, NetListener makes connections of
