@@ -20,7 +20,7 @@ import (
 // inbox is the receiving half of a link. One goroutine at a time reads the socket: who has the reader's role.
 type inbox struct {
 	p       *Passer
-	role    role
+	role    readerRole
 	read    deadline
 	arrived ring.Event  // something for callers of Recv, while the pump reads
 	ready   func() bool // recvReady, bound once

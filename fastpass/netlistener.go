@@ -63,7 +63,7 @@ func (l *netListener) Accept() (net.Conn, error) {
 				c.openCount = l.openCount
 				return c, nil
 			}
-			l.p.refuse(d.FD)
+			l.p.closeUnwanted(d.FD)
 			l.openCount.Opened(-1)
 		}
 		n, err := l.p.RecvBatch(l.ds[:])

@@ -387,8 +387,8 @@ func (p *Passer) waitWritable() error {
 // acknowledged reports whether the peer acknowledges what this end sends, as far as is known.
 func (p *Passer) acknowledged() bool { return p.cfg.sends() && !p.peerSendOnly.Load() }
 
-// refuse closes a descriptor that came, and that nobody wants.
-func (p *Passer) refuse(fd int) { p.reaper.add(int32(fd)) }
+// closeUnwanted closes a descriptor that came, and that nobody wants.
+func (p *Passer) closeUnwanted(fd int) { p.reaper.add(int32(fd)) }
 
 func (p *Passer) localAddr() net.Addr { return p.conn.LocalAddr() }
 func (p *Passer) framed() bool        { return p.cfg.Protocol == Framed }

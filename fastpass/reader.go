@@ -11,7 +11,7 @@ import (
 	"example.com/fdpass/ring"
 )
 
-// role says who reads the socket: callers of Recv, straight into their own slices and one at a time, as inbox.mu has it;
+// readerRole says who reads the socket: callers of Recv, straight into their own slices and one at a time, as inbox.mu has it;
 // or the pump, a goroutine of the link's own, since what the peer acknowledges must be read although nobody calls Recv.
 // Where this end only receives there is no pump.
 //
@@ -22,7 +22,7 @@ import (
 //   - when the link ends: what the peer has said before is read to the end, whether anybody calls Recv or not.
 //
 // A peer that takes no descriptors acknowledges none: then it stands by until the end.
-type role struct {
+type readerRole struct {
 	callers atomic.Bool // it is theirs; false is stored with inbox.mu held
 	wanted  atomic.Bool // a caller has waited for the pump
 	standby ring.Event  // for the pump while the role is the callers'
@@ -43,7 +43,7 @@ type role struct {
 // pauses as long: see overMillisecond.
 const lull = 5*time.Millisecond + overMillisecond/2
 
-func (r *role) init(in *inbox) {
+func (r *readerRole) init(in *inbox) {
 	r.callers.Store(!in.p.cfg.sends())
 	r.mine = func() bool { return !r.callers.Load() }
 	r.timer = time.AfterFunc(lull, in.checkLull)
@@ -109,7 +109,7 @@ func (in *inbox) pumpNeeded() bool {
 }
 
 // startTimer has checkLull called after a lull.
-func (r *role) startTimer() {
+func (r *readerRole) startTimer() {
 	r.hesitation.timerStarted.Store(true)
 	r.timer.Reset(lull)
 }

@@ -56,7 +56,7 @@ func (p *Pool) Serve(ln net.Listener) error {
 		return fmt.Errorf("fastpass: %w", err)
 	}
 	a := acceptor{pool: p, ds: make([]Desc, 0, serveBatch), pause: servePause, done: make(chan struct{})}
-	a.goesOn = func() bool { return p.backlogReady() || a.isDone() }
+	a.ready = func() bool { return p.backlogReady() || a.isDone() }
 	raw.Control(func(fd uintptr) { a.brief = sys.Brief(int(fd)) })
 	stop := make(chan struct{})
 	defer close(stop)
@@ -114,14 +114,14 @@ func dupListener(ln net.Listener) (f *os.File, alive func() bool, err error) {
 
 // acceptor accepts connections in batches, and hands them to the pool.
 type acceptor struct {
-	pool   *Pool
-	ds     []Desc
-	brief  bool          // sys.Brief of the listener
-	errno  syscall.Errno // why accept has failed last; 0: it has not
-	err    error         // why the pool takes no more
-	pause  backoff
-	done   chan struct{} // closed when the pool or the listener is
-	goesOn func() bool   // the pool has a place, or it is over
+	pool  *Pool
+	ds    []Desc
+	brief bool          // sys.Brief of the listener
+	errno syscall.Errno // why accept has failed last; 0: it has not
+	err   error         // why the pool takes no more
+	pause backoff
+	done  chan struct{} // closed when the pool or the listener is
+	ready func() bool   // the pool has a place, or it is over
 }
 
 func (a *acceptor) isDone() bool {
@@ -178,7 +178,7 @@ func (a *acceptor) dispatch(ds []Desc) error {
 			return err
 		}
 		if n == 0 {
-			a.pool.freed.Wait(a.goesOn)
+			a.pool.freed.Wait(a.ready)
 		}
 	}
 	return nil
