@@ -92,3 +92,77 @@ func TestThePeerOfALockedSocketHoldsNobodyElseUp(t *testing.T) {
 	}
 	c.succeed()
 }
+
+func init() { roles["redeliver a locked socket"] = redeliverLocked }
+
+// redeliverLocked has a pool take back, and give to another worker, a connection whose lock the first one holds for ever.
+func redeliverLocked() {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	client, err := net.Dial("tcp", ln.Addr().String())
+	must(err)
+	defer client.Close()
+	accepted, err := ln.Accept()
+	must(err)
+	f, err := accepted.(*net.TCPConn).File()
+	must(err)
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	must(err)
+	pool, err := NewPool(&PoolConfig{Policy: Hash})
+	must(err)
+	join := func() *Passer {
+		p, g, err := Pair(&Config{Direction: SendOnly})
+		must(err)
+		c, err := fileConn(g)
+		must(err)
+		_, err = New(c, &Config{Direction: RecvOnly}) // takes nothing
+		must(err)
+		must(pool.Add(p))
+		return p
+	}
+	first := join()
+	_, err = pool.Dispatch([]Desc{{FD: fd}})
+	must(err)
+	for first.out.pending() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	page, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	must(err)
+	fault, errno := faultsOf(page)
+	if errno != 0 {
+		say("no userfaultfd: %v", errno)
+		return
+	}
+	go unix.Write(int(f.Fd()), page) // as it might with the copy in its queue
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fault), Events: unix.POLLIN}}, int(patience.Milliseconds()))
+	require(n == 1 && err == nil, "poll: %d, %v", n, err)
+	first.fail(ErrStalled)
+	<-first.Done()
+	second := join()
+	redelivered := make(chan struct{})
+	go func() {
+		for pool.Stats().Redelivered == 0 || second.out.pending() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		close(redelivered)
+	}()
+	select {
+	case <-redelivered:
+		say("redelivered")
+	case <-time.After(patience):
+		say("the pool waits for the lock")
+	}
+	unix.Close(fault)
+	<-redelivered
+}
+
+func TestAWorkerThatLocksASocketHoldsNoPoolUp(t *testing.T) {
+	c := startChild(t, "redeliver a locked socket", nil, nil)
+	switch said := c.hear(); {
+	case strings.HasPrefix(said, "no userfaultfd"):
+		t.Skip(said)
+	case said != "redelivered":
+		t.Error(said)
+	}
+	c.succeed()
+}

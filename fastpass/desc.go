@@ -28,7 +28,8 @@ type Desc struct {
 	// Undelivered returned it.
 	Shared bool
 
-	brief bool // accepted by Serve, and for sys.Kernel.CloseBriefly
+	brief  bool   // accepted by Serve, and for sys.Kernel.CloseBriefly
+	client uint16 // what Hash goes by where Tag is 0, as it has been found out; 0: it has not
 }
 
 func (d Desc) String() string {

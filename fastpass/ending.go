@@ -138,9 +138,9 @@ type leftover struct {
 	ds     []Desc
 }
 
-func (l *leftover) put(ds []Desc) {
+func (l *leftover) add(ds []Desc) {
 	l.mu.Lock()
-	l.ds = ds
+	l.ds = append(l.ds, ds...)
 	l.mu.Unlock()
 }
 

@@ -6,19 +6,21 @@ import "github.com/valyala/bytebufferpool"
 
 // entry is a descriptor in the window of a sender, or in the queue of a receiver.
 type entry struct {
-	buffer   *bytebufferpool.ByteBuffer // with the payload; nil: there is none
-	tag      uint64
-	fd       int32
-	from, to uint32 // where in buffer the payload lies
-	refused  uint8  // errno with which the kernel would not pass it; not 0: it takes no part any more
-	keep     bool   // leave fd open here
-	brief    bool   // or close it with CloseBriefly
-	shared   bool   // other processes may hold it a while longer
+	buffer  *bytebufferpool.ByteBuffer // with the payload; nil: there is none
+	tag     uint64
+	fd      int32
+	to      uint32 // where in buffer the payload ends
+	from    uint16 // and begins: it is full before that is more
+	client  uint16 // as in Desc
+	refused uint8  // errno with which the kernel would not pass it; not 0: it takes no part any more
+	keep    bool   // leave fd open here
+	brief   bool   // or close it with CloseBriefly
+	shared  bool   // other processes may hold it a while longer
 }
 
 // set makes e that of d, but for the payload. It is inlined.
 func (e *entry) set(d *Desc) {
-	e.tag, e.fd, e.refused = d.Tag, int32(d.FD), 0
+	e.tag, e.fd, e.refused, e.client = d.Tag, int32(d.FD), 0, d.client
 	e.keep, e.brief, e.shared = d.Keep, d.brief, d.Keep || d.Shared
 }
 
@@ -41,7 +43,7 @@ func (l *payloadPool) add(e *entry, b *bytebufferpool.ByteBuffer, p []byte) *byt
 	if b == nil || len(b.B) >= fullBuffer {
 		b = l.pool.Get()
 	}
-	e.buffer, e.from = b, uint32(len(b.B))
+	e.buffer, e.from = b, uint16(len(b.B))
 	b.Write(p) // never fails
 	e.to = uint32(len(b.B))
 	return b
@@ -63,7 +65,7 @@ func (e *entry) size() int {
 	if e.buffer == nil {
 		return 0
 	}
-	return int(e.to - e.from)
+	return int(e.to) - int(e.from)
 }
 
 func (e *entry) payload() []byte {
@@ -76,7 +78,7 @@ func (e *entry) payload() []byte {
 // desc returns the entry with a payload of the caller's own.
 func (e *entry) desc() Desc {
 	return Desc{
-		FD: int(e.fd), Tag: e.tag, Keep: e.keep, Shared: e.shared && !e.keep,
+		FD: int(e.fd), Tag: e.tag, Keep: e.keep, Shared: e.shared && !e.keep, client: e.client,
 		Payload: append([]byte(nil), e.payload()...),
 	}
 }

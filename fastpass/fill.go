@@ -66,7 +66,7 @@ const mostResets = 8
 
 // receive receives up to n messages into v, which has room for them. It returns false if none is there.
 func (in *inbox) receive(v *vector, n, flags int) (int, bool) {
-	for {
+	for last := false; ; {
 		got, errno := in.p.kernel.Recv(in.p.socket, v.Vector, n, flags)
 		in.stats.calls.Add(1)
 		switch {
@@ -74,12 +74,15 @@ func (in *inbox) receive(v *vector, n, flags int) (int, bool) {
 			in.full = got == n && flags == 0
 			return got, true
 		case errno == syscall.EAGAIN:
-			if !in.p.framed() && in.abandoned() {
-				// What it has sent by now is all that is waited for.
-				in.eof.Store(true)
-				return 0, true
+			if in.p.framed() || !in.abandoned() {
+				return 0, false
 			}
-			return 0, false
+			if !last { // it may have sent something just before that
+				last = true
+				continue
+			}
+			in.eof.Store(true) // what it has sent by now is all that is waited for
+			return 0, true
 		case errno == syscall.ECONNRESET && in.resets < mostResets:
 			in.resets++ // the rest of the data comes after it
 		case isMemoryShortage(errno):
@@ -180,6 +183,9 @@ func (in *inbox) nothing() {
 	case in.p.stream:
 		in.hangUp()
 	case !in.p.kernel.HungUp(in.p.socket):
+		if in.p.framed() {
+			in.stop(ending{err: protocolError("a message without a frame")})
+		}
 	case in.maybeEOF:
 		in.hangUp()
 	default:

@@ -59,12 +59,8 @@ func (o *outbox) sendSome() bool {
 	}
 	o.vector = o.p.vectors.get()
 	o.pack()
-	cut := o.p.tail.waiting()
 	took, errno := o.transmit()
 	o.account(took)
-	if cut && !o.p.tail.waiting() {
-		o.notify() // somebody may wait for that
-	}
 	again := false
 	if blamesOne(errno) {
 		again = o.refuse(errno)
@@ -85,7 +81,12 @@ func (o *outbox) maySend() bool {
 func (o *outbox) transmit() (took int, errno syscall.Errno) {
 	switch {
 	case o.p.stream:
-		return o.sendStream()
+		cut := o.p.tail.waiting()
+		took, errno = o.sendStream()
+		if cut && !o.p.tail.waiting() {
+			o.notify() // somebody may wait for that
+		}
+		return took, errno
 	case o.messages > 0:
 		return o.p.kernel.Send(o.p.socket, o.vector.Vector, o.messages)
 	}

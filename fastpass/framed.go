@@ -248,7 +248,9 @@ func (in *inbox) offer() {
 		a := in.flow.Ack(0, in.credit())
 		switch {
 		case a.Credit <= in.flow.Held() && !a.Resend && !in.owed:
-			in.page.Pulse()
+			if in.role.callers.Load() || in.parked.Load() > 0 { // or else it is not for want of room that nobody takes anything
+				in.page.Pulse()
+			}
 		case in.page != nil:
 			in.grant(a, true)
 		default:

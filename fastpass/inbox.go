@@ -22,9 +22,10 @@ type inbox struct {
 	p       *Passer
 	role    readerRole
 	read    deadline
-	arrived ring.Event  // something for callers of Recv, while the pump reads
-	ready   func() bool // recvReady, bound once
-	freed   ring.Event  // places in the queue: for the pump of a Bare link, which has nothing else to hold the peer back
+	arrived ring.Event   // something for callers of Recv, while the pump reads
+	ready   func() bool  // recvReady, bound once
+	freed   ring.Event   // places in the queue: for the pump of a Bare link, which has nothing else to hold the peer back
+	parked  atomic.Int32 // callers of Recv that wait for it
 	queued  atomic.Int32
 	blocked atomic.Int32 // callers of Recv that wait for the socket to take an acknowledgement
 	cut     atomic.Bool  // the peer hears no acknowledgements any more
@@ -99,7 +100,9 @@ func (in *inbox) recv(ds []Desc, one *Desc) (int, error) {
 			err = in.wait(pause.next())
 		case err == nil && !in.role.callers.Load():
 			in.role.wanted.Store(true)
+			in.parked.Add(1)
 			in.arrived.Wait(in.ready)
+			in.parked.Add(-1)
 		}
 		if err != nil {
 			return 0, err

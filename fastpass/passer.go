@@ -320,6 +320,7 @@ func (p *Passer) Close() error {
 		p.in.mu.Unlock()
 	} else if !p.framed() {
 		p.in.wakeReader() // the link may have ended before, and the pump still read what the peer left
+		p.in.freed.Notify()
 	}
 	<-p.done
 	p.in.discard()

@@ -49,8 +49,10 @@ var (
 	// Hash sends descriptors with the same Tag to the same worker. With Tag 0 the address of a socket's peer
 	// counts, without the port, so that the connections of one client go to one worker. When a worker
 	// joins or leaves, only descriptors that go to it or went to it change their worker (rendezvous
-	// hashing: Thaler and Ravishankar, 1998).
-	Hash Policy = PolicyFunc(rendezvous)
+	// hashing: Thaler and Ravishankar, 1998). The kernel is asked for the address before the pool is locked, and once: whoever has the
+	// socket, a worker that has to give it back for example, may make the answer take as long as it likes. A policy that calls Hash asks
+	// while the pool is locked.
+	Hash Policy = rendezvous{}
 )
 
 type roundRobin struct{}
@@ -76,10 +78,14 @@ func leastLoaded(_ *Desc, number uint64, workers []Worker) int {
 
 func (w *Worker) load() int { return w.InFlight + w.Open }
 
-func rendezvous(d *Desc, _ uint64, workers []Worker) int {
+type rendezvous struct{}
+
+// Pick goes by Tag, or by the peer.
+func (rendezvous) Pick(d *Desc, _ uint64, workers []Worker) int {
 	key := d.Tag
 	if key == 0 {
-		key = sys.PeerAddress(d.FD)
+		identify(d)
+		key = uint64(d.client)
 	}
 	best, top := 0, uint64(0)
 	for i := range workers {
@@ -88,6 +94,13 @@ func rendezvous(d *Desc, _ uint64, workers []Worker) int {
 		}
 	}
 	return best
+}
+
+// identify finds out what Hash goes by where there is no Tag: a few bits of the peer's address, scattered.
+func identify(d *Desc) {
+	if d.client == 0 {
+		d.client = uint16(mix(sys.PeerAddress(d.FD))) | 1
+	}
 }
 
 // mix is the finalizer of SplitMix64 (Steele, Lea and Flood, 2014): every bit of x changes every bit of the result.

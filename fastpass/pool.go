@@ -51,6 +51,7 @@ type Pool struct {
 	whole    bool      // closed, and nothing comes into the backlog from outside any more
 	told     bool      // idle is closed
 	ended    bool      // nothing is placed any more
+	shut     bool      // nor waits: it is leftover
 	leftover leftover
 }
 
@@ -140,6 +141,7 @@ var errInPool = errors.New("fastpass: the link is a worker of a pool already")
 // Errors: net.ErrClosed, os.ErrDeadlineExceeded, a *DescError, or that PoolConfig.Policy picked a worker that there is not: that ends the pool's
 // work, and what waits is to be had from Undelivered after Shutdown.
 func (p *Pool) Dispatch(ds []Desc) (n int, err error) {
+	p.identify(ds)
 	for n < len(ds) {
 		var k int
 		if k, err = p.tryDispatch(ds[n:]); err != nil {
@@ -160,6 +162,19 @@ func (p *Pool) Dispatch(ds []Desc) (n int, err error) {
 	return n, nil
 }
 
+// identify finds out what Hash goes by, if that is the policy. The caller does not hold mu: it may take long.
+func (p *Pool) identify(ds []Desc) {
+	if p.cfg.Policy != Hash {
+		return
+	}
+	for i := range ds {
+		if d := &ds[i]; d.Tag == 0 {
+			d.client = 0 // the slice may have been another one's
+			identify(d)
+		}
+	}
+}
+
 // SetDeadline sets the deadline of Dispatch, also of calls that wait already; a zero time means none.
 func (p *Pool) SetDeadline(t time.Time) error {
 	if p.closed.Load() {
@@ -175,7 +190,9 @@ func (p *Pool) adopt(ds []Desc) {
 	for i := range ds {
 		p.backlog.push(&ds[i])
 	}
-	p.drain()
+	if p.drain(); p.shut {
+		p.leave()
+	}
 	p.flushUnlock()
 	p.poke() // a worker that got room before drain has counted them has told nudge, which saw nothing waiting
 }
@@ -404,11 +421,21 @@ const checksPerStall = 4
 type signs struct {
 	delivered uint64
 	pulses    uint64 // it has no room
-	shortages uint64 // nothing can be sent to it, for a want of the kernel
+	untaken   int    // bytes in its socket (Bare)
+	shortages uint64 // nothing can be sent to it, for a want of the kernel that is not its doing: it has taken all that was sent
 }
 
 func (o *outbox) signs() signs {
-	return signs{delivered: o.delivered(), pulses: o.page.Pulses(), shortages: o.stats.shortages.Load()}
+	s := signs{delivered: o.delivered(), pulses: o.page.Pulses()}
+	taken := o.stats.sent.Load()-o.stats.resent.Load() == s.delivered
+	if !o.p.framed() {
+		o.p.conn.Control(func(fd uintptr) { s.untaken = o.p.kernel.Untaken(int(fd)) })
+		taken = s.untaken == 0
+	}
+	if taken {
+		s.shortages = o.stats.shortages.Load()
+	}
+	return s
 }
 
 // checkStalled ends the links of workers that have acknowledged nothing for too long. What they had is redelivered when
@@ -419,7 +446,7 @@ func (p *Pool) checkStalled() {
 	defer p.mu.Unlock()
 	for _, m := range p.members {
 		o := &m.p.out
-		if signs := o.signs(); signs != m.signs || o.pending() == 0 {
+		if signs := o.signs(); signs != m.signs || o.drained() {
 			m.signs, m.still = signs, 0
 			continue
 		}
@@ -469,20 +496,7 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 	p.mu.Unlock()
 	p.write.stop()
 	p.freed.Notify()
-	p.serving.Wait()
-	p.mu.Lock()
-	p.whole = true
-	p.mu.Unlock()
-	p.poke()
-	var err error
-	select {
-	case <-p.idle:
-		if wrong := p.wrong.Load(); wrong != nil {
-			err = wrong
-		}
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
+	err := p.settle(ctx)
 	p.mu.Lock()
 	p.ended = true
 	members := append([]*member(nil), p.members...)
@@ -494,14 +508,47 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 	close(p.stopped)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.shut = true
+	p.leave()
+	return err
+}
+
+// settle waits until the calls of Serve have returned and all is delivered, or until ctx ends.
+func (p *Pool) settle(ctx context.Context) error {
+	served := make(chan struct{})
+	go func() {
+		p.serving.Wait()
+		close(served)
+	}()
+	select {
+	case <-served:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	p.mu.Lock()
+	p.whole = true
+	p.mu.Unlock()
+	p.poke()
+	select {
+	case <-p.idle:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if wrong := p.wrong.Load(); wrong != nil {
+		return wrong
+	}
+	return nil
+}
+
+// leave makes what is in the backlog undelivered. The caller holds mu.
+func (p *Pool) leave() {
 	ds := make([]Desc, p.backlog.len())
 	for i := range ds {
 		ds[i] = p.backlog.at(i).desc()
 	}
-	p.leftover.put(ds)
-	p.backlog.drop(p.backlog.len())
+	p.leftover.add(ds)
+	p.backlog.drop(len(ds))
 	p.waiting.Store(0)
-	return err
 }
 
 // delivered reports whether nothing is waiting or on its way. The caller holds mu.

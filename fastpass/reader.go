@@ -165,7 +165,10 @@ func (in *inbox) holdBack() {
 	if in.p.framed() || in.queued.Load() < unaskedCredit {
 		return
 	}
-	in.freed.Wait(in.pumpReady)
+	in.freed.Wait(func() bool { return in.pumpReady() || in.p.ending.Load() != nil })
+	for !in.pumpReady() { // nobody tells when a peer that took nothing any more has gone
+		waitAtMost(&in.freed, dying, in.pumpReady)
+	}
 	ends := func() bool { return in.queued.Load() >= unaskedCredit && in.abandoned() && !in.slots.asked.Load() }
 	if !ends() {
 		return

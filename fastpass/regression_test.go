@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/fdpass/cmsgpool"
 	"example.com/fdpass/internal/leak"
 	"example.com/fdpass/internal/sys"
 	"example.com/fdpass/internal/wire"
@@ -657,22 +658,12 @@ func (k *spaciousKernel) FreeSlots(int, int) int { return int(k.free.Load()) }
 // A worker that has no room says so again and again, and takes the rest when it has some: it has not stalled.
 func TestAWorkerWithAFullTableHasNotStalled(t *testing.T) {
 	noLeaks(t)
-	pool := newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
-	k := &spaciousKernel{Kernel: sys.System}
-	k.free.Store(4)
-	f, g := socketpair(t, "unixpacket")
-	there := passerOf(t, f, &Config{Network: "unixpacket"})
-	worker := onKernel(t, k, g, &Config{Network: "unixpacket"})
-	if err := pool.Add(there); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "the worker is ready", func() bool { return pool.Stats().Ready == 1 })
-	if there.out.page == nil {
-		t.Skip("there is no shared memory for acknowledgements")
-	}
+	pool, there, worker, k := poolWithTightWorker(t)
 	dispatch(t, pool, taggedPipes(t, 0, 20))
 	k.free.Store(0)
 	got := recvTags(t, worker, 1)
+	rest := make(chan []uint64)
+	go func() { rest <- recvTags(t, worker, 19) }() // it would take them
 	for range 3 {
 		before := there.out.page.Pulses()
 		until(t, "the worker says that it has no room", func() bool { return there.out.page.Pulses() > before })
@@ -684,12 +675,48 @@ func TestAWorkerWithAFullTableHasNotStalled(t *testing.T) {
 		t.Fatalf("the link has ended: %v", err)
 	}
 	k.free.Store(1000)
-	soon(t, "the rest arrives", func() { got = append(got, recvTags(t, worker, 19)...) })
+	soon(t, "the rest arrives", func() { got = append(got, <-rest...) })
 	for i, tag := range got {
 		if tag != uint64(i) {
 			t.Errorf("tag %d at %d", tag, i)
 		}
 	}
+}
+
+// One that takes nothing has, whether it has room or not: what it waits for is not room.
+func TestAWorkerThatTakesNothingHasStalledThoughItsTableIsFull(t *testing.T) {
+	noLeaks(t)
+	pool, there, worker, k := poolWithTightWorker(t)
+	dispatch(t, pool, taggedPipes(t, 0, 20))
+	k.free.Store(0)
+	recvTags(t, worker, 1)
+	until(t, "the link is ended", func() bool {
+		time.Sleep(2 * shortage.most) // the worker looks for room meanwhile
+		pool.checkStalled()
+		return there.Err() != nil
+	})
+	if err := there.Err(); !errors.Is(err, ErrStalled) {
+		t.Error(err)
+	}
+}
+
+// poolWithTightWorker returns a pool with one worker that has room for 4 descriptors, as far as k says, and its link.
+func poolWithTightWorker(t *testing.T) (pool *Pool, there, worker *Passer, k *spaciousKernel) {
+	t.Helper()
+	pool = newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
+	k = &spaciousKernel{Kernel: sys.System}
+	k.free.Store(4)
+	f, g := socketpair(t, "unixpacket")
+	there = passerOf(t, f, &Config{Network: "unixpacket"})
+	worker = onKernel(t, k, g, &Config{Network: "unixpacket"})
+	if err := pool.Add(there); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the worker is ready", func() bool { return pool.Stats().Ready == 1 })
+	if there.out.page == nil {
+		t.Skip("there is no shared memory for acknowledgements")
+	}
+	return pool, there, worker, k
 }
 
 // Of a payload that a stream socket has taken in part the rest goes before the end, from a link and from a pool.
@@ -768,5 +795,129 @@ func TestAWorkerDoesNotStallForAShortageHere(t *testing.T) {
 	}
 	if err := there.Err(); err != nil {
 		t.Errorf("the link has ended: %v", err)
+	}
+}
+
+// A Bare link whose peer takes nothing any more, and lives, holds the peer back until the application takes what is queued. Close ends that, and the
+// peer's end does.
+func TestALinkThatHoldsItsPeerBackEnds(t *testing.T) {
+	for _, how := range []string{"Close", "the peer's end"} {
+		t.Run(how, func(t *testing.T) {
+			noLeaks(t)
+			p, r := rawLink(t, linkConfig{Protocol: Bare, Network: "unixpacket"})
+			unix.Shutdown(r.fd, unix.SHUT_RD)
+			for range unaskedCredit/cmsgpool.MaxFDs + 2 {
+				r.send([]byte("x"), cmsgpool.MaxFDs)
+			}
+			until(t, "much is queued", func() bool { return p.in.queued.Load() >= unaskedCredit })
+			d, err := p.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			CloseFDs([]int{d.FD})
+			for p.Send(Desc{FD: 0, Keep: true}) == nil {
+			}
+			time.Sleep(2 * dying) // the pump waits
+			if how == "Close" {
+				soon(t, "Close returns", func() { p.Close() })
+			} else {
+				r.close()
+				soon(t, "the link ends", func() { <-p.Done() })
+			}
+		})
+	}
+}
+
+// blindKernel finds nothing in the socket for a while, though there is something.
+type blindKernel struct {
+	sys.Kernel
+	nothing atomic.Int32 // times
+}
+
+func (k *blindKernel) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Errno) {
+	if k.nothing.Add(-1) >= 0 {
+		return 0, syscall.EAGAIN
+	}
+	return k.Kernel.Recv(fd, v, n, flags)
+}
+
+// What a Bare peer sends while the link ends, since it takes nothing itself, is received.
+func TestWhatComesWhileThePeerIsGivenUpIsReceived(t *testing.T) {
+	noLeaks(t)
+	k := &blindKernel{Kernel: sys.System}
+	a, b := socketpair(t, "unixpacket")
+	p, r := onKernel(t, k, a, &Config{Protocol: Bare, Network: "unixpacket"}), newRaw(t, b)
+	defer r.close()
+	until(t, "the pump waits", func() bool { return p.Stats().RecvCalls > 0 })
+	k.nothing.Store(2) // when the message comes, and when the link has just ended
+	r.send([]byte("x"), 1)
+	until(t, "the pump has found nothing", func() bool { return k.nothing.Load() == 1 })
+	unix.Shutdown(r.fd, unix.SHUT_RD)
+	for p.Send(Desc{FD: 0, Keep: true}) == nil {
+	}
+	soon(t, "the message is received", func() {
+		d, err := p.Recv()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		CloseFDs([]int{d.FD})
+	})
+}
+
+// A Framed peer that lives sends no message without a frame.
+func TestAnEmptyMessageBreaksTheProtocol(t *testing.T) {
+	noLeaks(t)
+	p, r := rawLink(t, linkConfig{Network: "unixpacket", Direction: RecvOnly})
+	r.hello()
+	r.send(nil, 0)
+	if _, err := p.Recv(); !errors.Is(err, ErrProtocol) {
+		t.Errorf("Recv: %v", err)
+	}
+}
+
+// A Send that began before Shutdown may be what sends the rest of a payload.
+func TestShutdownLearnsOfARestThatASendSends(t *testing.T) {
+	noLeaks(t)
+	const size = 64 << 10
+	p, r := rawLink(t, linkConfig{Protocol: Bare, Network: "unix", MaxPayload: size})
+	for !p.tail.waiting() {
+		p.TrySend(Desc{FD: 0, Keep: true, Payload: make([]byte, size)})
+	}
+	until(t, "the link is blocked", p.out.blocked.Load)
+	down := make(chan error, 1)
+	go func() { down <- p.Shutdown(t.Context()) }()
+	until(t, "Shutdown waits", p.out.closing.Load)
+	time.Sleep(10 * time.Millisecond)
+	if !p.out.work.CompareAndSwap(0, 1) { // the role that sendDirectly takes, before unblock calls flush
+		t.Fatal("somebody has the role")
+	}
+	for p.out.blocked.Load() {
+		r.recv()
+	}
+	p.out.sendPlain([]Desc{{FD: 0, Keep: true}})
+	p.out.leave()
+	soon(t, "Shutdown returns", func() { <-down })
+}
+
+// Shutdown does not wait longer than it may for a Serve that cannot be woken, and what that accepts at last is not lost.
+func TestShutdownDoesNotWaitForServeForEver(t *testing.T) {
+	noLeaks(t)
+	pool := newPool(t, nil)
+	pool.serving.Add(1) // one that waits in accept, since somebody else has taken the connection that it saw
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	soon(t, "Shutdown returns", func() {
+		if err := pool.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Shutdown: %v", err)
+		}
+	})
+	a := acceptor{pool: pool, done: make(chan struct{})}
+	if err := a.dispatch([]Desc{{FD: 0, Keep: true}}); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("dispatch: %v", err)
+	}
+	pool.serving.Done()
+	if ds := pool.Undelivered(); len(ds) != 1 {
+		t.Errorf("undelivered: %v", ds)
 	}
 }

@@ -114,7 +114,7 @@ func (o *outbox) shutWindow() {
 		}
 		windowPayloads.drop(e)
 	}
-	o.p.leftover.put(ds)
+	o.p.leftover.add(ds)
 	o.rest.Store(int32(len(ds)))
 	o.shut.Store(true)
 	o.p.endLink()

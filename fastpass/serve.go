@@ -34,6 +34,9 @@ var servePause = backoff{first: acceptPause.first, most: serveCheck}
 // Options that connections inherit are best set on ln before anybody connects. Serve itself turns TCP_NODELAY and keep-alive on there, the
 // latter with the system's times (on Linux after two hours; package net has 15 seconds).
 //
+// Where another process has put the listening socket into blocking mode, and takes the connection that Serve has seen in its queue, Serve waits for the
+// next one, and returns no sooner.
+//
 // When this process runs out of descriptors, Serve pauses, longer each time, up to a quarter of a second, and the clients wait in the queue of the
 // listening socket. Other errors of accept end it, and so does a Policy that picks a worker that there is not.
 func (p *Pool) Serve(ln net.Listener) error {
@@ -168,6 +171,7 @@ func (a *acceptor) accept(fd uintptr) bool {
 // dispatch hands what was accepted to the pool. Dispatch's callers have deadlines, clients have none. If it is over meanwhile, or the policy fails, what is
 // left is the pool's all the same: delivered, or to be had from Undelivered.
 func (a *acceptor) dispatch(ds []Desc) error {
+	a.pool.identify(ds)
 	for len(ds) > 0 {
 		n, err := a.pool.tryDispatch(ds)
 		if ds = ds[n:]; n == 0 && err == nil && a.isDone() {

@@ -156,5 +156,16 @@ func (p *Process) HungUp(fd int) bool {
 	return errno != 0 || s.noRecv
 }
 
+// Untaken implements sys.Kernel.
+func (p *Process) Untaken(fd int) int {
+	p.k.mu.Lock()
+	defer p.k.mu.Unlock()
+	s, errno := p.socket(fd)
+	if errno != 0 {
+		return 0
+	}
+	return s.used
+}
+
 // Yield implements sys.Kernel: nothing else happens meanwhile.
 func (p *Process) Yield() {}

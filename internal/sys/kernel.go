@@ -36,6 +36,9 @@ type Kernel interface {
 	// HungUp reports whether the other end of fd sends nothing more, whether or not all that it has sent is read. Where the system does not tell it is true.
 	HungUp(fd int) bool
 
+	// Untaken is how much of what was sent on fd the other end has not taken, in bytes as the system counts them; 0 where it does not tell.
+	Untaken(fd int) int
+
 	// FreeSlots is how many descriptors this process could open now. A caller that needs want of them may be told
 	// fewer than there are, but not fewer than want, or than those of a full message. Source is any open descriptor. Any answer races with other
 	// goroutines and threads.

@@ -1,0 +1,12 @@
+package sys
+
+import "golang.org/x/sys/unix"
+
+// Untaken implements Kernel.
+func (*system) Untaken(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}

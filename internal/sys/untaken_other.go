@@ -1,0 +1,6 @@
+//go:build unix && !linux
+
+package sys
+
+// Untaken implements Kernel.
+func (*system) Untaken(int) int { return 0 }
