@@ -4,6 +4,7 @@ package fastpass
 
 import (
 	"errors"
+	"runtime"
 	"syscall"
 )
 
@@ -28,7 +29,13 @@ func isPeerGone(errno syscall.Errno) bool {
 
 // blamesOne reports whether errno is what the kernel says of a single descriptor, not of the socket.
 func blamesOne(errno syscall.Errno) bool {
-	return errno == syscall.EBADF || errno == syscall.EINVAL || errno == syscall.E2BIG
+	switch errno {
+	case syscall.EBADF, syscall.EINVAL, syscall.E2BIG:
+		return true
+	case syscall.EOPNOTSUPP, syscall.EDEADLK: // of a kind that cannot be passed: FreeBSD, OpenBSD
+		return runtime.GOOS != "linux"
+	}
+	return false
 }
 
 // errnoOf is the errno that err wraps; 0 if it wraps none.

@@ -78,7 +78,7 @@ func (o *outbox) init(p *Passer) {
 	o.window = ring.NewWindow[entry](p.cfg.Window)
 	o.wake = make(chan struct{}, 1)
 	o.closer.Kernel = p.kernel
-	o.batch, o.body = p.cfg.Batch, p.cfg.maxBody()
+	o.batch, o.body = min(p.cfg.Batch, sys.MaxRights), p.cfg.maxBody()
 	o.pause = shortage
 	o.ready = o.sendReady
 	o.waiters.moment = time.AfterFunc(moment, o.wakeContent)
