@@ -26,17 +26,10 @@ func askLocked() {
 	f, err := client.(*net.TCPConn).File()
 	must(err)
 	fd := int(f.Fd())
-	page, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
-	must(err)
-	fault, errno := faultsOf(page)
-	if errno != 0 {
-		say("no userfaultfd: %v", errno)
+	fault, ok := lockSocket(fd)
+	if !ok {
 		return
 	}
-	go unix.Write(fd, page) // the kernel has the socket's lock when it comes to read the page
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fault), Events: unix.POLLIN}}, int(patience.Milliseconds()))
-	require(n == 1 && err == nil, "poll: %d, %v", n, err)
-
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	must(err)
 	c, err := NewConn(Desc{FD: dup})
@@ -58,6 +51,22 @@ func askLocked() {
 	}
 	unix.Close(fault) // the page can be read from now on
 	<-asked
+}
+
+// lockSocket has the kernel hold the lock of the socket fd until fault is closed: it has that when it comes to read what is written. It
+// returns false, and says so, where that cannot be done.
+func lockSocket(fd int) (fault int, ok bool) {
+	page, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	must(err)
+	fault, errno := faultsOf(page)
+	if errno != 0 {
+		say("no userfaultfd: %v", errno)
+		return fault, false
+	}
+	go unix.Write(fd, page)
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fault), Events: unix.POLLIN}}, int(patience.Milliseconds()))
+	require(n == 1 && err == nil, "poll: %d, %v", n, err)
+	return fault, true
 }
 
 // faultsOf returns a userfaultfd for page, in which nothing has been written yet: who reads it waits.
@@ -110,13 +119,16 @@ func redeliverLocked() {
 	must(err)
 	pool, err := NewPool(&PoolConfig{Policy: Hash})
 	must(err)
+	var workers []*Passer
+	defer func() { runtime.KeepAlive(workers) }()
 	join := func() *Passer {
 		p, g, err := Pair(&Config{Direction: SendOnly})
 		must(err)
 		c, err := fileConn(g)
 		must(err)
-		_, err = New(c, &Config{Direction: RecvOnly}) // takes nothing
+		worker, err := New(c, &Config{Direction: RecvOnly}) // takes nothing
 		must(err)
+		workers = append(workers, worker)
 		must(pool.Add(p))
 		return p
 	}
@@ -126,16 +138,10 @@ func redeliverLocked() {
 	for first.out.pending() == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	page, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
-	must(err)
-	fault, errno := faultsOf(page)
-	if errno != 0 {
-		say("no userfaultfd: %v", errno)
+	fault, ok := lockSocket(int(f.Fd())) // as it might by the copy in its queue
+	if !ok {
 		return
 	}
-	go unix.Write(int(f.Fd()), page) // as it might with the copy in its queue
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fault), Events: unix.POLLIN}}, int(patience.Milliseconds()))
-	require(n == 1 && err == nil, "poll: %d, %v", n, err)
 	first.fail(ErrStalled)
 	<-first.Done()
 	second := join()
