@@ -37,7 +37,9 @@ func newPool(t *testing.T, cfg *PoolConfig) *Pool {
 		cancel()
 		pool.Shutdown(ctx)
 		for _, d := range pool.Undelivered() {
-			CloseFDs([]int{d.FD})
+			if !d.Keep {
+				CloseFDs([]int{d.FD})
+			}
 		}
 	})
 	return pool

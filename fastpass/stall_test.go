@@ -66,7 +66,7 @@ func stuckInShortage() {
 	var s dialSpec
 	childArg(&s)
 	s.become()
-	must(limitTo(0, 200))
+	must(limitTo(0, 600)) // where nobody can look first, the other one wants room for 253
 	type leave struct {
 		link *Passer
 		err  error
