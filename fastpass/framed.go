@@ -227,10 +227,13 @@ func (in *inbox) credit() int {
 // watchCredit has the reader look for room if the peer has been told that there is none: nothing would come then that
 // could be answered with credit. Likewise if the socket has taken only a part of what this end says.
 func (in *inbox) watchCredit() {
-	if in.peerSends && in.awaited() || in.p.tail.waiting() {
+	if in.peerSends && in.awaited() || in.tailWaits() {
 		in.retryLater()
 	}
 }
+
+// tailWaits reports whether an ACK has gone in part. On a Bare link it is a payload: the flusher's, who tells those who wait for that.
+func (in *inbox) tailWaits() bool { return in.p.framed() && in.p.tail.waiting() }
 
 // awaited reports whether the peer waits for word from this end: credit, or what was lost.
 func (in *inbox) awaited() bool { return in.flow.Credit() <= 0 || in.flow.Lost() || in.owed }
@@ -240,7 +243,7 @@ func (in *inbox) offer() {
 	if in.eof.Load() {
 		return
 	}
-	if in.p.tail.waiting() {
+	if in.tailWaits() {
 		in.p.flushTail()
 	}
 	if in.peerSends && in.awaited() {

@@ -141,6 +141,9 @@ var errInPool = errors.New("fastpass: the link is a worker of a pool already")
 // Errors: net.ErrClosed, os.ErrDeadlineExceeded, a *DescError, or that PoolConfig.Policy picked a worker that there is not: that ends the pool's
 // work, and what waits is to be had from Undelivered after Shutdown.
 func (p *Pool) Dispatch(ds []Desc) (n int, err error) {
+	for i := range ds {
+		ds[i].client = 0 // the slice may have held another one
+	}
 	p.identify(ds)
 	for n < len(ds) {
 		var k int
@@ -162,14 +165,13 @@ func (p *Pool) Dispatch(ds []Desc) (n int, err error) {
 	return n, nil
 }
 
-// identify finds out what Hash goes by, if that is the policy. The caller does not hold mu: it may take long.
+// identify finds out what Hash goes by, if that is the policy, of those of which it is not known. The caller does not hold mu: it may take long.
 func (p *Pool) identify(ds []Desc) {
 	if p.cfg.Policy != Hash {
 		return
 	}
 	for i := range ds {
-		if d := &ds[i]; d.Tag == 0 {
-			d.client = 0 // the slice may have been another one's
+		if d := &ds[i]; d.Tag == 0 && isNumber(d.FD) {
 			identify(d)
 		}
 	}
@@ -427,10 +429,13 @@ type signs struct {
 
 func (o *outbox) signs() signs {
 	s := signs{delivered: o.delivered(), pulses: o.page.Pulses()}
-	taken := o.stats.sent.Load()-o.stats.resent.Load() == s.delivered
-	if !o.p.framed() {
-		o.p.conn.Control(func(fd uintptr) { s.untaken = o.p.kernel.Untaken(int(fd)) })
-		taken = s.untaken == 0
+	untaken := -1
+	o.p.conn.Control(func(fd uintptr) { untaken = o.p.kernel.Untaken(int(fd)) })
+	taken := untaken == 0
+	if o.p.framed() {
+		taken = untaken <= 0 && o.stats.sent.Load()-o.stats.resent.Load() == s.delivered
+	} else {
+		s.untaken = untaken
 	}
 	if taken {
 		s.shortages = o.stats.shortages.Load()
@@ -468,6 +473,7 @@ func (p *Pool) watch(m *member) {
 		// A worker that is only stopped still has copies in its queue.
 		ds[i].Shared = ds[i].Shared || errors.Is(err, ErrStalled)
 	}
+	p.identify(ds) // what was not the pool's before
 	p.mu.Lock()
 	p.members = slices.DeleteFunc(p.members, func(other *member) bool { return other == m })
 	clear(p.choice[:cap(p.choice)]) // they would keep its Passer's memory
@@ -485,7 +491,7 @@ func (p *Pool) watch(m *member) {
 
 // Shutdown ends the pool: Serve and Dispatch return net.ErrClosed, what is on its way is delivered, with what Serve has
 // accepted, and the workers' links are shut down. If ctx ends before that, it closes the links all the same and returns ctx.Err(); what was not delivered is
-// then to be had from Undelivered, as it is if the Policy has failed, which Shutdown returns. No worker can join any more: where none is left, ctx is what ends it. Shutting down twice returns net.ErrClosed.
+// then to be had from Undelivered (and what a Serve accepts that cannot be woken, once that returns), as it is if the Policy has failed, which Shutdown returns. No worker can join any more: where none is left, ctx is what ends it. Shutting down twice returns net.ErrClosed.
 func (p *Pool) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
 	if p.closed.Swap(true) {
@@ -523,6 +529,10 @@ func (p *Pool) settle(ctx context.Context) error {
 	select {
 	case <-served:
 	case <-ctx.Done():
+		select { // if it is not stuck it hands over at once what it has accepted
+		case <-served:
+		case <-time.After(serveCheck):
+		}
 		return ctx.Err()
 	}
 	p.mu.Lock()

@@ -921,3 +921,67 @@ func TestShutdownDoesNotWaitForServeForEver(t *testing.T) {
 		t.Errorf("undelivered: %v", ds)
 	}
 }
+
+// A Serve that is not stuck hands over what it has accepted before Shutdown returns, also if that may not wait at all.
+func TestShutdownHasAllThatServeHasAccepted(t *testing.T) {
+	noLeaks(t)
+	pool := newPool(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	pool.serving.Add(1)
+	go func() {
+		defer pool.serving.Done()
+		<-pool.closing
+		time.Sleep(10 * time.Millisecond)
+		a := acceptor{pool: pool, done: make(chan struct{})}
+		a.dispatch([]Desc{{FD: 0, Keep: true}})
+	}()
+	soon(t, "Shutdown returns", func() { pool.Shutdown(ctx) })
+	if ds := pool.Undelivered(); len(ds) != 1 {
+		t.Errorf("undelivered: %v", ds)
+	}
+}
+
+// What is known of a descriptor in a slice is not taken for known of the next one in its place.
+func TestHashAsksAgainForAnotherDescriptorInTheSamePlace(t *testing.T) {
+	noLeaks(t)
+	var known []uint16
+	policy := PolicyFunc(func(d *Desc, number uint64, workers []Worker) int {
+		known = append(known, d.client)
+		return Hash.Pick(d, number, workers)
+	})
+	pool := newPool(t, &PoolConfig{Policy: policy})
+	newWorker(t, pool, nil)
+	until(t, "the worker is ready", func() bool { return pool.Stats().Ready == 1 })
+	ds := []Desc{{FD: 0, Keep: true}}
+	for range 2 {
+		dispatch(t, pool, ds)
+	}
+	if len(known) != 2 || known[1] != 0 {
+		t.Errorf("known were %v", known)
+	}
+}
+
+// Who waits until a payload has gone is told by who sends its rest, and the reader tells nobody.
+func TestTheReaderLeavesTheRestOfAPayloadToTheFlusher(t *testing.T) {
+	noLeaks(t)
+	const size = 64 << 10
+	p, r := rawLink(t, linkConfig{Protocol: Bare, Network: "unix", MaxPayload: size})
+	for !p.tail.waiting() {
+		p.TrySend(Desc{FD: 0, Keep: true, Payload: make([]byte, size)})
+	}
+	until(t, "the link is blocked", p.out.blocked.Load)
+	if !p.out.work.CompareAndSwap(0, 1) {
+		t.Fatal("somebody has the role")
+	}
+	for p.out.blocked.Load() {
+		r.recv()
+	}
+	p.in.mu.Lock()
+	p.in.offer()
+	p.in.mu.Unlock()
+	if !p.tail.waiting() {
+		t.Error("the reader has sent it")
+	}
+	p.out.leave()
+}

@@ -162,7 +162,7 @@ func (p *Process) Untaken(fd int) int {
 	defer p.k.mu.Unlock()
 	s, errno := p.socket(fd)
 	if errno != 0 {
-		return 0
+		return -1
 	}
 	return s.used
 }

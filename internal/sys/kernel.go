@@ -36,7 +36,7 @@ type Kernel interface {
 	// HungUp reports whether the other end of fd sends nothing more, whether or not all that it has sent is read. Where the system does not tell it is true.
 	HungUp(fd int) bool
 
-	// Untaken is how much of what was sent on fd the other end has not taken, in bytes as the system counts them; 0 where it does not tell.
+	// Untaken is how much of what was sent on fd the other end has not taken, in bytes as the system counts them; -1 where it does not tell.
 	Untaken(fd int) int
 
 	// FreeSlots is how many descriptors this process could open now. A caller that needs want of them may be told

@@ -6,7 +6,7 @@ import "golang.org/x/sys/unix"
 func (*system) Untaken(fd int) int {
 	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
 	if err != nil {
-		return 0
+		return -1
 	}
 	return n
 }

@@ -3,4 +3,4 @@
 package sys
 
 // Untaken implements Kernel.
-func (*system) Untaken(int) int { return 0 }
+func (*system) Untaken(int) int { return -1 }
