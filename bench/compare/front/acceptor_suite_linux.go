@@ -57,8 +57,7 @@ func Acceptor() *suite.Suite {
 		},
 		Cases: crowds,
 		Tools: []string{"strace"},
-		Each:  800 * time.Millisecond, Quick: 150 * time.Millisecond,
-		Turns:    4,
+		Each:  500 * time.Millisecond, Quick: 150 * time.Millisecond, // not in turns, as in front
 		Verdicts: acceptorVerdicts,
 	}
 	p := new(program)

@@ -73,8 +73,7 @@ func Suite() *suite.Suite {
 			failures,
 		},
 		Cases: scenes,
-		Each:  1200 * time.Millisecond, Quick: 150 * time.Millisecond,
-		Turns:    4,
+		Each:  time.Second, Quick: 150 * time.Millisecond, // not in turns: each begins with processes that are cold
 		Verdicts: verdicts,
 	}
 	p := new(program)

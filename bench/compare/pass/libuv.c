@@ -113,7 +113,7 @@ static void came(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
 		uv_tcp_t *handle = malloc(sizeof *handle);
 		if (!handle)
 			must(UV_ENOMEM, "a handle for what came");
-#ifndef UNTYPED // it asks the kernel, with a getsockname and two getsockopt
+#ifndef UNTYPED // it makes four system calls
 		if (uv_pipe_pending_type(&pipe_) != UV_TCP)
 			must(UV_EINVAL, "what came is no TCP handle");
 #endif

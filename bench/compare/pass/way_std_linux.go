@@ -83,10 +83,12 @@ var viaNetControl = way{
 		}
 		s := &controlSender{plainSender: plainSender{pass: func(fds []int) error { return writeRights(c, fds) }}}
 		for _, fd := range connections {
-			conn, err := net.FileConn(os.NewFile(uintptr(fd), "connection"))
+			file := os.NewFile(uintptr(fd), "connection")
+			conn, err := net.FileConn(file)
 			if err != nil {
 				return nil, err
 			}
+			s.files = append(s.files, file) // or else the garbage collector closes what is copied
 			raw, err := conn.(*net.TCPConn).SyscallConn()
 			if err != nil {
 				return nil, err
@@ -102,6 +104,7 @@ var viaNetControl = way{
 type controlSender struct {
 	plainSender
 	conns []syscall.RawConn
+	files []*os.File
 	fds   []int
 }
 
