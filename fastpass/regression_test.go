@@ -876,25 +876,38 @@ func TestAnEmptyMessageBreaksTheProtocol(t *testing.T) {
 	}
 }
 
-// A Send that began before Shutdown may be what sends the rest of a payload.
-func TestShutdownLearnsOfARestThatASendSends(t *testing.T) {
-	noLeaks(t)
+// linkWithHalfAPayload returns a Bare link whose socket has taken a payload in part and takes no more, and its other end.
+func linkWithHalfAPayload(t *testing.T) (*Passer, *raw) {
+	t.Helper()
 	const size = 64 << 10
 	p, r := rawLink(t, linkConfig{Protocol: Bare, Network: "unix", MaxPayload: size})
 	for !p.tail.waiting() {
 		p.TrySend(Desc{FD: 0, Keep: true, Payload: make([]byte, size)})
 	}
 	until(t, "the link is blocked", p.out.blocked.Load)
-	down := make(chan error, 1)
-	go func() { down <- p.Shutdown(t.Context()) }()
-	until(t, "Shutdown waits", p.out.closing.Load)
-	time.Sleep(10 * time.Millisecond)
-	if !p.out.work.CompareAndSwap(0, 1) { // the role that sendDirectly takes, before unblock calls flush
+	return p, r
+}
+
+// takeRole takes the flusher's role, as sendDirectly does, and has the other end read until the socket takes more: unblock comes too late then.
+func takeRole(t *testing.T, p *Passer, r *raw) {
+	t.Helper()
+	if !p.out.work.CompareAndSwap(0, 1) {
 		t.Fatal("somebody has the role")
 	}
 	for p.out.blocked.Load() {
 		r.recv()
 	}
+}
+
+// A Send that began before Shutdown may be what sends the rest of a payload.
+func TestShutdownLearnsOfARestThatASendSends(t *testing.T) {
+	noLeaks(t)
+	p, r := linkWithHalfAPayload(t)
+	down := make(chan error, 1)
+	go func() { down <- p.Shutdown(t.Context()) }()
+	until(t, "Shutdown waits", p.out.closing.Load)
+	time.Sleep(10 * time.Millisecond)
+	takeRole(t, p, r)
 	p.out.sendPlain([]Desc{{FD: 0, Keep: true}})
 	p.out.leave()
 	soon(t, "Shutdown returns", func() { <-down })
@@ -965,18 +978,8 @@ func TestHashAsksAgainForAnotherDescriptorInTheSamePlace(t *testing.T) {
 // Who waits until a payload has gone is told by who sends its rest, and the reader tells nobody.
 func TestTheReaderLeavesTheRestOfAPayloadToTheFlusher(t *testing.T) {
 	noLeaks(t)
-	const size = 64 << 10
-	p, r := rawLink(t, linkConfig{Protocol: Bare, Network: "unix", MaxPayload: size})
-	for !p.tail.waiting() {
-		p.TrySend(Desc{FD: 0, Keep: true, Payload: make([]byte, size)})
-	}
-	until(t, "the link is blocked", p.out.blocked.Load)
-	if !p.out.work.CompareAndSwap(0, 1) {
-		t.Fatal("somebody has the role")
-	}
-	for p.out.blocked.Load() {
-		r.recv()
-	}
+	p, r := linkWithHalfAPayload(t)
+	takeRole(t, p, r)
 	p.in.mu.Lock()
 	p.in.offer()
 	p.in.mu.Unlock()

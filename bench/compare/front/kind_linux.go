@@ -61,7 +61,7 @@ var cSource []byte
 
 // contenderOf returns what all suites say of a kind.
 func (p *program) contenderOf(k kind) suite.Contender {
-	c := suite.Contender{Name: k.name, Role: k.rank, How: k.how, Compared: k.rank == result.Limit || k.rank == result.Own || k == reuseport || k == goLoop}
+	c := suite.Contender{Name: k.name, Role: k.rank, How: k.how, Compared: k == reuseport || k == goLoop}
 	if k.acceptor == inC {
 		c.Prepare = func(ctx context.Context, shop *peer.Shop) (version string, err error) {
 			if p.path, err = shop.Build(ctx, peer.C, "front.c", cSource); err != nil {

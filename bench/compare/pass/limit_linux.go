@@ -24,7 +24,7 @@ const (
 // theLimit is the project's own C program, which starts both processes and measures by itself.
 func theLimit() suite.Contender {
 	return limitOf(suite.Contender{
-		Name: limitName, Role: result.Limit, Compared: true, How: "sendmmsg, recvmmsg and close_range in C (bench/limit), nothing else",
+		Name: limitName, Role: result.Limit, How: "sendmmsg, recvmmsg and close_range in C (bench/limit), nothing else",
 	}, limit.Options{})
 }
 
@@ -98,7 +98,7 @@ func theYardstick(source string) suite.Contender {
 	var path string
 	var amounts amounts
 	return suite.Contender{
-		Name: yardstickName, Role: result.Check, Compared: true,
+		Name: yardstickName, Role: result.Check,
 		How: source + ": only to check the C limit with",
 		Prepare: func(ctx context.Context, shop *peer.Shop) (string, error) {
 			text, err := os.ReadFile(source)

@@ -97,7 +97,7 @@ type turn struct {
 
 // turns returns what a round measures: the cells case by case, as they are, but within each case in an order of the round's own. What was
 // measured before leaves something behind, memory that the kernel has yet to free for example, so nobody is always measured after the same
-// other one. Those that are Compared follow one another, in several turns.
+// other one. Those that are compared most closely follow one another, in several turns.
 func (s *Suite) turns(cells []*cell, round int, o Options) (all []turn) {
 	random := rand.New(rand.NewPCG(uint64(round), 0))
 	shuffle := func(cells []*cell) {
@@ -119,7 +119,7 @@ func (s *Suite) turns(cells []*cell, round int, o Options) (all []turn) {
 		}
 		var compared, others []*cell
 		for _, c := range rest[:n] {
-			if c.of.Compared {
+			if c.of.isCompared() {
 				compared = append(compared, c)
 			} else {
 				others = append(others, c)
@@ -188,9 +188,10 @@ func (c *cell) endRound() {
 			of[key]++
 		}
 	}
-	for key, sum := range mean {
-		c.samples[key] = append(c.samples[key], sum/of[key])
+	for key := range mean {
+		mean[key] /= of[key]
 	}
+	c.keep(mean)
 	c.round = nil
 }
 
@@ -218,6 +219,10 @@ func (c *cell) count(ctx context.Context, missing error) {
 		c.note = "not counted: " + err.Error()
 		return
 	}
+	c.keep(sample)
+}
+
+func (c *cell) keep(sample Sample) {
 	for key, v := range sample {
 		c.samples[key] = append(c.samples[key], v)
 	}

@@ -37,7 +37,7 @@ func (f *fake) add(name string, measure func(c Case, times int) (Sample, error))
 		f.calls = append(f.calls, name+" "+c.Name)
 		times[c.Name]++
 		want := time.Minute
-		if c := f.Contenders[slices.IndexFunc(f.Contenders, func(c Contender) bool { return c.Name == name })]; c.Compared {
+		if c := f.Contenders[slices.IndexFunc(f.Contenders, func(c Contender) bool { return c.Name == name })]; c.isCompared() {
 			want /= time.Duration(max(f.Turns, 1))
 		}
 		if d != want {
@@ -88,12 +88,16 @@ func TestEachRoundMeasuresEverybodyOnceAndNobodyAlwaysBehindTheSame(t *testing.T
 func TestThoseThatAreComparedTakeTurns(t *testing.T) {
 	f := newFake()
 	f.Turns = 2
-	compared := []string{"limit", "own", "peer"}
+	compared := []string{"limit", "check", "own", "peer"}
+	roles := map[string]result.Role{"limit": result.Limit, "check": result.Check, "own": result.Own, "b": result.Aside}
 	for _, name := range append([]string{"a", "b", "c"}, compared...) {
 		c := f.add(name, func(_ Case, times int) (Sample, error) { return Sample{"ns": float64(times)}, nil })
-		c.Compared = slices.Contains(compared, name)
+		if c.Role = roles[name]; c.Role == "" {
+			c.Role = result.Peer
+		}
+		c.Compared = name == "peer"
 	}
-	const others, turns = 3, 2 * 3
+	const others, turns = 3, 2 * 4
 	r := f.run(t, 30)
 	leading, starts := map[string]bool{}, map[int]bool{}
 	for calls := range slices.Chunk(f.calls, others+turns) {
