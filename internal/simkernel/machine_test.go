@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"example.com/fdpass/internal/simkernel"
 	"example.com/fdpass/internal/sys"
@@ -96,7 +97,42 @@ func (m *simulated) unprivileged(f func()) {
 // actual is this process on the kernel it runs on.
 type actual struct{ hard uint64 }
 
-func (actual) kernel() sys.Kernel { return sys.System }
+func (actual) kernel() sys.Kernel {
+	if !sys.ReportsTruncation() {
+		return uncut{sys.System}
+	}
+	return sys.System
+}
+
+// uncut is the kernel under qemu-user, which makes a system call for each message of a vector, and returns early if a
+// signal comes between two: the scheduler sends many to a process that wants the processor. Linux takes no notice of signals
+// there. What came to its end by itself ends at once when it is tried again.
+type uncut struct{ sys.Kernel }
+
+func (k uncut) Send(fd int, v *sys.Vector, n int) (int, syscall.Errno) {
+	return theRest(v, n, func(v *sys.Vector, n int) (int, syscall.Errno) { return k.Kernel.Send(fd, v, n) })
+}
+
+func (k uncut) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Errno) {
+	return theRest(v, n, func(v *sys.Vector, n int) (int, syscall.Errno) { return k.Kernel.Recv(fd, v, n, flags) })
+}
+
+// theRest makes call with v, then with those messages that it left, until it leaves all or none.
+func theRest(v *sys.Vector, n int, call func(*sys.Vector, int) (int, syscall.Errno)) (int, syscall.Errno) {
+	done, errno := call(v, n)
+	for more := done; more > 0 && done < n; done += more {
+		rest := sys.NewVector(n - done)
+		for i := range n - done {
+			data, control := v.Message(done + i)
+			rest.Set(i, data, control)
+		}
+		more, _ = call(rest, n-done) // an errno is for a call that does nothing: the next tells it again
+		for i := range more {
+			v.Deliver(done+i, rest.Bytes(i), rest.Control(i), rest.Flags(i))
+		}
+	}
+	return done, errno
+}
 
 func (actual) pair(kind int) (a, b int) {
 	fds, err := sys.Socketpair(kind)
