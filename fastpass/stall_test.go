@@ -4,6 +4,7 @@ package fastpass
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"time"
 )
@@ -102,7 +103,8 @@ func stuckInShortage() {
 		ds[i] = Desc{FD: 0, Keep: true}
 	}
 	stop := make(chan struct{})
-	go func() {
+	var dispatcher sync.WaitGroup
+	dispatcher.Go(func() {
 		for {
 			select {
 			case <-stop:
@@ -112,11 +114,12 @@ func stuckInShortage() {
 				pool.Dispatch(ds)
 			}
 		}
-	}()
+	})
 	l := <-left
 	require(l.link == stuck && errors.Is(l.err, ErrStalled), "left: the stuck one %t, %v", l.link == stuck, l.err)
 	close(stop)
-	idle.Close() // as who starts another worker ends that one: what is on its way to it is so until then
+	dispatcher.Wait() // ds is its own until then
+	idle.Close()      // as who starts another worker ends that one: what is on its way to it is so until then
 	before := healthy.Stats().Received
 	for healthy.Stats().Received < before+1000 {
 		pool.SetDeadline(time.Now().Add(10 * time.Millisecond))
