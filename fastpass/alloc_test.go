@@ -99,7 +99,7 @@ func TestPassingAllocatesNothing(t *testing.T) {
 					name := fmt.Sprintf("%v, receiver %v, batch %d, payload %d", l, dir, batch, len(payload))
 					t.Run(name, func(t *testing.T) {
 						noLeaks(t)
-						n := scaled(200_000) // make alloc has them all pass a million
+						n := scaled(100_000) // make alloc has them all pass a million
 						limit := uint64(mallocsPerMillion)
 						l := l
 						switch {

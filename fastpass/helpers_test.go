@@ -31,11 +31,17 @@ const patience = 30 * time.Second
 // scaled is n, or fewer where everything is slow: under the race detector, and with the system calls of 386, int 0x80, which
 // on some virtual machines take ten times as long.
 func scaled(n int) int {
-	if raceEnabled || runtime.GOARCH == "386" {
+	if slowBuild {
 		return n / 10
 	}
 	return n
 }
+
+const slowBuild = raceEnabled || runtime.GOARCH == "386"
+
+// brief says that a choice of the cases will do, where all of them take seconds: they are gone through in full by make unit, and
+// for the other Unixes' implementation by make portable. The race detector, 386 and the tag invariants see some of each kind.
+func brief() bool { return slowBuild || testing.Short() }
 
 // linkConfig is the part of a Config that a child process needs to know.
 type linkConfig struct {

@@ -364,7 +364,8 @@ func chosen() (some []injection) {
 	}
 	if *injectUpTo == 0 {
 		for k, i := range injections(2) {
-			if k%5 > 1 { // neither the errors nor the calls repeat in steps of five
+			// Neither the errors nor the calls repeat in steps of five or ten.
+			if step := map[bool]int{true: 10, false: 5}[brief()]; k%step > 1 {
 				continue
 			}
 			if !i.last() {

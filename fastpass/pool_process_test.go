@@ -132,9 +132,10 @@ func init() {
 
 // Time in which the front is stopped is not the workers'.
 func TestNoWorkerStallsWhileTheFrontIsStopped(t *testing.T) {
+	noLeaks(t)
 	for _, l := range framedLinks {
 		t.Run(l.String(), func(t *testing.T) {
-			noLeaks(t)
+			t.Parallel()
 			there := l
 			l.Direction, there.Direction = RecvOnly, SendOnly
 			p, c := linkTo(t, "a front that is stopped", l.config(), childSpec{Link: there}, false)
@@ -450,7 +451,11 @@ func init() {
 // A worker that misbehaves loses its link, or what it does not take in time; the good one beside it gets everything.
 func TestAGoodWorkerBesideAHostileOneGetsEverything(t *testing.T) {
 	numbers := newNumbered(t)
-	for _, l := range framedLinks {
+	links := framedLinks
+	if brief() {
+		links = links[:1]
+	}
+	for _, l := range links {
 		for _, role := range []string{"flood", "acknowledge nonsense", "speak garbage", "drip an acknowledgement", "never read", "scribble on the page"} {
 			t.Run(l.String()+", "+role, func(t *testing.T) {
 				noLeaks(t)

@@ -102,9 +102,10 @@ func TestServeWithAFullTablePausesAndTheClientsWait(t *testing.T) {
 
 func TestServeSurvivesErrorsOfAccept(t *testing.T) {
 	needStrace(t)
+	noLeaks(t)
 	for _, errno := range []string{"ECONNABORTED", "EPROTO", "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EINTR", "EAGAIN"} {
 		t.Run(errno, func(t *testing.T) {
-			noLeaks(t)
+			t.Parallel() // most of it is pauses
 			const n = 4
 			cmd := childCommand(t, "serve", childSpec{N: n})
 			log := strace(t, cmd, "accept,accept4", "error="+errno+":when=1+2") // every other call

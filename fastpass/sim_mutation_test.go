@@ -266,8 +266,8 @@ var mutations = []struct {
 }
 
 func TestTheSimulationCatchesMutations(t *testing.T) {
-	if raceEnabled {
-		t.Skip("whether mutations are caught is no matter of races, and takes ten times as long; the simulation itself runs under the race detector")
+	if brief() {
+		t.Skip("that the simulation catches mutations is seen by make unit and make portable; the simulation itself runs here, too")
 	}
 	const most = 3000
 	for _, m := range mutations {

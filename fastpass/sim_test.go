@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	simSeeds = flag.Uint64("sim.seeds", 0, "how many seeds to run the simulation with; 0: a few thousand, fewer under -race")
+	simSeeds = flag.Uint64("sim.seeds", 0, "how many seeds to run the simulation with; 0: a few thousand, fewer under -race and on 386")
 	simFirst = flag.Uint64("sim.first", 1, "the first of them")
 	simSeed  = flag.Uint64("sim.seed", 0, "run this seed only, and print its trace")
 )
@@ -28,7 +28,7 @@ func simSeedsHere() uint64 {
 		return *simSeeds
 	case testing.Short():
 		return 100
-	case raceEnabled:
+	case slowBuild:
 		return 300
 	}
 	return 3000
