@@ -33,11 +33,15 @@ MODULES := $(patsubst %/,%,$(dir $(sort $(shell find . -name go.mod -not -path '
 TAGS := fdpass_portable invariants
 
 PLATFORMS := darwin/arm64 freebsd/amd64 netbsd/amd64 openbsd/amd64 dragonfly/amd64 \
-	illumos/amd64 solaris/amd64 linux/s390x windows/amd64 plan9/amd64 js/wasm wasip1/wasm
+	illumos/amd64 solaris/amd64 linux/arm64 linux/s390x windows/amd64 plan9/amd64 js/wasm wasip1/wasm
 
 STEPS := lint race unit portable test386 invariants fuzz contenders cross alloc s390x corpus model
 
-GOTEST := go test -timeout $(TIMEOUT)
+GOTEST = go test -timeout $(TIMEOUT)
+
+# What takes longer than tests do.
+bench cost ratio: TIMEOUT = 60m
+inject: TIMEOUT = 2h
 
 ##@ Use
 
@@ -46,7 +50,7 @@ help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: ARGS (demo, chaos, bench, tests), DURATION and SEED (chaos), SEEDS and SEED (sim), CALLS (inject), BENCH and COUNT (bench), BENCH and COSTTIME (cost), FUZZ and FUZZTIME (fuzz), TIMEOUT (of one test binary), JOBS (test)\n'
+	@printf '\nVariables: ARGS (demo, chaos, bench, ratio, compare, alloc, model, s390x, inject, sim, cost and tests), DURATION and SEED (chaos), SEEDS and SEED (sim), CALLS (inject), BENCH and COUNT (bench), BENCH and COSTTIME (cost), OLD and NEW (benchstat), FUZZ and FUZZTIME (fuzz), TIMEOUT (of one test binary), JOBS (test)\n'
 
 # Built, not `go run`: the demo starts itself again as its workers, and Ctrl-C is its own to handle.
 .PHONY: demo
@@ -156,7 +160,7 @@ chaos: ## real processes killed, stopped and starved at random for DURATION, fro
 .PHONY: inject
 inject: ## each error at each of the first CALLS calls of every system call on the path, by strace (about 10 minutes)
 	@internal/packages/need strace strace
-	go test -timeout 2h -run '^TestAnErrorOfASystemCallLosesNothing$$' $(ARGS) ./fastpass -inject $(CALLS)
+	$(GOTEST) -run '^TestAnErrorOfASystemCallLosesNothing$$' $(ARGS) ./fastpass -inject $(CALLS)
 
 # Built, not `go test`: that would keep what the run tells of its progress to itself.
 .PHONY: sim
@@ -167,7 +171,7 @@ sim: ## the simulation with SEEDS seeds, or with one SEED and its trace
 
 .PHONY: ratio
 ratio: ## how near Bare and Framed come to the C limit, interleaved with it; ARGS="-rounds 15 -only 253-lend"
-	@go test -run '^$$' -bench '^BenchmarkRatio$$' ./bench $(ARGS)
+	@$(GOTEST) -run '^$$' -bench '^BenchmarkRatio$$' ./bench $(ARGS)
 
 # Two builds of the same program: the portable one is a contender, and is found beside the other.
 .PHONY: compare
@@ -183,11 +187,11 @@ compare-readme: ## put the tables of bench/results into README.md
 
 .PHONY: bench
 bench: ## Go benchmarks and the C limit beside them; BENCH=regexp COUNT=n, output for benchstat
-	@$(GOTEST) -timeout 60m -run '^$$' -bench '$(BENCH)' -count $(COUNT) $(ARGS) ./... | { grep -v -e 'no test files' || true; }
+	@$(GOTEST) -run '^$$' -bench '$(BENCH)' -count $(COUNT) $(ARGS) ./... | { grep -v -e 'no test files' || true; }
 
 .PHONY: cost
 cost: ## where the processor time goes, of both processes; BENCH=Pass/proto=bare/batch=1/own=lend, profiles in .build/cost
-	@$(GOTEST) -timeout 60m -run '^$$' -bench '$(BENCH)' -benchtime $(COSTTIME) ./bench -profiles $(CURDIR)/.build/cost $(ARGS)
+	@$(GOTEST) -run '^$$' -bench '$(BENCH)' -benchtime $(COSTTIME) ./bench -profiles $(CURDIR)/.build/cost $(ARGS)
 
 .PHONY: benchstat
 benchstat: ## compare two outputs of make bench: OLD=old.txt NEW=new.txt
