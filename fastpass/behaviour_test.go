@@ -17,9 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The behaviours that came with the idea, between two real processes. The numbers are those of the issue.
+// The behaviours that came with the idea, between two real processes.
 
-// 1. Both ends send and receive at once.
+// Both ends send and receive at once.
 
 func init() {
 	roles["mirror"] = func() { // sends back what comes, until the other end says goodbye
@@ -77,7 +77,7 @@ func TestBothEndsSendAndReceiveAtOnce(t *testing.T) {
 	})
 }
 
-// 2. Receiving may begin before sending and the other way round.
+// Receiving may begin before sending and the other way round.
 
 func init() {
 	roles["in two steps"] = func() {
@@ -162,7 +162,7 @@ func TestTrySendAndPushNeverBlock(t *testing.T) {
 	}
 }
 
-// 3. FIFO, with mixed batch sizes and several goroutines.
+// FIFO, with mixed batch sizes and several goroutines.
 
 const fifoGoroutines = 4
 
@@ -302,7 +302,7 @@ func pushMixed(t *testing.T, p *Passer, numbers numbered, l linkConfig, g, n int
 	}
 }
 
-// 4. What a descriptor was, it stays.
+// What a descriptor was, it stays.
 
 func init() {
 	roles["flags"] = func() {
@@ -343,7 +343,7 @@ func TestFlagsAndOffsetStayAndCloseOnExecIsSet(t *testing.T) {
 	})
 }
 
-// 5. A passer's own socket passes.
+// A passer's own socket passes.
 
 func init() {
 	roles["inner link"] = func() {
@@ -406,7 +406,7 @@ func TestAPassersSocketPassesAndIsAPasserThere(t *testing.T) {
 	})
 }
 
-// 7. OnSent in order, after the copy is closed; Keep leaves it open.
+// OnSent in order, after the copy is closed; Keep leaves it open.
 
 func init() {
 	roles["sink"] = func() { // takes everything, until the end
@@ -476,7 +476,7 @@ func TestOnSentRunsInOrderAfterTheCopyIsClosedAndKeepLeavesItOpen(t *testing.T) 
 	})
 }
 
-// 9. Every kind of descriptor passes.
+// Every kind of descriptor passes.
 
 // kind is a kind of descriptor: how to make one that somebody can use, and how to use it.
 type kind struct {

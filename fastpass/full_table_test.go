@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// 8. The receiver's descriptor table is full for a while: delivery pauses, nothing is lost, it resumes by itself.
+// The receiver's descriptor table is full for a while: delivery pauses, nothing is lost, it resumes by itself.
 
 // limitTo sets the soft limit of open descriptors of process pid, 0 for this one.
 func limitTo(pid, n int) error {

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// 6. The child dies, or ends in order.
+// The child dies, or ends in order.
 
 func init() {
 	roles["take some"] = func() { // takes N, and then nothing until the parent says so

@@ -27,7 +27,9 @@ Writes SUITE.json (every sample), SUITE.md (tables) and SUITE-*.svg (plots) for 
   --only SUITE       one suite: %s
   --rounds N         interleaved rounds, 5 to 99 (default 9; with --quick from 1 on, default 3)
   --out DIR          where the results go (default bench/results; with --quick bench/results/quick)
-  --yardstick FILE   compile FILE, a C program with the options of fdlimit.c, and check that the C limit is within 5%% of it
+  --yardstick FILE   compile FILE, a C program, and check that the C limit is within 5%% of it. It is run as
+                     "FILE seq BATCH MESSAGES TOTAL pool|dup range" and prints
+                     "… descriptors/s, X ns each, sender CPU Y ns each" behind five words that tell what it did
   --install=false    don't install packages; contenders whose packages are missing are reported as missing
                      (by default they are installed with apt-get, as root)
   --readme FILE      measure nothing: replace what stands between the markers compare:begin and compare:end in FILE

@@ -5,6 +5,7 @@ package loopback
 import (
 	"net"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -38,8 +39,8 @@ func TestTheLabelOfAConnectionIsItsClient(t *testing.T) {
 		if Address(got) != address {
 			t.Errorf("label %x is %v, want %v", got, Address(got), address)
 		}
-		if n := testing.AllocsPerRun(100, func() { PeerLabel(int(fd)) }); n > 0 {
-			t.Logf("%v allocations, which count as the passing path's", n)
+		if n := testing.AllocsPerRun(100, func() { PeerLabel(int(fd)) }); n > 0 && runtime.GOOS == "linux" {
+			t.Errorf("%v allocations, which count as the passing path's", n)
 		}
 	})
 }

@@ -40,7 +40,10 @@ func compare(t *testing.T, run func(r *rig)) {
 		r := newRig(m)
 		run(r)
 		r.end()
-		logs[i] = r.log
+		if logs[i] = r.log; r.leftOut != "" {
+			t.Logf("left out: %s", r.leftOut)
+			return
+		}
 	}
 	for i := range max(len(logs[0]), len(logs[1])) {
 		line := [2]string{"nothing", "nothing"}

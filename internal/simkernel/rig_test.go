@@ -18,6 +18,7 @@ type rig struct {
 	m       machine
 	k       sys.Kernel
 	log     []string
+	leftOut string         // why the case is left out here
 	names   map[int]string // of files, by identity
 	files   []int          // their descriptors
 	witness []int

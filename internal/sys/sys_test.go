@@ -276,7 +276,7 @@ func TestPeerCredentialsAreThoseOfTheOtherEnd(t *testing.T) {
 	}
 }
 
-func TestCloserClosesWhatItIsGivenAndNothingElse(t *testing.T) {
+func TestWhatIsToBeClosedIsClosedAndNothingElse(t *testing.T) {
 	for name, pick := range map[string]func(i int) bool{
 		"one":       func(i int) bool { return i == 3 },
 		"a run":     func(i int) bool { return i >= 2 && i < 9 },
@@ -288,33 +288,44 @@ func TestCloserClosesWhatItIsGivenAndNothingElse(t *testing.T) {
 		for order, arrange := range map[string]func([]int){
 			"ascending": func([]int) {}, "descending": slices.Reverse[[]int],
 		} {
-			t.Run(name+", "+order, func(t *testing.T) {
-				var all, some []int
-				for range 12 {
-					all = append(all, null(t))
-				}
-				defer func() {
-					for _, fd := range all {
-						if !slices.Contains(some, fd) {
-							closeFD(fd)
+			for how, closeAll := range map[string]func([]int){"CloseFDs": CloseFDs, "Closer": closeByOne} {
+				t.Run(fmt.Sprint(how, ", ", name, ", ", order), func(t *testing.T) {
+					var all, some []int
+					for range 12 {
+						all = append(all, null(t))
+					}
+					defer func() {
+						for _, fd := range all {
+							if !slices.Contains(some, fd) {
+								closeFD(fd)
+							}
+						}
+					}()
+					for i, fd := range all {
+						if pick(i) {
+							some = append(some, fd)
 						}
 					}
-				}()
-				for i, fd := range all {
-					if pick(i) {
-						some = append(some, fd)
+					arrange(some)
+					closeAll(some)
+					for _, fd := range all {
+						if open := isOpen(fd); open == slices.Contains(some, fd) {
+							t.Errorf("descriptor %d is open: %v, to be closed: %v", fd, open, some)
+						}
 					}
-				}
-				arrange(some)
-				CloseFDs(some)
-				for _, fd := range all {
-					if open := isOpen(fd); open == slices.Contains(some, fd) {
-						t.Errorf("descriptor %d is open: %v, to be closed: %v", fd, open, some)
-					}
-				}
-			})
+				})
+			}
 		}
 	}
+}
+
+// closeByOne gives fds to a Closer.
+func closeByOne(fds []int) {
+	c := Closer{Kernel: System}
+	for _, fd := range fds {
+		c.Add(fd, false)
+	}
+	c.Flush()
 }
 
 func TestCloserNeedsAFlushOnlyForTheLastRun(t *testing.T) {

@@ -93,7 +93,7 @@ func limitOf(c suite.Contender, o limit.Options) suite.Contender {
 }
 
 // theYardstick is another C program, by which to check the first one. It takes TYPE BATCH MESSAGES TOTAL pool|dup
-// each|range and prints "… descriptors/s, X ns each, sender CPU Y ns each".
+// each|range and prints "… descriptors/s, X ns each, sender CPU Y ns each" behind five words.
 func theYardstick(source string) suite.Contender {
 	var path string
 	var amounts amounts
