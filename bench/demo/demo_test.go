@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"example.com/fdpass/internal/leak"
+	"example.com/fdpass/internal/policy"
 )
 
 // demoEnv makes the test binary the demo, whichever of its processes.
@@ -235,7 +236,7 @@ func TestHelpNamesEveryOption(t *testing.T) {
 			t.Errorf("nothing on --%s", name)
 		}
 	}
-	for name := range policies {
+	for _, name := range policy.Names {
 		if !strings.Contains(stdout, name) {
 			t.Errorf("nothing on %s", name)
 		}

@@ -18,8 +18,17 @@ import (
 	"time"
 
 	"example.com/fdpass/fastpass"
+	"example.com/fdpass/internal/policy"
 	"example.com/fdpass/internal/screen"
 )
+
+// How the front tells lost from broken
+//
+// The load process never uses a client address (IP and port) twice in a run, so the address names the connection. The front
+// puts it into the connection's tag. The library calls OnSent with the tag once a worker has acknowledged the
+// connection, which is the moment from which the connection is that worker's, and the worker's link is read to its end before it
+// counts as ended. So when a client reports its address for want of an answer, the front knows which worker,
+// if any, had taken the connection. It need not ask a worker, least of all a dead one.
 
 // front accepts connections and passes them to workers. Its fields belong to the main goroutine, which runs one event
 // after the other; other goroutines wait for something and post what is to be done about it.
@@ -56,10 +65,10 @@ func newFront(o *options, s *screen.Screen) (*front, error) {
 	if f.program, err = os.Executable(); err != nil {
 		return nil, err
 	}
-	address, policy := o.listen, policies[o.policy]
+	address, picks := o.listen, policy.ByName(o.policy)
 	if address == "" {
 		// Only here is it known that clients have addresses of their own; and nobody else pays for the tag.
-		address, policy = "127.0.0.1:0", labelling{policy}
+		address, picks = "127.0.0.1:0", policy.Tagging{Policy: picks}
 	}
 	ln, err := net.Listen("tcp", address)
 	if err != nil {
@@ -67,7 +76,7 @@ func newFront(o *options, s *screen.Screen) (*front, error) {
 	}
 	f.ln = ln.(*net.TCPListener)
 	f.pool, err = fastpass.NewPool(&fastpass.PoolConfig{
-		Policy: policy, StallTimeout: o.stallTimeout(),
+		Policy: picks, StallTimeout: o.stallTimeout(),
 		OnLeave: func(link *fastpass.Passer, err error, back int) { f.post(func() { f.left(link, err, back) }) },
 	})
 	f.plan()

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"example.com/fdpass/fastpass"
+	"example.com/fdpass/internal/policy"
 
 	"golang.org/x/sys/unix"
 )
@@ -58,12 +58,6 @@ type options struct {
 	clients int // of the load process; not the user's to set
 }
 
-var policies = map[string]fastpass.Policy{
-	"round-robin":  fastpass.RoundRobin,
-	"least-loaded": fastpass.LeastLoaded,
-	"hash":         fastpass.Hash,
-}
-
 // parse reads the command line. Its errors fit on one line.
 func parse(args []string) (*options, error) {
 	o := &options{}
@@ -90,7 +84,7 @@ func parse(args []string) (*options, error) {
 		return nil, fmt.Errorf("--workers is %d, outside 1 to 64", o.workers)
 	case o.seconds < 1 || o.seconds > 600:
 		return nil, fmt.Errorf("--seconds is %d, outside 1 to 600", o.seconds)
-	case policies[o.policy] == nil:
+	case policy.ByName(o.policy) == nil:
 		return nil, fmt.Errorf("--policy is %q, none of round-robin, least-loaded and hash", o.policy)
 	case given["listen"] && o.listen == "":
 		return nil, errors.New("--listen needs an address, such as :8080")

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"example.com/fdpass/internal/policy"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -93,7 +95,7 @@ func (c *controller) startFront() {
 	c.fronts++
 	r := c.random(frontNumbers, c.fronts)
 	spec := frontSpec{
-		Dir: c.dir, Stall: c.stall, Policy: []string{"round-robin", "least-loaded", "hash"}[r.IntN(3)], Hasty: r.IntN(2) == 0,
+		Dir: c.dir, Stall: c.stall, Policy: policy.Names[r.IntN(len(policy.Names))], Hasty: r.IntN(2) == 0,
 		Backlog: []int{0, 8, 100}[r.IntN(3)],
 	}
 	cmd := roleCommand(c.program, "front", spec)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"example.com/fdpass/fastpass"
+	"example.com/fdpass/internal/policy"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,12 +27,6 @@ type frontSpec struct {
 	Stall   time.Duration
 	Backlog int  // of the pool; 0: the default, which is more than there are clients as a rule
 	Hasty   bool // it shuts the pool down while Serve is running
-}
-
-var policies = map[string]fastpass.Policy{
-	"round-robin":  fastpass.RoundRobin,
-	"least-loaded": fastpass.LeastLoaded,
-	"hash":         fastpass.Hash,
 }
 
 // listenerFD is where a front finds the listening socket, which is the controller's: clients that connect
@@ -81,7 +76,7 @@ func runFront(arg string) (err error) {
 		return err
 	}
 	file.Close()
-	f.ledger = newLedger(policies[f.Policy], f.line)
+	f.ledger = newLedger(policy.ByName(f.Policy), f.line)
 	go f.ledger.write()
 	if err := f.open(); err != nil {
 		return err

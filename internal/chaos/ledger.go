@@ -6,7 +6,7 @@ import (
 	"sync"
 
 	"example.com/fdpass/fastpass"
-	"example.com/fdpass/internal/loopback"
+	"example.com/fdpass/internal/policy"
 )
 
 // party is a worker as the front knows it: by its number if it has started it, else by its process.
@@ -15,8 +15,8 @@ type party struct{ worker, pid int }
 // ledger is where the front keeps who has what until the controller is told. Config.OnSent of a listener's links does not say
 // which link has acknowledged, so the ledger is the pool's Policy, too: it remembers with whom each connection was placed last.
 type ledger struct {
-	fastpass.Policy
-	line *line
+	tagging policy.Tagging
+	line    *line
 
 	mu      sync.Mutex
 	parties map[*fastpass.Passer]party
@@ -27,9 +27,9 @@ type ledger struct {
 	written chan struct{} // closed when all is told
 }
 
-func newLedger(policy fastpass.Policy, l *line) *ledger {
+func newLedger(picks fastpass.Policy, l *line) *ledger {
 	return &ledger{
-		Policy: policy, line: l, parties: map[*fastpass.Passer]party{}, placed: map[uint64]party{},
+		tagging: policy.Tagging{Policy: picks}, line: l, parties: map[*fastpass.Passer]party{}, placed: map[uint64]party{},
 		acked: map[party][]uint64{}, again: map[party][]uint64{}, wake: make(chan struct{}, 1), written: make(chan struct{}),
 	}
 }
@@ -58,15 +58,10 @@ func (l *ledger) size() int {
 	return len(l.parties)
 }
 
-// Pick tags each connection with its client. It shows the policy proper connections without a tag: Hash would go by it.
+// Pick remembers with whom each connection is placed, by the tag that it has then.
 func (l *ledger) Pick(d *fastpass.Desc, number uint64, workers []fastpass.Worker) int {
-	label := d.Tag // not 0: redelivered
-	d.Tag = 0
-	i := l.Policy.Pick(d, number, workers)
-	if label == 0 {
-		label = loopback.PeerLabel(d.FD)
-	}
-	d.Tag = label
+	i := l.tagging.Pick(d, number, workers)
+	label := d.Tag
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_, before := l.placed[label]

@@ -14,6 +14,7 @@ import (
 
 	"example.com/fdpass/bench/compare/role"
 	"example.com/fdpass/fastpass"
+	"example.com/fdpass/internal/policy"
 
 	"golang.org/x/sys/unix"
 )
@@ -95,17 +96,13 @@ func listener() (net.Listener, error) {
 	return net.FileListener(f)
 }
 
-var policies = map[string]fastpass.Policy{
-	"RoundRobin": fastpass.RoundRobin, "LeastLoaded": fastpass.LeastLoaded, "Hash": fastpass.Hash,
-}
-
 // acceptWithPool is the front that this library is for.
 func acceptWithPool(task acceptorTask) error {
 	ln, err := listener()
 	if err != nil {
 		return err
 	}
-	pool, err := fastpass.NewPool(&fastpass.PoolConfig{Policy: policies[task.Policy]})
+	pool, err := fastpass.NewPool(&fastpass.PoolConfig{Policy: policy.ByName(task.Policy)})
 	if err != nil {
 		return err
 	}

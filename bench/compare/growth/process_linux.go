@@ -15,6 +15,7 @@ import (
 	"example.com/fdpass/bench/compare/role"
 	"example.com/fdpass/fastpass"
 	"example.com/fdpass/internal/loopback"
+	"example.com/fdpass/internal/policy"
 
 	"golang.org/x/sys/unix"
 )
@@ -85,14 +86,10 @@ type taker struct {
 	says *json.Decoder
 }
 
-var policies = map[string]fastpass.Policy{
-	"RoundRobin": fastpass.RoundRobin, "LeastLoaded": fastpass.LeastLoaded, "Hash": fastpass.Hash,
-}
-
 func newTeam(t *task) (_ *team, err error) {
 	team := new(team)
 	if t.Workers > 0 {
-		team.pool, err = fastpass.NewPool(&fastpass.PoolConfig{Policy: policies[t.Policy]})
+		team.pool, err = fastpass.NewPool(&fastpass.PoolConfig{Policy: policy.ByName(t.Policy)})
 	}
 	for i := 0; i < max(1, t.Workers) && err == nil; i++ {
 		err = team.hire(t)
