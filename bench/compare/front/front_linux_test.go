@@ -10,7 +10,7 @@ import (
 
 	"example.com/fdpass/bench/compare/peer"
 	"example.com/fdpass/bench/compare/role"
-	"example.com/fdpass/bench/compare/suite"
+	"example.com/fdpass/bench/compare/suite/suitetest"
 	"example.com/fdpass/internal/leak"
 )
 
@@ -20,34 +20,9 @@ func TestMain(m *testing.M) {
 }
 
 // Every front answers in every case, also while its workers are restarted.
-func TestEveryFrontAnswers(t *testing.T) { run(t, Suite()) }
+func TestEveryFrontAnswers(t *testing.T) { suitetest.Run(t, Suite(), "rate") }
 
-func TestEveryAcceptorPasses(t *testing.T) { run(t, Acceptor()) }
-
-func run(t *testing.T, s *suite.Suite) {
-	s.Quick = time.Millisecond
-	shop := &peer.Shop{Dir: t.TempDir(), Log: t.Output()}
-	r, err := suite.Run(t.Context(), s, suite.Options{Quick: true, Rounds: 1}, shop, suite.NewLines(io.Discard, time.Minute))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range r.Contenders {
-		if c.Missing != "" {
-			t.Logf("%s is missing: %s", c.Name, c.Missing)
-		}
-	}
-	for _, c := range r.Cells {
-		t.Log(c.Contender, c.Case, c.Figures)
-		if c.Failed != "" {
-			t.Errorf("%s, %s: %s", c.Contender, c.Case, c.Failed)
-		} else if c.Figures["rate"].Median == 0 {
-			t.Errorf("%s, %s: nothing came of it: %v", c.Contender, c.Case, c.Figures)
-		}
-	}
-	for _, v := range r.Verdicts {
-		t.Log(v)
-	}
-}
+func TestEveryAcceptorPasses(t *testing.T) { suitetest.Run(t, Acceptor(), "rate") }
 
 // Work that falls now to one worker and then to another is out of balance at every moment, though it is even in the end.
 func TestBalanceIsThatOfEachMoment(t *testing.T) {

@@ -13,9 +13,9 @@ import (
 
 // The processes that this package starts are this program again, in a role.
 func init() {
-	role.RegisterTask("front: accept with a pool", acceptWithPool)
+	role.RegisterTask(withPool, acceptWithPool)
 	role.RegisterTask(withLoop, acceptInLoop)
-	role.RegisterTask("front: accept with package net", acceptWithNet)
+	role.RegisterTask(withNet, acceptWithNet)
 	role.RegisterTask("front: work", work)
 	role.RegisterTask("front: greet", greet)
 	role.RegisterTask("front: load", loadUntilTold)
