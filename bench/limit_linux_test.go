@@ -38,7 +38,7 @@ func needLimit(b *testing.B) {
 }
 
 func runLimit(ctx context.Context, batch, n int, give bool) (limit.Result, error) {
-	r, err := limit.Run(ctx, limit.Options{Batch: batch, Messages: messages(batch, give), Total: int64(n), Lend: !give})
+	r, err := limit.Run(ctx, limit.Options{Batch: batch, Messages: limit.Messages(batch, !give), Total: int64(n), Lend: !give})
 	if err == nil && r.Refused > 0 {
 		err = fmt.Errorf("the kernel refused %d sends: that is not the limit", r.Refused)
 	}

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"testing"
 
+	"example.com/fdpass/bench/limit"
 	"example.com/fdpass/fastpass"
 )
 
@@ -16,19 +17,6 @@ var (
 	batches   = []int{1, 8, 64, 253}
 	protocols = []fastpass.Protocol{fastpass.Framed, fastpass.Bare}
 )
-
-// messages is how many messages of the given size are handed over at a time: single descriptors one by one, and of those that are
-// given away no more than a quarter of the sockets that there are. Who copies most of them at once writes to the same
-// files, in the same order and at the same time, as the receiver of the last call.
-func messages(batch int, give bool) int {
-	switch {
-	case batch == 1:
-		return 1
-	case give:
-		return min(8, pooled/4/batch)
-	}
-	return 8
-}
 
 func batchName(batch int) string {
 	if batch == auto {
@@ -44,14 +32,10 @@ func ownership(give bool) string {
 	return "lend"
 }
 
-// lentWindow is the default of a process that may open many descriptors; here 20,000 may be the limit. What is lent needs no room in the
-// sender's table. (The comparison, a module of its own, has it as role.Window.)
-const lentWindow = 16 << 10
-
 func of(protocol fastpass.Protocol, batch int, give bool) setup {
 	s := setup{Protocol: protocol, Batch: batch, Window: *window}
 	if s.Window == 0 && !give && batch != auto {
-		s.Window = lentWindow
+		s.Window = limit.Window
 	}
 	return s
 }

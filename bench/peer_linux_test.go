@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/fdpass/bench/limit"
 	"example.com/fdpass/fastpass"
 
 	"golang.org/x/sys/unix"
@@ -43,7 +44,7 @@ func (s setup) atOnce(give bool) int {
 	if s.Batch == auto {
 		return 1
 	}
-	return s.Batch * messages(s.Batch, give)
+	return s.Batch * limit.Messages(s.Batch, !give)
 }
 
 // usage is what a process has used so far.

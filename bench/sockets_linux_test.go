@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 
+	"example.com/fdpass/bench/limit"
 	"example.com/fdpass/fastpass"
 	"example.com/fdpass/internal/loopback"
 
@@ -21,15 +22,13 @@ type sockets struct {
 	next    int
 }
 
-const pooled = 2048
-
 var lent sockets
 
 // get returns the sockets, which are made once per process.
 func (s *sockets) get(tb testing.TB) *sockets {
 	tb.Helper()
 	if s.once.Do(func() { s.err = s.make() }); s.err != nil {
-		tb.Fatalf("making %d TCP connections: %v", pooled, s.err)
+		tb.Fatalf("making %d TCP connections: %v", limit.Sockets, s.err)
 	}
 	return s
 }
@@ -39,8 +38,8 @@ func (s *sockets) make() error {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
 		return err
 	}
-	above := int(min(r.Cur, 1<<20)) - pooled - 64 // out of the way of a window full of copies
-	return loopback.Connections(pooled, unix.SOCK_NONBLOCK, func(client, accepted int) error {
+	above := int(min(r.Cur, 1<<20)) - limit.Sockets - 64 // out of the way of a window full of copies
+	return loopback.Connections(limit.Sockets, unix.SOCK_NONBLOCK, func(client, accepted int) error {
 		defer unix.Close(client)
 		s.fds = append(s.fds, accepted)
 		high, err := unix.FcntlInt(uintptr(client), unix.F_DUPFD_CLOEXEC, above)

@@ -23,6 +23,29 @@ import (
 // binary from an earlier build is in the cache.
 var ErrNoCompiler = errors.New("no C compiler")
 
+// What the program takes of a case, and what is measured beside it takes, too.
+const (
+	// Sockets is how many TCP connections there are to pass, over and over, or to copy.
+	Sockets = 2048
+
+	// Window is fastpass.Config.Window of links that lend: the default of a process that may open many descriptors; here 20,000 may
+	// be the limit. What is lent needs no room in the sender's table.
+	Window = 16 << 10
+)
+
+// Messages is how many messages of batch descriptors are handed over at a time, where one call can take several: single
+// descriptors one by one, and of those that are given away no more than a quarter of the sockets that there are. Who copies
+// most of them at once writes to the same files, in the same order and at the same time, as the receiver of the last call.
+func Messages(batch int, lend bool) int {
+	switch {
+	case batch == 1:
+		return 1
+	case !lend:
+		return min(8, Sockets/4/batch)
+	}
+	return 8
+}
+
 // Options says what to measure. The zero value is the case that the library's targets
 // are stated for.
 type Options struct {

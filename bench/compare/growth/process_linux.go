@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/fdpass/bench/compare/role"
+	"example.com/fdpass/bench/limit"
 	"example.com/fdpass/fastpass"
 	"example.com/fdpass/internal/loopback"
 	"example.com/fdpass/internal/policy"
@@ -299,7 +300,7 @@ func descs(conns []int, payload int) (ds []fastpass.Desc) {
 
 // connections are accepted over loopback; their other ends stay open until the process ends.
 func connections() (conns []int, err error) {
-	err = loopback.Connections(lent, unix.SOCK_NONBLOCK, func(_, accepted int) error {
+	err = loopback.Connections(limit.Sockets, unix.SOCK_NONBLOCK, func(_, accepted int) error {
 		conns = append(conns, accepted)
 		return nil
 	})

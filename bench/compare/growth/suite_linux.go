@@ -95,7 +95,7 @@ func cases(quick bool) (all []suite.Case) {
 func mostOpen() int {
 	var r syscall.Rlimit
 	_ = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r)
-	const most, itself = 1 << 20, 2*lent + 900 // connections with both ends, and the rest
+	const most, itself = 1 << 20, 2*limit.Sockets + 900 // connections with both ends, and the rest
 	return max(100, (int(min(r.Max, most))-itself)/1000*1000)
 }
 

@@ -3,7 +3,6 @@ package growth
 import (
 	"time"
 
-	"example.com/fdpass/bench/compare/role"
 	"example.com/fdpass/bench/limit"
 	"example.com/fdpass/fastpass"
 )
@@ -26,9 +25,9 @@ type task struct {
 }
 
 func (t *task) config(d fastpass.Direction) *fastpass.Config {
-	c := &fastpass.Config{Protocol: t.Protocol, Direction: d, Window: role.Window}
+	c := &fastpass.Config{Protocol: t.Protocol, Direction: d, Window: limit.Window}
 	if t.InFlight > 0 {
-		c.Window = 2 * role.Window // the acknowledgements of one turn may still be on their way when the next one begins
+		c.Window = 2 * limit.Window // the acknowledgements of one turn may still be on their way when the next one begins
 	}
 	return c
 }
@@ -41,9 +40,6 @@ type outcome struct {
 }
 
 const (
-	// lent is how many connections there are to pass, over and over: as many as in the C program.
-	lent = 2048
-
 	batch    = 253
 	messages = 8
 

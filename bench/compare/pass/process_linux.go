@@ -12,6 +12,7 @@ import (
 	"example.com/fdpass/bench/compare/process"
 	"example.com/fdpass/bench/compare/result"
 	"example.com/fdpass/bench/compare/suite"
+	"example.com/fdpass/bench/limit"
 )
 
 // A program is a contender that is two processes. Both are started with the arguments
@@ -124,7 +125,7 @@ func (p program) start(ctx context.Context, what string, w work, n int) *exec.Cm
 	if w.Give {
 		keep = "give"
 	}
-	return p.command(ctx, what, strconv.Itoa(w.Batch), strconv.Itoa(n), keep, strconv.Itoa(pooled))
+	return p.command(ctx, what, strconv.Itoa(w.Batch), strconv.Itoa(n), keep, strconv.Itoa(limit.Sockets))
 }
 
 // check makes sure that what was sent is what was received.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 
+	"example.com/fdpass/bench/limit"
 	"example.com/fdpass/internal/loopback"
 
 	"golang.org/x/sys/unix"
@@ -17,8 +18,6 @@ type connections struct {
 	clients  []int      // the other ends, which only have to stay open
 }
 
-const pooled = 2048
-
 var sockets connections
 
 // get returns the connections, which are made once.
@@ -28,7 +27,7 @@ func (c *connections) get() (*connections, error) {
 	}
 	if err := c.make(); err != nil {
 		c.close()
-		return nil, fmt.Errorf("making %d TCP connections: %w", pooled, err)
+		return nil, fmt.Errorf("making %d TCP connections: %w", limit.Sockets, err)
 	}
 	return c, nil
 }
@@ -37,7 +36,7 @@ func (c *connections) make() error {
 	if err := raiseLimit(); err != nil {
 		return err
 	}
-	return loopback.Connections(pooled, 0, func(client, accepted int) error {
+	return loopback.Connections(limit.Sockets, 0, func(client, accepted int) error {
 		c.clients = append(c.clients, client)
 		c.accepted = append(c.accepted, os.NewFile(uintptr(accepted), "connection"))
 		var st unix.Stat_t
@@ -59,7 +58,7 @@ func (c *connections) close() {
 
 // raiseLimit makes room for both ends of the connections here. The senders inherit the limit, and hold copies as well.
 func raiseLimit() error {
-	const need = 2*pooled + 256
+	const need = 2*limit.Sockets + 256
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
 		return err

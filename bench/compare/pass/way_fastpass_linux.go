@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"example.com/fdpass/bench/compare/role"
+	"example.com/fdpass/bench/limit"
 	"example.com/fdpass/fastpass"
 )
 
@@ -23,7 +24,7 @@ func viaFastpass(name string, u fastpassUse) way {
 		if !u.merging {
 			c.Batch = w.Batch
 			if !w.Give {
-				c.Window = role.Window
+				c.Window = limit.Window
 			}
 		}
 		return c

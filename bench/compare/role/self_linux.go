@@ -9,10 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Window is fastpass.Config.Window of links that lend: the default of a process that may open many descriptors; here 20,000 may be the
-// limit. What is lent needs no room in the sender's table.
-const Window = 16 << 10
-
 // UnixConn makes a connection of a Unix socket that this process was given, and closes f.
 func UnixConn(f *os.File) (*net.UnixConn, error) {
 	defer f.Close()
