@@ -27,99 +27,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// late is a listener whose descriptor cannot be looked at for a while, as with a process that is stopped there.
-type late struct {
-	*net.TCPListener
-	calls atomic.Int32
-	hook  func(call int32)
-}
-
-type lateRaw struct {
-	syscall.RawConn
-	l *late
-}
-
-func (l *late) SyscallConn() (syscall.RawConn, error) {
-	r, err := l.TCPListener.SyscallConn()
-	return lateRaw{r, l}, err
-}
-
-func (r lateRaw) Control(f func(uintptr)) error {
-	r.l.hook(r.l.calls.Add(1))
-	return r.RawConn.Control(f)
-}
-
-func TestServeNeverHandsABatchOverTwice(t *testing.T) {
+// What Serve has handed over is the pool's, which gives it back once, and open.
+func TestWhatServeHasHandedOverComesBackOnceAndOpen(t *testing.T) {
 	noLeaks(t)
-	pool := newPool(t, nil)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	pool, ln := newPool(t, nil), connListen(t, "tcp4")
 	defer ln.Close()
-	// calls: 1 dup, 2 alive, 3 alive again (after twice serveLook, when a connection was handed over)
-	l := &late{TCPListener: ln.(*net.TCPListener), hook: func(n int32) {
-		if n == 3 {
-			time.Sleep(serveCheck + 50*time.Millisecond)
-		}
-	}}
-	go pool.Serve(l)
-	c, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	time.Sleep(2 * serveCheck)
-	if n := pool.Stats().Waiting; n != 1 {
-		t.Errorf("%d connections wait, one was made", n)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- pool.Serve(ln) }()
+	tcpClients(t, ln.Addr().String(), 1)
+	until(t, "the connection waits", func() bool { return pool.Stats().Waiting == 1 })
+	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	pool.Shutdown(ctx)
-	seen := map[int]bool{}
-	for _, d := range pool.Undelivered() {
-		if !seen[d.FD] {
-			CloseFDs([]int{d.FD})
+	soon(t, "Serve ends", func() {
+		if err := <-served; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Serve: %v", err)
 		}
-		seen[d.FD] = true
+	})
+	ds := pool.Undelivered()
+	if len(ds) != 1 || !isOpen(ds[0].FD) {
+		t.Fatalf("undelivered: %v, want the one connection, open", ds)
 	}
-}
-
-func TestServeClosesNothingThatItHandedOver(t *testing.T) {
-	pool := newPool(t, nil)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	l := &late{TCPListener: ln.(*net.TCPListener)}
-	l.hook = func(n int32) {
-		if n == 3 {
-			go func() {
-				ctx, cancel := context.WithCancel(context.Background())
-				cancel()
-				pool.Shutdown(ctx)
-			}()
-			until(t, "closed", pool.closed.Load)
-			time.Sleep(20 * time.Millisecond)
-		}
-	}
-	served := make(chan error)
-	go func() { served <- pool.Serve(l) }()
-	c, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	<-served
-	time.Sleep(20 * time.Millisecond)
-	for _, d := range pool.Undelivered() {
-		if !isOpen(d.FD) {
-			t.Errorf("descriptor %d came back closed", d.FD)
-		} else {
-			CloseFDs([]int{d.FD})
-		}
-	}
+	CloseFDs(fdsOf(ds))
 }
 
 func TestAWorkerThatSendsToThePoolLeaksNothingWhenItLeaves(t *testing.T) {

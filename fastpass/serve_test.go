@@ -7,11 +7,35 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// late is a listener whose descriptor cannot be looked at for a while, as with a process that is stopped there.
+type late struct {
+	*net.TCPListener
+	calls atomic.Int32
+	hook  func(call int32)
+}
+
+type lateRaw struct {
+	syscall.RawConn
+	l *late
+}
+
+func (l *late) SyscallConn() (syscall.RawConn, error) {
+	r, err := l.TCPListener.SyscallConn()
+	return lateRaw{r, l}, err
+}
+
+func (r lateRaw) Control(f func(uintptr)) error {
+	r.l.hook(r.l.calls.Add(1))
+	return r.RawConn.Control(f)
+}
 
 // Serve in a process whose accept fails.
 
