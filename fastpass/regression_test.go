@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"example.com/fdpass/cmsgpool"
-	"example.com/fdpass/internal/leak"
 	"example.com/fdpass/internal/sys"
 	"example.com/fdpass/internal/wire"
 
@@ -88,20 +87,16 @@ func TestAPeerThatOnlySendsReleasesWhoWaitsForIt(t *testing.T) {
 	q := passerOf(t, f, &Config{Direction: SendOnly})
 	defer q.Close()
 	until(t, "HELLO is heard", p.peerSendOnly.Load)
-	select {
-	case err := <-sent:
-		t.Log(err)
-	case <-time.After(time.Second):
-		t.Error("SendBatch still waits for room that cannot come")
-	}
-	shut := make(chan error, 1)
-	go func() { shut <- p.Shutdown(context.Background()) }()
-	select {
-	case err := <-shut:
-		t.Log(err)
-	case <-time.After(time.Second):
-		t.Error("Shutdown still waits")
-	}
+	soon(t, "SendBatch waits no longer for room that cannot come", func() {
+		if err := <-sent; !errors.Is(err, errPeerSendOnly) {
+			t.Errorf("SendBatch: %v, want %v", err, errPeerSendOnly)
+		}
+	})
+	soon(t, "Shutdown waits no longer", func() {
+		if err := p.Shutdown(t.Context()); !errors.Is(err, errPeerSendOnly) {
+			t.Errorf("Shutdown: %v, want %v", err, errPeerSendOnly)
+		}
+	})
 }
 
 func TestARefusedDescriptorBehindOneInFlightIsReportedAtTheEnd(t *testing.T) {
@@ -150,16 +145,19 @@ func TestWhatABarePeerSentBeforeItsEndArrivesAfterAFailedSend(t *testing.T) {
 			}
 			got := 0
 			ds := make([]Desc, 64)
-			p.SetReadDeadline(time.Now().Add(5 * time.Second))
-			for {
-				k, err := p.RecvBatch(ds)
-				CloseFDs(fdsOf(ds[:k]))
-				got += k
-				if err != nil {
-					t.Log(err)
-					break
+			soon(t, "the end comes", func() {
+				for {
+					k, err := p.RecvBatch(ds)
+					CloseFDs(fdsOf(ds[:k]))
+					got += k
+					if err != nil {
+						if !errors.Is(err, ErrPeerGone) {
+							t.Errorf("RecvBatch: %v, want %v", err, ErrPeerGone)
+						}
+						break
+					}
 				}
-			}
+			})
 			if got != n {
 				t.Errorf("%d of %d descriptors arrived", got, n)
 			}
@@ -170,7 +168,6 @@ func TestWhatABarePeerSentBeforeItsEndArrivesAfterAFailedSend(t *testing.T) {
 }
 
 func TestAnEndBetweenPumpAndDirect(t *testing.T) {
-	stuck := 0
 	for i := range 400 {
 		p, f, err := Pair(nil)
 		if err != nil {
@@ -197,20 +194,10 @@ func TestAnEndBetweenPumpAndDirect(t *testing.T) {
 		unix.Sendmsg(r.fd, ackFrame(77, 5), nil, nil, unix.MSG_NOSIGNAL)
 		p.SetReadDeadline(time.Now().Add(time.Duration(i%40) * time.Microsecond))
 		p.SetReadDeadline(time.Time{})
-		select {
-		case <-p.Done():
-		case <-time.After(500 * time.Millisecond):
-			stuck++
-			if stuck == 1 {
-				t.Logf("%s", leak.Goroutines())
-			}
-		}
+		wait(t, "the link ends", p.Done())
 		close(stop)
 		p.Close()
 		r.close()
-	}
-	if stuck > 0 {
-		t.Errorf("%d links never ended", stuck)
 	}
 }
 
@@ -234,11 +221,12 @@ func TestSendIntoAWindowThatPushHasFilled(t *testing.T) {
 				}
 			}
 			d := nulls(t, 1)[0]
-			p.SetWriteDeadline(time.Now().Add(time.Second))
-			if err := p.Send(d); err != nil {
-				CloseFDs([]int{d.FD})
-				t.Error(err)
-			}
+			soon(t, "Send returns", func() {
+				if err := p.Send(d); err != nil {
+					CloseFDs([]int{d.FD})
+					t.Error(err)
+				}
+			})
 		})
 	}
 }
