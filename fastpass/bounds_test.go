@@ -330,3 +330,62 @@ func littleRoom(t *testing.T, sizes []int, window int, take func(*testing.T, *Pa
 		}
 	})
 }
+
+func TestSendIntoAWindowThatPushHasFilled(t *testing.T) {
+	for _, l := range everyLink {
+		t.Run(l.String(), func(t *testing.T) {
+			l.Window = 2
+			p, q := link(t, l.config(), l.config())
+			go func() {
+				for {
+					d, err := q.Recv()
+					if err != nil {
+						return
+					}
+					CloseFDs([]int{d.FD})
+				}
+			}()
+			for _, d := range nulls(t, 2) {
+				if err := p.Push(d); err != nil {
+					t.Fatal(err)
+				}
+			}
+			d := nulls(t, 1)[0]
+			soon(t, "Send returns", func() {
+				if err := p.Send(d); err != nil {
+					CloseFDs([]int{d.FD})
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// Send blocks while the window is full, its documentation says, so one free slot is enough for one descriptor.
+func TestSendGoesOnAsSoonAsItsDescriptorHasRoom(t *testing.T) {
+	a, b := link(t, &Config{Window: 16, Direction: SendOnly}, &Config{Direction: RecvOnly})
+	for range 16 {
+		if err := a.TrySend(Desc{FD: null(t)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := null(t)
+	sent := make(chan error, 1)
+	go func() { sent <- a.Send(Desc{FD: last}) }()
+	until(t, "Send waits", func() bool { return a.out.stats.sent.Load() == 16 })
+	for range 100 { // it parks
+		if err := a.TrySend(Desc{FD: last}); err != ErrFull {
+			t.Fatal(err)
+		}
+	}
+	d, err := b.Recv() // one slot is free
+	if err != nil {
+		t.Fatal(err)
+	}
+	CloseFDs([]int{d.FD})
+	soon(t, "Send returns", func() {
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1068,3 +1068,14 @@ func hastyLink(t testing.TB, l linkConfig) (*Passer, *raw) {
 	t.Cleanup(r.close)
 	return onKernel(t, &hastyKernel{Kernel: sys.System}, f, l.config()), r
 }
+
+// A Framed peer that lives sends no message without a frame.
+func TestAnEmptyMessageBreaksTheProtocol(t *testing.T) {
+	noLeaks(t)
+	p, r := rawLink(t, linkConfig{Network: "unixpacket", Direction: RecvOnly})
+	r.hello()
+	r.send(nil, 0)
+	if _, err := p.Recv(); !errors.Is(err, ErrProtocol) {
+		t.Errorf("Recv: %v", err)
+	}
+}

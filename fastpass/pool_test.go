@@ -7,6 +7,8 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -435,5 +437,75 @@ func TestShutdownDeliversWhatServeHasAccepted(t *testing.T) {
 	recvTags(t, worker, clients)
 	if err := <-shut; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAWorkerThatSendsToThePoolLeaksNothingWhenItLeaves(t *testing.T) {
+	noLeaks(t)
+	pool := newPool(t, nil)
+	front, worker := pairOf(t, nil, nil)
+	left := make(chan struct{})
+	pool.cfg.OnLeave = func(*Passer, error, int) { close(left) }
+	if err := pool.Add(front); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := worker.SendBatch(nulls(t, 200)); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "sent", func() bool { return front.in.queued.Load() == 200 })
+	worker.Close()
+	closeUndelivered(worker)
+	wait(t, "left", left)
+	pool.Shutdown(context.Background())
+}
+
+// A policy is asked for what waits in the backlog as well, by the pool's own goroutine: nobody may wait for ever because of what it says there.
+func TestAPolicyThatPicksNobodyEndsThePoolWhoeverAsks(t *testing.T) {
+	noLeaks(t)
+	pool := newPool(t, &PoolConfig{Backlog: 2, Policy: PolicyFunc(func(*Desc, uint64, []Worker) int { return 7 })})
+	ds := taggedPipes(t, 0, 4)
+	if n, err := pool.Dispatch(ds[:2]); n != 2 || err != nil { // nobody is there: they wait
+		t.Fatalf("%d, %v", n, err)
+	}
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := pool.Dispatch(ds[2:])
+		waiting <- err
+	}()
+	time.Sleep(20 * time.Millisecond) // it waits for a place: or else it finds the same later
+	newWorker(t, pool, nil)
+	check := func(how string, err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), "picked worker 7 of 1") {
+			t.Errorf("%s: %v", how, err)
+		}
+	}
+	soon(t, "the caller who waits hears of it", func() { check("who waited", <-waiting) })
+	_, err := pool.Dispatch(ds[2:])
+	check("who comes later", err)
+	soon(t, "the pool ends", func() { check("Shutdown", pool.Shutdown(t.Context())) })
+	if got := fdsOf(pool.Undelivered()); !slices.Equal(got, fdsOf(ds[:2])) {
+		t.Errorf("undelivered %v, want %v", got, fdsOf(ds[:2]))
+	}
+	CloseFDs(fdsOf(ds))
+}
+
+// What is known of a descriptor in a slice is not taken for known of the next one in its place.
+func TestHashAsksAgainForAnotherDescriptorInTheSamePlace(t *testing.T) {
+	noLeaks(t)
+	var known []uint16
+	policy := PolicyFunc(func(d *Desc, number uint64, workers []Worker) int {
+		known = append(known, d.client)
+		return Hash.Pick(d, number, workers)
+	})
+	pool := newPool(t, &PoolConfig{Policy: policy})
+	newWorker(t, pool, nil)
+	until(t, "the worker is ready", func() bool { return pool.Stats().Ready == 1 })
+	ds := []Desc{{FD: 0, Keep: true}}
+	for range 2 {
+		dispatch(t, pool, ds)
+	}
+	if len(known) != 2 || known[1] != 0 {
+		t.Errorf("known were %v", known)
 	}
 }

@@ -235,3 +235,98 @@ func TestServeEndsWithTheErrorOfAPolicy(t *testing.T) {
 	}
 	CloseFDs(fdsOf(ds))
 }
+
+// What Serve has handed over is the pool's, which gives it back once, and open.
+func TestWhatServeHasHandedOverComesBackOnceAndOpen(t *testing.T) {
+	noLeaks(t)
+	pool, ln := newPool(t, nil), connListen(t, "tcp4")
+	defer ln.Close()
+	served := make(chan error, 1)
+	go func() { served <- pool.Serve(ln) }()
+	tcpClients(t, ln.Addr().String(), 1)
+	until(t, "the connection waits", func() bool { return pool.Stats().Waiting == 1 })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	pool.Shutdown(ctx)
+	soon(t, "Serve ends", func() {
+		if err := <-served; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	ds := pool.Undelivered()
+	if len(ds) != 1 || !isOpen(ds[0].FD) {
+		t.Fatalf("undelivered: %v, want the one connection, open", ds)
+	}
+	CloseFDs(fdsOf(ds))
+}
+
+func TestServeEndsWithItsListenerAlsoWhileItWaitsForAPlace(t *testing.T) {
+	noLeaks(t)
+	pool := newPool(t, &PoolConfig{Backlog: 1})
+	ln := connListen(t, "tcp4")
+	served := make(chan error, 1)
+	go func() { served <- pool.Serve(ln) }()
+	clients := tcpClients(t, ln.Addr().String(), 3)
+	until(t, "the others wait for a place", func() bool { return pool.Stats().Waiting == 1 })
+	time.Sleep(20 * time.Millisecond)
+	ln.Close()
+	soon(t, "Serve ends", func() {
+		if err := <-served; !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+	})
+	if c, err := net.Dial("tcp", ln.Addr().String()); err == nil {
+		c.Close()
+		t.Error("somebody still listens")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	pool.Shutdown(ctx)
+	if ds := pool.Undelivered(); len(ds) == 0 || len(ds) > len(clients) {
+		t.Errorf("%d of %d connections are undelivered", len(ds), len(clients))
+	} else {
+		CloseFDs(fdsOf(ds))
+	}
+}
+
+// Shutdown does not wait longer than it may for a Serve that cannot be woken, and what that accepts at last is not lost.
+func TestShutdownDoesNotWaitForServeForEver(t *testing.T) {
+	noLeaks(t)
+	pool := newPool(t, nil)
+	pool.serving.Add(1) // one that waits in accept, since somebody else has taken the connection that it saw
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	soon(t, "Shutdown returns", func() {
+		if err := pool.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Shutdown: %v", err)
+		}
+	})
+	a := acceptor{pool: pool, done: make(chan struct{})}
+	if err := a.dispatch([]Desc{{FD: 0, Keep: true}}); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("dispatch: %v", err)
+	}
+	pool.serving.Done()
+	if ds := pool.Undelivered(); len(ds) != 1 {
+		t.Errorf("undelivered: %v", ds)
+	}
+}
+
+// A Serve that is not stuck hands over what it has accepted before Shutdown returns, also if that may not wait at all.
+func TestShutdownHasAllThatServeHasAccepted(t *testing.T) {
+	noLeaks(t)
+	pool := newPool(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	pool.serving.Add(1)
+	go func() {
+		defer pool.serving.Done()
+		<-pool.closing
+		time.Sleep(10 * time.Millisecond)
+		a := acceptor{pool: pool, done: make(chan struct{})}
+		a.dispatch([]Desc{{FD: 0, Keep: true}})
+	}()
+	soon(t, "Shutdown returns", func() { pool.Shutdown(ctx) })
+	if ds := pool.Undelivered(); len(ds) != 1 {
+		t.Errorf("undelivered: %v", ds)
+	}
+}

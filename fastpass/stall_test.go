@@ -5,8 +5,12 @@ package fastpass
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"example.com/fdpass/internal/sys"
 )
 
 // A socket is writable when three quarters of its buffer are free, and so the link of a worker that is slow sends nothing for long.
@@ -135,5 +139,107 @@ func TestAWorkerThatCausesAShortageHasStalled(t *testing.T) {
 		t.Run(l.String(), func(t *testing.T) {
 			startChild(t, "front with a stuck worker and a shortage", nil, dialSpec{Link: l, User: 54_322}).succeed()
 		})
+	}
+}
+
+// spaciousKernel has as much room as it is told.
+type spaciousKernel struct {
+	sys.Kernel
+	free atomic.Int32
+}
+
+func (k *spaciousKernel) FreeSlots(int, int) int { return int(k.free.Load()) }
+
+// A worker that has no room says so again and again, and takes the rest when it has some: it has not stalled.
+func TestAWorkerWithAFullTableHasNotStalled(t *testing.T) {
+	noLeaks(t)
+	pool, there, worker, k := poolWithTightWorker(t)
+	dispatch(t, pool, taggedPipes(t, 0, 20))
+	k.free.Store(0)
+	got := recvTags(t, worker, 1)
+	rest := make(chan []uint64)
+	go func() { rest <- recvTags(t, worker, 19) }() // it would take them
+	for range 3 {
+		before := there.out.page.Pulses()
+		until(t, "the worker says that it has no room", func() bool { return there.out.page.Pulses() > before })
+		for range checksPerStall {
+			pool.checkStalled()
+		}
+	}
+	if err := there.Err(); err != nil {
+		t.Fatalf("the link has ended: %v", err)
+	}
+	k.free.Store(1000)
+	soon(t, "the rest arrives", func() { got = append(got, <-rest...) })
+	for i, tag := range got {
+		if tag != uint64(i) {
+			t.Errorf("tag %d at %d", tag, i)
+		}
+	}
+}
+
+// One that takes nothing has, whether it has room or not: what it waits for is not room.
+func TestAWorkerThatTakesNothingHasStalledThoughItsTableIsFull(t *testing.T) {
+	noLeaks(t)
+	pool, there, worker, k := poolWithTightWorker(t)
+	dispatch(t, pool, taggedPipes(t, 0, 20))
+	k.free.Store(0)
+	recvTags(t, worker, 1)
+	until(t, "the link is ended", func() bool {
+		time.Sleep(2 * shortage.most) // the worker looks for room meanwhile
+		pool.checkStalled()
+		return there.Err() != nil
+	})
+	if err := there.Err(); !errors.Is(err, ErrStalled) {
+		t.Error(err)
+	}
+}
+
+// poolWithTightWorker returns a pool with one worker that has room for 4 descriptors, as far as k says, and its link.
+func poolWithTightWorker(t *testing.T) (pool *Pool, there, worker *Passer, k *spaciousKernel) {
+	t.Helper()
+	pool = newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
+	k = &spaciousKernel{Kernel: sys.System}
+	k.free.Store(4)
+	f, g := socketpair(t, "unixpacket")
+	there = passerOf(t, f, &Config{Network: "unixpacket"})
+	worker = onKernel(t, k, g, &Config{Network: "unixpacket"})
+	if err := pool.Add(there); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the worker is ready", func() bool { return pool.Stats().Ready == 1 })
+	if there.out.page == nil {
+		t.Skip("there is no shared memory for acknowledgements")
+	}
+	return pool, there, worker, k
+}
+
+// shortOfMemory is a kernel that has no memory for messages.
+type shortOfMemory struct{ sys.Kernel }
+
+func (shortOfMemory) Send(int, *sys.Vector, int) (int, syscall.Errno) { return 0, syscall.ETOOMANYREFS }
+
+// A worker to which nothing can be sent has not stalled.
+func TestAWorkerDoesNotStallForAShortageHere(t *testing.T) {
+	noLeaks(t)
+	a, b := socketpair(t, "unixpacket")
+	defer b.Close()
+	there := onKernel(t, shortOfMemory{sys.System}, a, &Config{Protocol: Bare, Network: "unixpacket"})
+	pool := newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
+	if err := pool.Add(there); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Dispatch([]Desc{{FD: 0, Keep: true}}); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		before := there.Stats().Shortages
+		until(t, "it is tried again", func() bool { return there.Stats().Shortages > before })
+		for range checksPerStall {
+			pool.checkStalled()
+		}
+	}
+	if err := there.Err(); err != nil {
+		t.Errorf("the link has ended: %v", err)
 	}
 }
