@@ -67,6 +67,13 @@ func runFront(arg string) (err error) {
 	if f.line, err = dialLine(f.Dir); err != nil {
 		return err
 	}
+	leaving := make(chan struct{})
+	go func() { // as long as the process, and so before stock is taken
+		<-leaving
+		for o := range f.line.orders { // whom no front will start any more
+			f.line.say(note{Kind: noteUnborn, Worker: o.Worker.ID, Text: "the front is leaving"})
+		}
+	}()
 	before, err := takeStock(listenerFD)
 	if err != nil {
 		return err
@@ -89,16 +96,11 @@ func runFront(arg string) (err error) {
 		}
 		f.spawn(o.Worker)
 	}
-	go func() { // whom no front will start any more
-		for o := range f.line.orders {
-			f.line.say(note{Kind: noteUnborn, Worker: o.Worker.ID, Text: "the front is leaving"})
-		}
-	}()
+	close(leaving)
 	f.leave()
 	f.workers.Wait()
 	f.ledger.close()
-	before.goroutines++ // the one above
-	n, what := before.leaks()
+	n, what := leaks(before)
 	f.line.say(note{Kind: noteBye, Count: n, Text: what})
 	return nil
 }

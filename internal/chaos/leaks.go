@@ -6,74 +6,40 @@ import (
 	"bufio"
 	"fmt"
 	"os"
-	"runtime"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"example.com/fdpass/fastpass"
+	"example.com/fdpass/internal/leak"
 
 	"golang.org/x/sys/unix"
 )
 
-// belongings are what a process has at a moment.
-type belongings struct {
-	descriptors map[string]string // by number: what they are
-	goroutines  int
-}
-
-// takeStock counts what a process has before the library gives it more. It first makes the library open what it keeps for
-// good. Not counted are the descriptors that will be handed over to the library.
-func takeStock(except ...int) (belongings, error) {
+// takeStock notes what a process has before the library gives it more. It first makes the library open what it keeps for
+// good. Not noted are the descriptors that will be handed over to the library.
+func takeStock(except ...int) (leak.Snapshot, error) {
 	p, f, err := fastpass.Pair(nil)
 	if err != nil {
-		return belongings{}, err
+		return leak.Snapshot{}, err
 	}
 	f.Close()
 	p.Close()
-	b := belongings{descriptors: openDescriptors(), goroutines: runtime.NumGoroutine()}
-	for _, fd := range except {
-		delete(b.descriptors, strconv.Itoa(fd))
-	}
-	return b, nil
+	before := leak.Take()
+	before.Forget(except...)
+	return before, nil
 }
 
-// openDescriptors lists the descriptors of this process.
-func openDescriptors() map[string]string {
-	all := map[string]string{}
-	entries, _ := os.ReadDir("/proc/self/fd")
-	for _, e := range entries {
-		if what, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil { // ReadDir's own is closed
-			all[e.Name()] = what
-		}
-	}
-	return all
-}
-
-// leaks returns how much more there is than before, and what. What was let go may take a moment to go.
-func (before belongings) leaks() (n int, what string) {
+// leaks returns how much more there is than before, and what: descriptors, and goroutines of the library. What was let go may take
+// a moment to go, but not until a collection.
+func leaks(before leak.Snapshot) (n int, what string) {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
 		limit.Cur = limit.Max
 		unix.Setrlimit(unix.RLIMIT_NOFILE, &limit) // whatever was done to it: looking takes a descriptor
 	}
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		var found []string
-		for fd, now := range openDescriptors() {
-			if before.descriptors[fd] != now {
-				found = append(found, fmt.Sprintf("descriptor %s: %s", fd, now))
-			}
-		}
-		n = len(found)
-		if more := runtime.NumGoroutine() - before.goroutines; more > 0 {
-			n += more
-			stacks := make([]byte, 8<<10)
-			found = append(found, fmt.Sprintf("%d goroutines of:\n%s", more, stacks[:runtime.Stack(stacks, true)]))
-		}
-		if n == 0 || time.Now().After(deadline) {
-			slices.Sort(found)
-			return n, strings.Join(found, ", ")
+		if left := before.List(); len(left) == 0 || time.Now().After(deadline) {
+			return len(left), strings.Join(left, ", ")
 		}
 	}
 }

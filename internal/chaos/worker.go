@@ -118,7 +118,7 @@ func workerMain(arg string) int {
 	w.over = true
 	w.mu.Unlock()
 	w.flaps.Wait()
-	n, what := before.leaks()
+	n, what := leaks(before)
 	w.line.say(note{Kind: noteBye, Worker: w.ID, Count: n, Text: what})
 	return exitOK
 }

@@ -22,18 +22,18 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
-	"testing"
 	"time"
 )
 
 // patience is how long what was let go may take to be gone.
 var patience = 10 * time.Second
 
-// Run runs the tests, and then each of after, which let go of what all tests shared. It returns what TestMain is to exit
+// Run runs the tests of m, a *testing.M, and then each of after, which let go of what all tests shared. It returns what TestMain is to exit
 // with: the tests' own status, or 1 if something is left over or one of after fails. On Linux it may start the binary
 // anew, in a network namespace, before it does anything.
-func Run(m *testing.M, after ...func() error) int {
+func Run(m interface{ Run() int }, after ...func() error) int {
 	isolate()
 	warmUp()
 	before := Take()
@@ -68,7 +68,17 @@ func (s Snapshot) Left(patience time.Duration) string { return settle(patience, 
 
 // LeftDescriptors is Left for descriptors alone.
 func (s Snapshot) LeftDescriptors(patience time.Duration) string {
-	return settle(patience, func() string { return lines(s.leftDescriptors()) })
+	return settle(patience, func() string { return lines(some(s.leftDescriptors())) })
+}
+
+// List lists the descriptors and goroutines that there are at this moment and are not in s: for a program that looks after itself.
+func (s Snapshot) List() []string { return append(s.leftDescriptors(), s.leftGoroutines()...) }
+
+// Forget takes descriptors out of s: they will be somebody else's to close.
+func (s Snapshot) Forget(fds ...int) {
+	for _, fd := range fds {
+		delete(s.descriptors, strconv.Itoa(fd))
+	}
 }
 
 func settle(patience time.Duration, left func() string) string {
@@ -87,19 +97,28 @@ func (s Snapshot) leftDescriptors() (left []string) {
 		}
 	}
 	slices.Sort(left)
+	return left
+}
+
+// some cuts a list of descriptors that is too long to read.
+func some(left []string) []string {
 	if n := len(left); n > 20 {
 		left = append(left[:20], fmt.Sprintf("… %d descriptors in all", n))
 	}
 	return left
 }
 
-func (s Snapshot) left() string {
-	left := s.leftDescriptors()
+func (s Snapshot) leftGoroutines() (left []string) {
 	for id, stack := range goroutines() {
 		if _, old := s.goroutines[id]; !old {
 			left = append(left, stack)
 		}
 	}
+	return left
+}
+
+func (s Snapshot) left() string {
+	left := append(some(s.leftDescriptors()), s.leftGoroutines()...)
 	if child := leftChild(); child != "" {
 		left = append(left, child)
 	}
