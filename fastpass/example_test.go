@@ -27,7 +27,7 @@ import (
 func Example_front() {
 	pool, err := fastpass.NewPool(&fastpass.PoolConfig{
 		Policy:       fastpass.LeastLoaded,
-		StallTimeout: 5 * time.Second, // whoever takes nothing for so long loses what it has not taken
+		StallTimeout: 5 * time.Second, // a worker that takes nothing for 5 s is dropped, and others get what it has not taken
 		OnLeave: func(_ *fastpass.Passer, err error, back int) {
 			log.Printf("a worker has left: %v; others get %d connections that it has not taken", err, back)
 		},
@@ -35,6 +35,7 @@ func Example_front() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	var workers sync.WaitGroup
 	for range 4 {
 		cmd := exec.Command("./worker")
 		cmd.Stderr = os.Stderr
@@ -45,13 +46,28 @@ func Example_front() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		go cmd.Wait()
+		workers.Go(func() { cmd.Wait() })
 	}
 	ln, err := net.Listen("tcp", ":8080")
 	if err != nil {
 		log.Fatal(err)
 	}
-	log.Fatal(pool.Serve(ln))
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-stop
+		signal.Stop(stop) // a second one ends this process at once
+		ln.Close()
+	}()
+	if err := pool.Serve(ln); !errors.Is(err, net.ErrClosed) {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := pool.Shutdown(ctx); err != nil { // delivers what has been accepted, and ends the links
+		log.Print(err)
+	}
+	workers.Wait() // they serve what they have to the end
 }
 
 // The worker: a net/http server like any other, but for its listener. It ends when the front does, and drops no request then.
@@ -183,6 +199,7 @@ func ExamplePool_Dispatch() {
 		}
 		go func() {
 			begin := make([]byte, 512)
+			c.SetReadDeadline(time.Now().Add(10 * time.Second)) // or a client that sends nothing holds this goroutine for ever
 			n, err := c.Read(begin)
 			if err == nil {
 				err = giveAway(pool, c.(*net.TCPConn), begin[:n])
@@ -195,21 +212,27 @@ func ExamplePool_Dispatch() {
 	}
 }
 
-// giveAway hands c to a worker, whose Conn gives what was read first. C owns its descriptor, and closes it, so that is a duplicate.
+// giveAway hands c to a worker, whose Conn gives what was read first. C owns its descriptor and closes it, so the worker gets a duplicate.
 func giveAway(pool *fastpass.Pool, c *net.TCPConn, read []byte) error {
-	raw, err := c.SyscallConn()
+	fd, err := duplicate(c)
 	if err != nil {
 		return err
-	}
-	fd := -1
-	if cerr := raw.Control(func(s uintptr) { fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil || err != nil {
-		return errors.Join(cerr, err)
 	}
 	if n, err := pool.Dispatch([]fastpass.Desc{{FD: fd, Tag: uint64(read[0]), Payload: read}}); n == 0 { // Hash goes by the tag
 		fastpass.CloseFDs([]int{fd})
 		return err
 	}
 	return c.Close() // the worker's copy keeps the connection
+}
+
+// duplicate returns a duplicate of the descriptor of c, which is the caller's.
+func duplicate(c syscall.Conn) (fd int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	cerr := raw.Control(func(s uintptr) { fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0) })
+	return fd, errors.Join(cerr, err)
 }
 
 // What a dead peer has not acknowledged comes back.
