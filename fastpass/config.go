@@ -20,13 +20,13 @@ const (
 	Framed Protocol = iota
 
 	// Bare is plain SCM_RIGHTS for any peer: no header, no acknowledgement. A descriptor is gone once the kernel has
-	// taken it; if the peer dies before it receives it, nobody gets it back. The bytes of a message are the payload of its first
+	// taken it; if the peer dies before it receives it, it is lost. The bytes of a message are the payload of its first
 	// descriptor (a single zero byte counts as none), and bytes without a descriptor arrive with FD -1. A packet longer
 	// than 16 KiB and than MaxPayload is cut. On SOCK_STREAM bytes have no boundaries: of a payload that the socket
 	// takes in parts, the rest comes in front of the next message's.
 	//
-	// A peer that is not this library has to offer room for Config.Batch descriptors, 253 by default, in each recvmsg: the kernel drops what does
-	// not fit, and nobody here hears of it.
+	// A peer that is not this library has to offer room for Config.Batch descriptors, 253 by default, in each recvmsg:
+	// the kernel drops what does not fit, and this end does not hear of it.
 	Bare
 )
 
@@ -74,58 +74,66 @@ type Config struct {
 	// Direction is Both by default. What a link does is what both ends can: a Both end whose peer only sends does
 	// without what only sending needs.
 	//
-	// A SendOnly end has the kernel refuse descriptors where it can (SO_PASSRIGHTS, Linux ≥ 6.16): the peer's
-	// sendmsg fails with EPERM. Sockets made by Listen and Dial do so before anybody can send; the option belongs to the socket,
-	// so it holds for other processes that share this end, too. Elsewhere, and if they were sent before, they
+	// A SendOnly end has the kernel refuse descriptors where it can (SO_PASSRIGHTS, Linux ≥ 6.16): the peer's sendmsg
+	// fails with EPERM. Sockets made by Listen and Dial do so before anybody can send; the option belongs to the
+	// socket, so it holds for other processes that share this end, too. Elsewhere, and if they were sent before, they
 	// are closed and end the link with ErrProtocol. A link that sends to such an end fails with an error that wraps
 	// syscall.EPERM, and its descriptors come back by Undelivered.
 	Direction Direction
 
-	// Window is how many descriptors may be queued or unacknowledged at most, a power of two up to 2^20. The
-	// default is 16384, or less where that would be more than half of the descriptors that this process may open:
-	// the library keeps its copies open until they are acknowledged. Slots are made on first use. The window is full as well
-	// while the payloads in it have 512 KiB or more, for descriptors with a payload.
+	// Window is how many descriptors may be queued or unacknowledged at most, a power of two up to 2^20. The default is
+	// 16384, or less where that would be more than half of the descriptors that this process may open: the library
+	// keeps its copies open until they are acknowledged. Slots are made on first use. The window is full as well while
+	// the payloads in it have 512 KiB or more, for descriptors with a payload.
 	Window int
 
 	// Batch is how many descriptors one message carries at most, 1 to 253 (the kernel's limit, and the default).
 	// Bare with Batch 1 speaks to peers that take one at a time, as many programs do.
 	Batch int
 
-	// Messages is how many messages one system call sends or receives at most, 1 to 64. By default it is as many as carry about
-	// 2,000 descriptors, judging by Batch, from 8 to 32.
+	// Messages is how many messages one system call sends or receives at most, 1 to 64. By default it is as many as
+	// carry about 2,000 descriptors, judging by Batch, from 8 to 32.
 	Messages int
 
 	// MaxPayload is how many bytes may travel with one descriptor, 4096 by default, at most 65536. A receiver must
 	// take at least as much as the sender may send.
 	MaxPayload int
 
-	// Kinds limits what this end takes, to StreamSocket for example, to guard an application against what an
-	// untrusted peer may send. The default, 0, takes everything. What is of another kind is taken in and acknowledged like
-	// the rest, so the sender is rid of it, and then closed, tag and payload with it, where it would have been delivered:
+	// Kinds limits what this end takes, to StreamSocket for example, to guard an application against what an untrusted
+	// peer may send. The default, 0, takes everything. What is of another kind is taken in and acknowledged like the
+	// rest, so the sender is rid of it, and then closed, tag and payload with it, where it would have been delivered:
 	// Stats.Rejected counts. It costs a system call for each socket that comes, and two for others.
 	Kinds Kind
 
-	// OnSent is called for each descriptor, in order, once it is acknowledged (Framed) or taken by the kernel (Bare), and
-	// closed here unless Keep. A Framed link sees the acknowledgement when it next sends, at once if somebody waits (in Shutdown,
-	// or in Send for room), and otherwise mostly within 1 to 2 ms, on an idle machine within some 32 at most. Until then the copy here is open, and a connection
-	// that the receiver closes is not closed yet for its client (unless it came from NetListener: that is shut down first).
+	// OnSent is called for each descriptor, in order, once it is acknowledged (Framed) or taken by the kernel (Bare),
+	// and closed here unless Keep. A Framed link sees the acknowledgement when it next sends, at once if a caller waits
+	// (in Shutdown, or in Send for room), and otherwise mostly within 1 to 2 ms, on an idle machine within some 32 at
+	// most. Until then the copy here is open, and a connection that the receiver closes is not closed yet for its
+	// client (unless it came from NetListener: that is shut down first).
 	//
-	// Payload is nil. Calls do not overlap. It runs on a goroutine of the library, or on one that is in a method of this Passer or of its Pool: it must
-	// not block, and must not call methods of the same Passer that wait (Send, SendBatch, Shutdown, Close); TrySend, Push and Flush are allowed.
+	// Payload is nil. Calls do not overlap. It runs on a goroutine of the library, or on one that is in a method of
+	// this Passer or of its Pool: it must not block, and must not call methods of the same Passer that wait (Send,
+	// SendBatch, Shutdown, Close); TrySend, Push and Flush are allowed.
 	OnSent func(Desc)
 
-	// OnRefused is called for each descriptor that the kernel refused to pass, such as a number that is not open,
-	// under the same rules as OnSent. The descriptor is the caller's again; the others of its batch go on. In a Pool it is the worker's link
-	// that tells.
+	// OnRefused is called for each descriptor that the kernel refused to pass, such as a number that is not open, under
+	// the same rules as OnSent. The descriptor is the caller's again; the others of its batch go on. In a Pool it is
+	// the worker's link that tells.
 	OnRefused func(Desc, error)
 
-	// Authorize decides for Listen and Dial whether the process at the other end may take part, before anything is
-	// read from it or sent to it. By default it must run as the same user or as root.
+	// Authorize decides for Listen and Dial whether the process at the other end may take part, before anything is read
+	// from it or sent to it. By default it must run as the same user or as root. New, Pair, Spawn and Inherit do not
+	// ask.
+	//
+	// It runs on the goroutine that is in Listener.Accept or Dial, on several at once if several are. It may block:
+	// that holds up its own call only. An error from it is what Dial returns, wrapped. Accept closes the connection,
+	// counts it (Listener.Refused), drops the error and goes on to the next: to hear of it, log it in Authorize.
 	Authorize func(Credentials) error
 
 	// Spin is how long Recv keeps looking at the socket before it parks, letting other threads go first each time. It
-	// trades processor time for latency; 0 looks once more and never spins. It parks at once while other threads keep the processor for
-	// longer than 100 µs.
+	// trades processor time for latency; 0 looks once more and never spins. It parks at once while other threads keep
+	// the processor for longer than 100 µs. Measure before you set it: on two cores no gain was measured that was
+	// larger than the spread, and none beside a busy core.
 	Spin time.Duration
 }
 
@@ -138,8 +146,8 @@ const (
 	defaultMaxPayload  = 4 << 10
 	minBody            = 16 << 10 // payload bytes that share a frame before the batch is cut
 
-	// A system call that carries so many full messages, or as many descriptors or bytes, gains nothing by carrying more: what is
-	// around it hardly counts, and what the socket does not take was packed in vain.
+	// A system call that carries so many full messages, or as many descriptors or bytes, gains nothing by carrying
+	// more: what is around it hardly counts, and what the socket does not take was packed in vain.
 	fullMessages = 8
 	fullCall     = fullMessages * cmsgpool.MaxFDs
 	fullBytes    = fullMessages * minBody

@@ -39,7 +39,7 @@ func (c *Conn) addrs() (local, remote net.Addr) {
 	return a.local, a.remote
 }
 
-// addresses are those of a Conn, as they were when somebody asked first. All of TCP's are one allocation.
+// addresses are those of a Conn, as they were when they were first asked for. All of TCP's are one allocation.
 type addresses struct {
 	local, remote net.Addr
 	tcp           [2]net.TCPAddr

@@ -20,14 +20,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Conn is a received stream socket, TCP or Unix, as a net.Conn. It uses the descriptor itself, where net.FileConn
-// makes a duplicate and leaves the original to be closed, and tells the runtime's poller of it only when a Read or Write has to
-// wait. BenchmarkConn compares them. Reads give the payload that travelled with the descriptor first and the socket's bytes after it.
+// Conn is a received stream socket, TCP or Unix, as a net.Conn. It uses the descriptor itself, where net.FileConn makes
+// a duplicate and leaves the original to be closed, and tells the runtime's poller of it only when a Read or Write has
+// to wait. BenchmarkConn compares them. Reads give the payload that travelled with the descriptor first and the
+// socket's bytes after it.
 //
 // All methods may be called from several goroutines at once. Read and Write block up to their deadline and do not
-// allocate, but for the first that has to wait. Errors are those of a net.TCPConn: *net.OpError, which net.ErrClosed, os.ErrDeadlineExceeded and
-// the system's errno can be found in, and a bare io.EOF at the end of the stream. A write on a connection that was reset
-// returns EPIPE whatever the number of the descriptor; it never raises SIGPIPE.
+// allocate, but for the first that has to wait. Errors are those of a net.TCPConn: *net.OpError, which net.ErrClosed,
+// os.ErrDeadlineExceeded and the system's errno can be found in, and a bare io.EOF at the end of the stream. A write on
+// a connection that was reset returns EPIPE whatever the number of the descriptor; it never raises SIGPIPE.
 //
 // A Conn is not a net.TCPConn. Socket options are as the sender left them (package net would set TCP_NODELAY
 // and keep-alive) and are changed through SyscallConn; net.Buffers are written one by one; io.Copy moves the bytes
@@ -45,13 +46,14 @@ type Conn struct {
 	mu      sync.Mutex
 	payload []byte // guarded by mu: what is unread of it
 
-	addresses atomic.Pointer[addresses] // nil: nobody has asked
+	addresses atomic.Pointer[addresses] // nil: not asked for yet
 }
 
 // NewConn makes a Conn of a received descriptor, which has to be a stream socket, and takes it over together with
-// d.Payload: neither is the caller's any more, so a slice that RecvBatch is to fill again must be replaced first.
-// On error both stay with the caller, the descriptor open. The error is a *DescError: the descriptor is not a stream
-// socket. Should the runtime be unable to poll it, each Read and Write that would have to wait says so.
+// d.Payload: neither is the caller's any more, so a slice that RecvBatch is to fill again must be replaced first. On
+// error both stay with the caller, the descriptor open. A listening socket is a stream socket, but no connection: see
+// Passer.NetListener. The error is a *DescError: the descriptor is not a stream socket. Should the runtime be unable to
+// poll it, each Read and Write that would have to wait says so.
 //
 // A descriptor in blocking mode is made non-blocking. The mode belongs to the open file, not to the descriptor, so
 // every process that holds a duplicate sees the change. Descriptors 1 and 2 are moved to another number,
@@ -112,8 +114,11 @@ func (c *Conn) Write(b []byte) (int, error) {
 }
 
 // Close closes the descriptor and unblocks every Read and Write, which return net.ErrClosed, and so does a second
-// Close. A descriptor that came as Shared is shut down first, since other processes may hold a copy of it that
-// would keep the connection open.
+// Close. A descriptor that came as Shared, or from the NetListener of a Framed link, is shut down first, since other
+// processes may hold a copy of it that would keep the connection open.
+//
+// It does not block, unless SO_LINGER was set on the socket, here or by another process that has it: then it may take
+// until the peer has received everything, or until that time is over.
 func (c *Conn) Close() error {
 	if !c.end(c.shared) {
 		return c.wrap("close", net.ErrClosed)
@@ -132,10 +137,11 @@ func (c *Conn) end(shut bool) bool {
 	return true
 }
 
-// CloseRead shuts down the reading side. Payload that is unread can still be read.
+// CloseRead shuts down the reading side. Payload that is unread can still be read. Errors: net.ErrClosed after Close,
+// ENOTCONN if the connection has ended already.
 func (c *Conn) CloseRead() error { return c.shutdown(syscall.SHUT_RD) }
 
-// CloseWrite shuts down the writing side: the peer reads to the end and can still send.
+// CloseWrite shuts down the writing side: the peer reads to the end and can still send. Errors are those of CloseRead.
 func (c *Conn) CloseWrite() error { return c.shutdown(syscall.SHUT_WR) }
 
 func (c *Conn) shutdown(how int) error {
@@ -146,7 +152,8 @@ func (c *Conn) shutdown(how int) error {
 	return c.opError("close", err)
 }
 
-// SetDeadline sets the deadline of reads, of the payload too, and of writes.
+// SetDeadline sets the deadline of reads, of the payload too, and of writes, also of calls that wait already. A zero
+// time means none. After Close it returns net.ErrClosed.
 func (c *Conn) SetDeadline(t time.Time) error {
 	if err := c.SetReadDeadline(t); err != nil {
 		return err
@@ -154,12 +161,12 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return c.SetWriteDeadline(t)
 }
 
-// SetReadDeadline sets the deadline of reads, of the payload too.
+// SetReadDeadline sets the deadline of reads, of the payload too. After Close it returns net.ErrClosed.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.opError("set", c.socket.SetReadDeadline(t))
 }
 
-// SetWriteDeadline sets the deadline of writes.
+// SetWriteDeadline sets the deadline of writes. After Close it returns net.ErrClosed.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return c.opError("set", c.socket.SetWriteDeadline(t))
 }
@@ -200,7 +207,9 @@ func (c *Conn) Std() (net.Conn, error) {
 	return std, nil
 }
 
-// SyscallConn gives access to the descriptor, for socket options and the like. Reading through it passes by the payload.
+// SyscallConn gives access to the descriptor, for socket options and the like. The descriptor stays the Conn's: to send
+// it, call Std and send a duplicate of the result's. Reading through it passes by the payload. The error is always nil;
+// after Close the methods of the result return net.ErrClosed.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) { return (*rawConn)(c), nil }
 
 // rawConn is Conn's syscall.RawConn: the file's with the errors of a network connection.
@@ -244,8 +253,8 @@ func (c *Conn) wrap(op string, err error) error {
 
 var errNotStream = errors.New("not a stream socket")
 
-// takeSocket makes fd, which has to be a stream socket, non-blocking, and returns the number under which it goes from now on. On error it
-// stays open.
+// takeSocket makes fd, which has to be a stream socket, non-blocking, and returns the number under which it goes from
+// now on. On error it stays open.
 func takeSocket(fd int) (int, error) {
 	typ, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_TYPE)
 	if err != nil {
@@ -260,7 +269,8 @@ func takeSocket(fd int) (int, error) {
 	if fd != 1 && fd != 2 {
 		return fd, nil
 	}
-	// The os package raises SIGPIPE for these. A process that was started with them closed receives its connections there.
+	// The os package raises SIGPIPE for these. A process that was started with them closed receives its connections
+	// there.
 	moved, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
 		return -1, os.NewSyscallError("fcntl", err)

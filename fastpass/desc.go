@@ -6,8 +6,9 @@ import "fmt"
 type Desc struct {
 	// FD is the descriptor. In a Bare link, bytes that came without a descriptor arrive with FD -1.
 	//
-	// Who sends it must own it. The number that (*os.File).Fd returns does not belong to its caller: it is closed with the file, at the latest by
-	// the garbage collector, and may be another file's then. The example of Pool.Dispatch shows how to give a net.Conn away.
+	// The sender must own it. The number that (*os.File).Fd returns does not belong to its caller: it is closed with
+	// the file, at the latest by the garbage collector, and may be another file's then. The example of Pool.Dispatch
+	// shows how to give a net.Conn away.
 	FD int
 
 	// Tag travels with the descriptor (Framed); it means what the application wants it to mean.
@@ -22,9 +23,9 @@ type Desc struct {
 	// The caller may close a kept FD after OnSent, not before. Receivers find it false.
 	Keep bool
 
-	// Shared says, to a receiver, that other processes may hold this descriptor a while longer: it was lent
-	// (Keep), or was taken back from a receiver that is stopped and has a copy in its queue. Closing such a
-	// socket does not end the connection; shutting it down does. Conn does that by itself. Senders leave it as it is: false, or as
+	// Shared says, to a receiver, that other processes may hold this descriptor a while longer: it was lent (Keep), or
+	// was taken back from a receiver that is stopped and has a copy in its queue. Closing such a socket does not end
+	// the connection; shutting it down does. Conn does that by itself. Senders leave it as it is: false, or as
 	// Undelivered returned it.
 	Shared bool
 

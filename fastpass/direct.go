@@ -2,10 +2,11 @@
 
 package fastpass
 
-// sendDirectly hands ds straight to the socket, past the window, and returns how many it took. It does so on a Bare link, where what the
-// kernel has taken is delivered, so that nothing has to be kept of it; while nothing is queued and nobody else has the flusher's role, so
-// that the order is kept; and if one system call can take all of ds, so that nobody waits for more than that. The rest goes through
-// the window, like all of a Framed link, unless the link has ended with that: then the caller hears of it at once, and keeps it.
+// sendDirectly hands ds straight to the socket, past the window, and returns how many it took. It does so on a Bare
+// link, where what the kernel has taken is delivered, so that nothing has to be kept of it; while nothing is queued and
+// there is no flusher, so that the order is kept; and if one system call can take all of ds, so that other callers wait
+// for no more than that. The rest goes through the window, like all of a Framed link, unless the link has ended
+// meanwhile: then the caller gets the error at once, and keeps the rest.
 func (o *outbox) sendDirectly(ds []Desc) (n int) {
 	if o.p.framed() || !o.work.CompareAndSwap(0, 1) {
 		return 0
@@ -17,7 +18,7 @@ func (o *outbox) sendDirectly(ds []Desc) (n int) {
 	return n
 }
 
-// sendPlain is sendDirectly by who has the role. It takes descriptors that are but numbers.
+// sendPlain is the part of sendDirectly that the flusher does. It takes only descriptors without payloads.
 func (o *outbox) sendPlain(ds []Desc) (n int) {
 	if len(ds) > min(fullCall, o.p.cfg.Messages*o.batch) {
 		return 0
@@ -57,7 +58,8 @@ func (o *outbox) sendPlain(ds []Desc) (n int) {
 	return n
 }
 
-// scan reports whether any of ds is to be closed here, and whether all are but numbers: neither payloads nor what is no number at all.
+// scan reports whether any of ds is to be closed here, and whether all are plain: without a payload, and with a number
+// that can be a descriptor's.
 func scan(ds []Desc) (closes, plain bool) {
 	numbers, bytes := 0, 0 // bits that any of them has
 	for i := range ds {

@@ -20,8 +20,8 @@ import (
 
 const workers = 4
 
-// A front that replaces itself at SIGHUP, by the binary that has its name then. The new front has workers of its own, and takes over the
-// listening socket when they are ready: no client is refused, and no connection is lost.
+// A front that replaces itself at SIGHUP, by the binary that has its name then. The new front has workers of its own,
+// and takes over the listening socket when they are ready: no client is refused, and no connection is lost.
 func ExamplePool_replace() {
 	var old *fastpass.Passer // the link to the front that this one replaces
 	var err error
@@ -76,7 +76,8 @@ func ExamplePool_replace() {
 	}
 }
 
-// takeOver waits until the workers are ready, and then takes the listening socket of the old front, which has accepted until now.
+// takeOver waits until the workers are ready, and then takes the listening socket of the old front, which has accepted
+// until now.
 func takeOver(old *fastpass.Passer, pool *fastpass.Pool) (net.Listener, error) {
 	for began := time.Now(); pool.Stats().Ready < workers; time.Sleep(10 * time.Millisecond) {
 		if time.Since(began) > 30*time.Second {

@@ -70,7 +70,8 @@ func Example_front() {
 	workers.Wait() // they serve what they have to the end
 }
 
-// The worker: a net/http server like any other, but for its listener. It ends when the front does, and drops no request then.
+// The worker: a net/http server like any other, but for its listener. It ends when the front does, and drops no request
+// then.
 func Example_worker() {
 	front, err := fastpass.Inherit(&fastpass.Config{Direction: fastpass.RecvOnly})
 	if err != nil {
@@ -98,9 +99,9 @@ func Example_worker() {
 	open.Wait()
 }
 
-// A worker that also ends when it gets SIGTERM, without dropping a request. The link is closed first: what has been taken is
-// still served, and the front gives the rest to others. http.Server.Shutdown is no help before that is done, as it
-// drops connections from which no request has been read.
+// A worker that also ends when it gets SIGTERM, without dropping a request. The link is closed first: what has been
+// taken is still served, and the front gives the rest to others. http.Server.Shutdown is no help before that is done,
+// as it drops connections from which no request has been read.
 func ExamplePasser_NetListener() {
 	front, err := fastpass.Inherit(&fastpass.Config{Direction: fastpass.RecvOnly})
 	if err != nil {
@@ -212,7 +213,8 @@ func ExamplePool_Dispatch() {
 	}
 }
 
-// giveAway hands c to a worker, whose Conn gives what was read first. C owns its descriptor and closes it, so the worker gets a duplicate.
+// giveAway hands c to a worker, whose Conn gives what was read first. C owns its descriptor and closes it, so the
+// worker gets a duplicate.
 func giveAway(pool *fastpass.Pool, c *net.TCPConn, read []byte) error {
 	fd, err := duplicate(c)
 	if err != nil {

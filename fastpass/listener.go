@@ -26,7 +26,7 @@ type Listener struct {
 	path string      // of the socket file, absolute; "" if there is none
 	file fs.FileInfo // the socket file as it was made
 
-	turn    chan struct{} // whoever has put its token in is the one that waits in accept(2)
+	turn    chan struct{} // the caller of Accept whose token is in it waits in accept(2)
 	done    chan struct{} // closed by Close
 	closed  sync.Once
 	refused atomic.Uint64
@@ -36,9 +36,9 @@ type Listener struct {
 // Network, become links through Accept. The directory must exist. It does not block, except for the moment that
 // another process takes to replace a dead socket in the same place.
 //
-// The socket has mode 0600 from its first moment, whatever the umask, and from the moment at which path exists
-// somebody listens there. To let other users in, chmod it (or make the path in a directory that only they can enter)
-// and set Config.Authorize.
+// The socket has mode 0600 from its first moment, whatever the umask, and from the moment at which path exists this
+// process listens there. To let other users in, chmod it (or make the path in a directory that only they can enter) and
+// set Config.Authorize.
 //
 // The directory must not let others rename or remove what is in it: it is not writable for them, or sticky like /tmp.
 //
@@ -52,8 +52,8 @@ type Listener struct {
 // decides.
 //
 // The socket is made in a directory of mode 0700 beside path, and moved from there: lists of sockets, such as that of
-// ss(8), show it under the name that it was made with, .fastpass-<number>/<name>. A process that is killed at that moment
-// leaves the directory behind.
+// ss(8), show it under the name that it was made with, .fastpass-<number>/<name>. A process that is killed at that
+// moment leaves the directory behind.
 //
 // Errors: syscall.EADDRINUSE if the socket is in use; fs.ErrPermission if it is another user's, or this process may
 // not write in the directory; fs.ErrExist if there is something else than a socket; syscall.ENAMETOOLONG if the path
@@ -93,8 +93,8 @@ func (l *Listener) listen(path string) (err error) {
 	return err
 }
 
-// Accept waits for the next process that connects and may take part, and returns the link with it. It does not wait
-// for the peer to say anything: one that connects and stays silent holds nobody up, and shows only in the link's own
+// Accept waits for the next process that connects and may take part, and returns the link with it. It does not wait for
+// the peer to say anything: one that connects and stays silent holds up no one else, and shows only in the link's own
 // methods. The Passer is the caller's, and lives on when the Listener is closed.
 //
 // Before anything is read from the peer, or sent to it, Config.Authorize is asked about its credentials, which are
@@ -173,10 +173,10 @@ func (l *Listener) accept(ctx context.Context) (*net.UnixConn, error) {
 // acceptPause is how long accepting pauses while the system is short of something.
 var acceptPause = backoff{first: 5 * time.Millisecond, most: time.Second}
 
-// Close stops listening and removes the socket file, unless somebody has put another file in its place. Calls of
-// Accept return net.ErrClosed, and processes that have connected but were not accepted see the end of the connection;
-// links that were accepted are not touched. It takes a second at most, if one of those has sent what takes long to close. Closing twice returns
-// net.ErrClosed.
+// Close stops listening and removes the socket file, unless another file has been put in its place. Calls of Accept
+// return net.ErrClosed, and processes that have connected but were not accepted see the end of the connection; links
+// that were accepted are not touched. It takes a second at most, if one of those has sent what takes long to close.
+// Closing twice returns net.ErrClosed.
 func (l *Listener) Close() error {
 	err := net.ErrClosed
 	l.closed.Do(func() {

@@ -10,8 +10,8 @@ import (
 	"example.com/fdpass/internal/sys"
 )
 
-// acceptBatch is how many descriptors a listener takes at a time. They count as taken by the application: a worker that is
-// killed breaks those that it has not accepted.
+// acceptBatch is how many descriptors a listener takes at a time. They count as taken by the application: a worker that
+// is killed breaks those that it has not accepted.
 const acceptBatch = 32
 
 // netListener hands the descriptors that come over a link out as connections.
@@ -25,19 +25,26 @@ type netListener struct {
 }
 
 // NetListener returns a listener whose connections are those that come over the link, each a *Conn, so that a server
-// for connections serves them unchanged: http.Serve(p.NetListener(), handler). Descriptors that are no stream sockets are
-// closed.
+// for connections serves them unchanged: http.Serve(p.NetListener(), handler). Descriptors that are no stream sockets
+// are closed.
 //
-// Accept takes descriptors a few at a time, acknowledged together. It returns what Recv does when the link ends: io.EOF
-// in order, ErrPeerGone if the peer died. Close closes the link, in order: what has been acknowledged is still handed out by
-// Accept, before it fails with net.ErrClosed, so call it until then; all the rest remains the peer's. The example shows how a server drains
-// that way. Recv should not be called beside it.
+// Accept takes descriptors a few at a time, which are acknowledged together. It returns what Recv does when the link
+// ends: io.EOF in order, ErrPeerGone if the peer died. Close closes the link, in order: what has been acknowledged is
+// still handed out by Accept, before it fails with net.ErrClosed, so call it until then; all the rest remains the
+// peer's. The example shows how a server drains that way.
 //
-// Connections of a Framed link are shut down when they are closed, as those that are Shared: the peer may still hold
-// its copy. So a duplicate made here does not outlive Close either.
+// Call NetListener once, and not Recv beside it: two listeners of one Passer take connections from each other.
 //
-// The first call in a process on Linux has its table of descriptors grow to 16,384, which may take some 20 ms: otherwise connections
-// would wait as long each time that it doubles.
+// Connections of a Framed link are shut down when they are closed, like those that are Shared: the peer may still hold
+// its copy. A duplicate that was made of such a Conn's descriptor is shut down with it. To pass a connection on, read
+// what is left of its payload, call Conn.Std, and send a duplicate of the result's descriptor.
+//
+// A listening socket is no connection, though it is a stream socket: here, the server would close it and so shut it
+// down for everybody. Receive it with Recv, make a listener with net.FileListener(os.NewFile(uintptr(d.FD), "")), and
+// close that file.
+//
+// The first call in a process on Linux has its table of descriptors grow to 16,384, which may take some 20 ms:
+// otherwise connections would wait as long each time that it doubles.
 func (p *Passer) NetListener() net.Listener {
 	sys.GrowTable()
 	return &netListener{p: p}

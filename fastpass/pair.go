@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Pair makes a link: this end of it, and the file to hand to another process, by exec.Cmd.ExtraFiles for example,
-// which makes it a Passer with net.FileConn and New (or Inherit, if it came through Spawn). The caller closes the file when it
-// is handed over. It does not block.
+// Pair makes a link: this end of it, and the file to hand to another process, by exec.Cmd.ExtraFiles for example, which
+// makes it a Passer with net.FileConn and New (or Inherit, if it came through Spawn). The caller closes the file when
+// it is handed over. It does not block. Errors: a value in cfg that is out of range; that of a system call.
 //
-// In a Bare link that file is in blocking mode, as a program that knows nothing of this library expects it; net.FileConn and Inherit
-// change that.
+// In a Bare link that file is in blocking mode, as a program that knows nothing of this library expects it;
+// net.FileConn and Inherit change that.
 func Pair(cfg *Config) (*Passer, *os.File, error) {
 	c, err := cfg.withDefaults(sys.System.SoftLimit())
 	if err != nil {

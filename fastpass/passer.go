@@ -22,14 +22,14 @@ import (
 // Passer is one end of a link over which descriptors are passed. All its methods may be called from any number of
 // goroutines.
 //
-// A Passer ends when Close or Shutdown is called here, when the peer ends, or when an error ends the link; Done is closed
-// then. What was sent and has no owner elsewhere is then to be had from Undelivered; descriptors
-// that nobody has fetched are closed when the Passer is garbage collected.
+// A Passer ends when Close or Shutdown is called here, when the peer ends, or when an error ends the link; Done is
+// closed then. Undelivered then returns what was sent and has no owner elsewhere; descriptors that are not fetched
+// there are closed when the Passer is garbage collected.
 type Passer struct {
 	cfg    Config
 	kernel sys.Kernel
 	conn   sys.Conn
-	socket int  // the descriptor of conn; endLink says who may use it
+	socket int  // the descriptor of conn; endLink says which goroutines may use it
 	stream bool // SOCK_STREAM: messages may be taken in part
 	peer   Credentials
 
@@ -54,11 +54,12 @@ type Passer struct {
 	reaper       *reaper
 }
 
-// New makes c one end of a link, and takes c over, even if it fails: c is closed, and the socket lives on in the link, by a duplicate of its
-// descriptor (without room for one c itself remains open there). The other end must be made with the same Protocol. It does not block. A
-// nil cfg means defaults.
+// New makes c one end of a link, and takes c over, even if it fails: c is closed, and the socket lives on in the link,
+// by a duplicate of its descriptor (without room for one c itself remains open there). The other end must be made with
+// the same Protocol. It does not block. A nil cfg means defaults.
 //
-// Errors: a value in cfg that is out of range; c is a datagram socket; net.ErrClosed if c is closed; the error of a system call.
+// Errors: a value in cfg that is out of range; c is a datagram socket; net.ErrClosed if c is closed; the error of a
+// system call.
 func New(c *net.UnixConn, cfg *Config) (*Passer, error) {
 	p, err := newPasser(c, cfg)
 	if err != nil {
@@ -102,7 +103,7 @@ func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
 		return nil, errors.New("fastpass: a datagram socket has no end that could be noticed; use unix or unixpacket")
 	}
 	c.SetDeadline(time.Time{})
-	creds, _ := credentialsOf(c) // -1 where they are not to be had
+	creds, _ := credentialsOf(c) // -1 where the system does not tell
 	own, socket := sys.Own(c, raw, !full.receives())
 	p := assemble(sys.System, own, socket, kind == unix.SOCK_STREAM, full)
 	p.peer = creds
@@ -137,7 +138,8 @@ func (p *Passer) start() error {
 	return nil
 }
 
-// writeFrame sends a frame without descriptors, and returns how many of its bytes the socket took; for gone see tail.write.
+// writeFrame sends a frame without descriptors, and returns how many of its bytes the socket took; for gone see
+// tail.write.
 func (p *Passer) writeFrame(frame []byte) (n int, gone uint64, errno syscall.Errno) {
 	if !p.conn.Acquire() {
 		return 0, 0, syscall.EPIPE
@@ -162,19 +164,26 @@ func (p *Passer) flushTail() syscall.Errno {
 // Send queues d and has it sent. It blocks while the window is full, until the write deadline. On success the
 // descriptor belongs to the library, which closes it once it is delivered unless d.Keep; on error to the caller.
 //
-// Success does not mean that the peer has it yet: see Config.OnSent and Undelivered. A descriptor that the kernel refuses, because the
-// number is not open, say, is the caller's again. Config.OnRefused is told of every such descriptor; the error of Send tells the same,
-// if it is known by then. So if OnRefused is set, release what the kernel has refused there, and nowhere else.
+// Success does not mean that the peer has it yet: see Config.OnSent and Undelivered. Of
+// concurrent calls of Send, TrySend, SendBatch and Flush one is the flusher: until nothing is left that the socket
+// takes, it also sends what the others queue, and runs OnSent for it. The others do not wait for that.
 //
-// Errors: net.ErrClosed, os.ErrDeadlineExceeded, ErrPeerGone, ErrProtocol; on an end that only receives, and to a peer that only sends, one that says so
-// (it wraps syscall.EPERM where it was the kernel that refused: see Config.Direction); a *DescError for a descriptor that cannot be sent: the number
-// is not open, or the payload is longer than Config.MaxPayload, which is found before anything is sent, and of which OnRefused is not told.
+// A descriptor that the kernel refuses, because the number is not open, say, is the caller's again. Config.OnRefused is
+// told of every such descriptor; the error of Send tells the same, if it is known by then. So if OnRefused is set,
+// release what the kernel has refused there, and nowhere else.
+//
+// Errors: net.ErrClosed, os.ErrDeadlineExceeded, ErrPeerGone, ErrProtocol; on an end that only receives, and to a peer
+// that only sends, one that says so (it wraps syscall.EPERM where the kernel refused: see Config.Direction); a
+// *DescError for a descriptor that cannot be sent: the number is not open, or the payload is longer than
+// Config.MaxPayload, which is found before anything is sent, and of which OnRefused is not told.
 func (p *Passer) Send(d Desc) error {
 	return p.out.sendOne(d, true)
 }
 
-// TrySend is Send that does not wait for room: ErrFull means that the window is full. Like Send it may close copies that the peer has
-// acknowledged, which takes long only where the receiver has set SO_LINGER; Keep rules that out.
+// TrySend is Send that does not wait for room: ErrFull means that the window is full. It never waits for the socket,
+// but it may work for others: as the flusher it sends, like Send, what they queue meanwhile, and runs OnSent for it. It
+// may also close copies that the peer has acknowledged, which takes long only where the receiver has set SO_LINGER;
+// Keep rules that out.
 func (p *Passer) TrySend(d Desc) error {
 	return p.out.sendOne(d, false)
 }
@@ -193,13 +202,13 @@ func (p *Passer) Push(d Desc) error {
 	return err
 }
 
-// SendBatch is Send for many: all of ds go in order, and next to each other as far as there is room for them, in the window or, on a Bare
-// link where nothing waits, in the socket. The first n belong to the library now, whatever the error, which is a *BatchError if n < len(ds), and
-// wraps one of those that Send returns.
+// SendBatch is Send for many: all of ds go in order, and next to each other as far as there is room for them, in the
+// window or, on a Bare link where nothing waits, in the socket. The first n belong to the library now, whatever the
+// error, which is a *BatchError if n < len(ds), and wraps one of those that Send returns.
 //
-// With n == len(ds) a *DescError tells of the first descriptor that was refused, a negative number for example (of a later one, if more
-// than 64 were); the others are on their way. OnRefused is told of each of them. Those that were refused are the caller's again: as with Send, if
-// OnRefused is set, release them there and nowhere else.
+// With n == len(ds) a *DescError tells of the first descriptor that was refused, a negative number for example (of a
+// later one, if more than 64 were); the others are on their way. OnRefused is told of each of them. Those that were
+// refused are the caller's again: as with Send, if OnRefused is set, release them there and nowhere else.
 func (p *Passer) SendBatch(ds []Desc) (n int, err error) {
 	n, err = p.out.send(ds, true)
 	if n < len(ds) && err != nil {
@@ -209,9 +218,11 @@ func (p *Passer) SendBatch(ds []Desc) (n int, err error) {
 }
 
 // Flush has everything sent that is queued, as far as the socket and the peer's credit allow now; what remains goes by
-// itself later. It does not block, and may be called without need.
+// itself later. It does not wait for the socket, but it may work for others, as TrySend may. A call without need does
+// no harm.
 //
-// Errors: none while the link lives; after its end the one that Send returns then, such as net.ErrClosed or ErrPeerGone.
+// Errors: none while the link lives; after its end the one that Send returns then, such as net.ErrClosed or
+// ErrPeerGone.
 func (p *Passer) Flush() error {
 	p.out.flush()
 	if p.ending.Load() != nil {
@@ -223,19 +234,19 @@ func (p *Passer) Flush() error {
 // Recv returns the next descriptor, which is the caller's from then on. It blocks until one comes, until the read
 // deadline or until the link ends. Framed links acknowledge each call, so RecvBatch is the faster way to receive many.
 //
-// Errors: io.EOF after an orderly end, ErrPeerGone if the peer died, ErrProtocol, net.ErrClosed, os.ErrDeadlineExceeded; on an end that
-// only sends, one that says so. Bare: syscall.EMFILE if RLIMIT_NOFILE can never hold the next message, which stays queued: raise the
-// limit and call again. On systems other than Linux, where a message cannot be inspected first, that is returned whenever the limit
-// is below 253 and a few more.
+// Errors: io.EOF after an orderly end, ErrPeerGone if the peer died, ErrProtocol, net.ErrClosed,
+// os.ErrDeadlineExceeded; on an end that only sends, one that says so. Bare: syscall.EMFILE if RLIMIT_NOFILE can never
+// hold the next message, which stays queued: raise the limit and call again. On systems other than Linux, where a
+// message cannot be inspected first, that is returned whenever the limit is below 253 and a few more.
 func (p *Passer) Recv() (Desc, error) {
 	var d Desc
 	_, err := p.in.recv(nil, &d)
 	return d, err
 }
 
-// RecvBatch is Recv for many: it waits for at least one, and stores what has come, at most len(ds), in the first n
-// of ds. Payloads are appended to ds[i].Payload[:0]. If ds is empty it returns 0, nil at once. Otherwise it blocks as Recv does, and returns
-// the same errors, with n == 0.
+// RecvBatch is Recv for many: it waits for at least one, and stores what has come, at most len(ds), in the first n of
+// ds. Payloads are appended to ds[i].Payload[:0]. If ds is empty it returns 0, nil at once. Otherwise it blocks as Recv
+// does, and returns the same errors, with n == 0.
 func (p *Passer) RecvBatch(ds []Desc) (n int, err error) {
 	if len(ds) == 0 {
 		return 0, nil
@@ -243,7 +254,8 @@ func (p *Passer) RecvBatch(ds []Desc) (n int, err error) {
 	return p.in.recv(ds, nil)
 }
 
-// SetDeadline is SetReadDeadline and SetWriteDeadline.
+// SetDeadline is SetReadDeadline and SetWriteDeadline. After Close or Shutdown it returns net.ErrClosed, and nil after
+// another end.
 func (p *Passer) SetDeadline(t time.Time) error {
 	if err := p.SetReadDeadline(t); err != nil {
 		return err
@@ -252,7 +264,7 @@ func (p *Passer) SetDeadline(t time.Time) error {
 }
 
 // SetReadDeadline sets the deadline of Recv and RecvBatch, also of calls that wait already. After it they fail with
-// os.ErrDeadlineExceeded. A zero time means none. After Close it returns net.ErrClosed.
+// os.ErrDeadlineExceeded. A zero time means none. Errors are those of SetDeadline.
 func (p *Passer) SetReadDeadline(t time.Time) error {
 	if p.closed.Load() {
 		return net.ErrClosed
@@ -262,7 +274,7 @@ func (p *Passer) SetReadDeadline(t time.Time) error {
 }
 
 // SetWriteDeadline sets the deadline of Send and SendBatch, also of calls that wait already. After it they fail with
-// os.ErrDeadlineExceeded. A zero time means none. After Close it returns net.ErrClosed.
+// os.ErrDeadlineExceeded. A zero time means none. Errors are those of SetDeadline.
 func (p *Passer) SetWriteDeadline(t time.Time) error {
 	if p.closed.Load() {
 		return net.ErrClosed
@@ -271,12 +283,13 @@ func (p *Passer) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// Shutdown delivers what is queued, says goodbye and closes the link. It blocks until the peer has acknowledged everything (Framed) or the
-// kernel has taken it (Bare), until ctx is done, or until the link ends. From the start of the call sending fails with net.ErrClosed.
+// Shutdown delivers what is queued, says goodbye and closes the link. It blocks until the peer has acknowledged
+// everything (Framed) or the kernel has taken it (Bare), until ctx is done, or until the link ends. From the start of
+// the call sending fails with net.ErrClosed.
 //
-// In any case the link is closed when it returns, as by Close. Unless everything was delivered, the error says why: that of ctx, or what Send returns when the link
-// has ended; the rest is to be had from Undelivered then, also what a Send beside it has still queued. Of a link that was closed before it
-// returns net.ErrClosed.
+// In any case the link is closed when it returns, as by Close. Unless everything was delivered, the error says why:
+// that of ctx, or what Send returns when the link has ended; Undelivered then returns the rest, with what a concurrent
+// Send has still queued. For a link that was closed before, the error is net.ErrClosed.
 func (p *Passer) Shutdown(ctx context.Context) error {
 	p.out.closing.Store(true)
 	stop := context.AfterFunc(ctx, p.out.freed.Notify)
@@ -300,11 +313,12 @@ func (p *Passer) Shutdown(ctx context.Context) error {
 	return why
 }
 
-// Close ends the link at once, in an orderly way as the peer sees it. It waits until all who use the link have let go of
-// it: calls that wait return net.ErrClosed. What the peer has not acknowledged is afterwards to be had from Undelivered.
+// Close ends the link at once, in an orderly way as the peer sees it. It waits until all calls have let go of the link:
+// those that wait return net.ErrClosed. Undelivered then returns what the peer has not acknowledged.
 //
-// The socket is closed then, and so are descriptors that have come and that nobody has taken with Recv. Close waits for that a second at
-// most: a peer can make closing take longer, and then it goes on without anybody waiting. Closing twice returns net.ErrClosed.
+// The socket is closed, and so are descriptors that have come and were not taken with Recv. Close waits for that a
+// second at most: a peer can make closing take longer, and then it goes on in the background. Closing twice returns
+// net.ErrClosed.
 func (p *Passer) Close() error {
 	if p.closed.Swap(true) {
 		return net.ErrClosed
@@ -315,7 +329,7 @@ func (p *Passer) Close() error {
 	p.out.write.stop()
 	if !p.cfg.sends() {
 		p.in.kick()
-		p.in.mu.Lock() // whoever reads has left
+		p.in.mu.Lock() // the reader has left
 		p.endAcks()
 		p.in.mu.Unlock()
 	} else if !p.framed() {
@@ -340,8 +354,10 @@ func (p *Passer) Err() error {
 	return nil
 }
 
-// Undelivered returns, after Done, the descriptors that no receiver's application has, in order; they are the
-// caller's now. Each is returned once.
+// Undelivered returns, after Done, the descriptors that no receiver's application has, in order; they are the caller's
+// now. Each is returned once; before Done the result is nil. Tag, Payload (a copy), Keep and Shared are as they were
+// sent, so that they can be sent again as they are. It does not block. If the link is in a Pool, that takes them: leave
+// it to the pool.
 func (p *Passer) Undelivered() []Desc {
 	select {
 	case <-p.done:
@@ -351,8 +367,8 @@ func (p *Passer) Undelivered() []Desc {
 	}
 }
 
-// Peer returns the credentials of the process at the other end, as they were when it connected or made the pair: after Pair and Spawn
-// that is this process itself, so it is exec.Cmd that knows the child.
+// Peer returns the credentials of the process at the other end, as they were when it connected or made the pair: after
+// Pair and Spawn that is this process itself, so it is exec.Cmd that knows the child.
 func (p *Passer) Peer() Credentials { return p.peer }
 
 // Stats returns the link's counts so far.
@@ -369,11 +385,15 @@ func (p *Passer) Stats() Stats {
 	}
 }
 
-// SyscallConn gives access to the socket itself, for socket options. Reading or writing breaks a Framed link.
+// SyscallConn gives access to the socket itself, for socket options. Reading or writing breaks a Framed link. After the
+// link's end the methods of the result return an error.
+//
+// Keep SO_SNDBUF of a Framed link well below the system's maximum (net.core.wmem_max), at most half of it: the buffer
+// is raised once more for the goodbye, or there may be no room for that when the peer takes nothing.
 func (p *Passer) SyscallConn() (syscall.RawConn, error) { return p.conn.SyscallConn() }
 
-// waitWritable waits until the socket might take a message, or until somebody moves the write deadline of conn, which
-// means only that the waiter is to look around.
+// waitWritable waits until the socket might take a message, or until the write deadline of conn is moved, which
+// only tells the waiter to look around.
 func (p *Passer) waitWritable() error {
 	err := p.conn.Write(p.writable)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -388,7 +408,7 @@ func (p *Passer) waitWritable() error {
 // acknowledged reports whether the peer acknowledges what this end sends, as far as is known.
 func (p *Passer) acknowledged() bool { return p.cfg.sends() && !p.peerSendOnly.Load() }
 
-// closeUnwanted closes a descriptor that came, and that nobody wants.
+// closeUnwanted closes a descriptor that came, and is of no use to this end.
 func (p *Passer) closeUnwanted(fd int) { p.reaper.add(int32(fd)) }
 
 func (p *Passer) localAddr() net.Addr { return p.conn.LocalAddr() }

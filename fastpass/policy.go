@@ -6,13 +6,15 @@ import (
 	"example.com/fdpass/internal/sys"
 )
 
-// Policy decides which worker of a pool gets a descriptor.
+// Policy decides which worker of a pool gets a descriptor. One value may serve several pools, which call it at the same
+// time: those of this package have no state, and one that has some must lock it.
 type Policy interface {
-	// Pick returns the index in workers, which is never empty, of the one that d goes to; any other number ends the pool's work, with an
-	// error of Dispatch and Serve. It is called with the pool locked: it must be quick and must not call the pool. It is called
-	// for each descriptor, again if the worker turns out to have no room (for so many bytes of payload). Number counts the
-	// descriptors that the pool has placed. The slice is valid during the call, and only has workers with room: an index means another
-	// worker next time, Worker.ID does not. Pick may set d.Tag, which travels, and stands in the slice given to Dispatch then.
+	// Pick returns the index in workers, which is never empty, of the one that d goes to; any other number ends the
+	// pool's work, with an error of Dispatch and Serve. It is called with the pool locked, so by one goroutine at a
+	// time for each pool: it must be quick and must not call the pool. It is called for each descriptor, again if the
+	// worker turns out to have no room (for so many bytes of payload). Number counts the descriptors that the pool has
+	// placed. The slice is valid during the call, and only has workers with room: an index means another worker next
+	// time, Worker.ID does not. Pick may set d.Tag, which travels, and stands in the slice given to Dispatch then.
 	Pick(d *Desc, number uint64, workers []Worker) int
 }
 
@@ -34,24 +36,25 @@ type PolicyFunc func(d *Desc, number uint64, workers []Worker) int
 func (f PolicyFunc) Pick(d *Desc, number uint64, workers []Worker) int { return f(d, number, workers) }
 
 var (
-	// RoundRobin gives the workers equal shares. Of descriptors that come one by one each worker in turn gets one. What comes at once,
-	// as Serve and Dispatch bring it, is cut into as many pieces as there are workers: numbers that lie next to each other
-	// are closed with one system call.
+	// RoundRobin gives the workers equal shares. Of descriptors that come one by one each worker in turn gets one. What
+	// comes at once, as Serve and Dispatch bring it, is cut into as many pieces as there are workers: numbers that lie
+	// next to each other are closed with one system call.
 	RoundRobin Policy = roundRobin{}
 
-	// LeastLoaded prefers the worker that has the fewest connections, open or on their way to it: the one that keeps up best. Those
-	// that are open count if every worker tells of them, as one does that serves Passer.NetListener over a Framed link
-	// of Linux ("unixpacket") and has had one. Of workers that tell that they have nothing to do, the first that joined gets it: where there is
-	// little to do, few have warm caches instead of all having cold ones. Others that are equal take turns. Over a Bare link only what the worker's
-	// socket takes no more of is on its way, so to this policy such workers are mostly equal.
+	// LeastLoaded prefers the worker that has the fewest connections, open or on their way to it: the one that keeps up
+	// best. Those that are open count if every worker tells of them, as one does that serves Passer.NetListener over a
+	// Framed link of Linux ("unixpacket") and has had one. Of workers that tell that they have nothing to do, the first
+	// that joined gets it: where there is little to do, few have warm caches instead of all having cold ones. Others
+	// that are equal take turns. Over a Bare link only what the worker's socket takes no more of is on its way, so to
+	// this policy such workers are mostly equal.
 	LeastLoaded Policy = PolicyFunc(leastLoaded)
 
-	// Hash sends descriptors with the same Tag to the same worker. With Tag 0 the address of a socket's peer
-	// counts, without the port, so that the connections of one client go to one worker. When a worker
-	// joins or leaves, only descriptors that go to it or went to it change their worker (rendezvous
-	// hashing: Thaler and Ravishankar, 1998). The kernel is asked for the address before the pool is locked, and once: whoever has the
-	// socket, a worker that has to give it back for example, may make the answer take as long as it likes. A policy that calls Hash asks
-	// while the pool is locked.
+	// Hash sends descriptors with the same Tag to the same worker. With Tag 0 the address of a socket's peer counts,
+	// without the port, so that the connections of one client go to one worker. When a worker joins or leaves, only
+	// descriptors that go to it or went to it change their worker (rendezvous hashing: Thaler and Ravishankar, 1998).
+	// The kernel is asked for the address once, before the pool is locked: another process that has the socket, such as
+	// a worker from which it was taken back, can make the answer take as long as it likes. A policy that calls Hash
+	// asks while the pool is locked.
 	Hash Policy = rendezvous{}
 )
 

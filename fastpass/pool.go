@@ -66,7 +66,8 @@ type member struct {
 	still int
 }
 
-// NewPool makes a pool without workers. Shutdown ends it.
+// NewPool makes a pool without workers. Shutdown ends it. It does not block. The error is a value in cfg that is out of
+// range; a nil cfg means defaults.
 func NewPool(cfg *PoolConfig) (*Pool, error) {
 	p, err := assemblePool(cfg)
 	if err != nil {
@@ -91,10 +92,12 @@ func assemblePool(cfg *PoolConfig) (*Pool, error) {
 	return p, nil
 }
 
-// Add makes w a worker of the pool, until its link ends. The pool owns w from then on, and closes it in Shutdown; who
-// wants the worker to leave calls w.Shutdown, or has the worker close its end. On error w stays the caller's: net.ErrClosed after Shutdown, or w only
-// receives, or takes smaller payloads than the pool; or it has been added before, here or to another pool, which has it still. Descriptors, first
-// what waits in the pool, go to w as soon as it has said HELLO: a process that is still starting keeps nobody waiting.
+// Add makes w a worker of the pool, until its link ends, and does not block. The pool owns w from then on, and closes
+// it in Shutdown. To have the worker leave, call w.Shutdown, or let the worker close its end. Descriptors, first what
+// waits in the pool, go to w as soon as it has said HELLO: a process that is still starting holds nothing up.
+//
+// On error w stays the caller's: net.ErrClosed after Shutdown, or w only receives, or takes smaller payloads than the
+// pool; or it has been added before, here or to another pool, which has it still.
 func (p *Pool) Add(w *Passer) error {
 	m, err := p.join(w)
 	if err != nil {
@@ -135,11 +138,11 @@ func (p *Pool) join(w *Passer) (*member, error) {
 
 var errInPool = errors.New("fastpass: the link is a worker of a pool already")
 
-// Dispatch hands ds to workers, in order. It blocks while no worker and no place in the backlog is free, until the deadline.
-// The first n belong to the pool now, whatever the error, which is a *BatchError if n < len(ds).
+// Dispatch hands ds to workers, in order. It blocks while no worker and no place in the backlog is free, until the
+// deadline. The first n belong to the pool now, whatever the error, which is a *BatchError if n < len(ds).
 //
-// Errors: net.ErrClosed, os.ErrDeadlineExceeded, a *DescError, or that PoolConfig.Policy picked a worker that there is not: that ends the pool's
-// work, and what waits is to be had from Undelivered after Shutdown.
+// Errors: net.ErrClosed, os.ErrDeadlineExceeded, a *DescError, or that PoolConfig.Policy picked a worker that there is
+// not: that ends the pool's work, and Undelivered returns what waits, after Shutdown.
 func (p *Pool) Dispatch(ds []Desc) (n int, err error) {
 	for i := range ds {
 		ds[i].client = 0 // the slice may have held another one
@@ -177,7 +180,8 @@ func (p *Pool) identify(ds []Desc) {
 	}
 }
 
-// SetDeadline sets the deadline of Dispatch, also of calls that wait already; a zero time means none.
+// SetDeadline sets the deadline of Dispatch, also of calls that wait already; a zero time means none. Once Shutdown was
+// called it returns net.ErrClosed.
 func (p *Pool) SetDeadline(t time.Time) error {
 	if p.closed.Load() {
 		return net.ErrClosed
@@ -490,8 +494,12 @@ func (p *Pool) watch(m *member) {
 }
 
 // Shutdown ends the pool: Serve and Dispatch return net.ErrClosed, what is on its way is delivered, with what Serve has
-// accepted, and the workers' links are shut down. If ctx ends before that, it closes the links all the same and returns ctx.Err(); what was not delivered is
-// then to be had from Undelivered (and what a Serve accepts that cannot be woken, once that returns), as it is if the Policy has failed, which Shutdown returns. No worker can join any more: where none is left, ctx is what ends it. Shutting down twice returns net.ErrClosed.
+// accepted, and the workers' links are shut down. It blocks until then, or until ctx ends. No worker can join any more:
+// if none is left and descriptors wait, only ctx ends it.
+//
+// Errors: that of ctx, or that the Policy has failed; the links are closed all the same, and Undelivered returns what
+// was not delivered (and what a Serve has accepted that cannot be woken, once that returns). Shutting down twice
+// returns net.ErrClosed.
 func (p *Pool) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
 	if p.closed.Swap(true) {
@@ -571,12 +579,14 @@ func (p *Pool) delivered() bool {
 	return p.backlog.len() == 0 || p.wrong.Load() != nil
 }
 
-// Undelivered returns, after Shutdown, the descriptors that no worker has, in order; they are the caller's now, and nobody else closes them. Each is
-// returned once.
+// Undelivered returns, after Shutdown, the descriptors that no worker has, in order; they are the caller's now, and the
+// pool never closes them. Each is returned once; before Shutdown the result is nil. Tag, Payload (a copy) and Keep are
+// as they were given to the pool; Shared is also true for what was taken back from a worker that had stalled. It does
+// not block.
 func (p *Pool) Undelivered() []Desc { return p.leftover.take() }
 
-// Workers returns what is known of each worker, in the order in which they joined, also of those that have no room or are still starting. Open is 0
-// for a worker that does not tell.
+// Workers returns what is known of each worker, in the order in which they joined, also of those that have no room or
+// are still starting. Open is 0 for a worker that does not tell.
 func (p *Pool) Workers() []Worker {
 	p.mu.Lock()
 	defer p.mu.Unlock()

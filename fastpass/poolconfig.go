@@ -12,24 +12,36 @@ type PoolConfig struct {
 	Policy Policy
 
 	// StallTimeout is how long a worker may have descriptors on their way to it without acknowledging any. After that
-	// the pool takes them back, ends the worker's link with ErrStalled, and gives them to others. 0 means
-	// for ever. Time in which this process itself is stopped does not count. It should be many milliseconds: on a busy machine a worker
-	// may wait as long for a processor. A worker whose table of descriptors is full has not stalled: it takes the rest when it has room. It says
-	// so where acknowledgements go through memory (see README), every 50 ms, which is the least that makes sense then; elsewhere it is taken for stalled.
+	// the pool takes them back, ends the worker's link with ErrStalled, and gives them to others. Time in which this
+	// process itself is stopped does not count.
 	//
-	// A worker with a Bare link acknowledges nothing: it has stalled when its socket takes no more, some hundreds of messages later, and what the
-	// kernel has taken by then cannot be taken back.
+	// Set it: the default, 0, means for ever, and with RoundRobin a worker that is stuck then holds its share of the
+	// clients for ever. It should be many milliseconds, as a worker may wait so long for a processor on a busy machine;
+	// 5 s are a good choice.
+	//
+	// A worker whose table of descriptors is full has not stalled: it takes the rest when it has room. It says so where
+	// acknowledgements go through memory (see README), every 50 ms, which is the least that makes sense then; elsewhere
+	// it is taken for stalled.
+	//
+	// A worker with a Bare link acknowledges nothing: it has stalled when its socket takes no more, some hundreds of
+	// messages later, and what the kernel has taken by then cannot be taken back.
 	StallTimeout time.Duration
 
-	// Backlog is how many descriptors wait in the pool at most while no worker has room for them, 1024 by default. While it is
-	// full Dispatch blocks, and the clients of Serve wait in the listening socket's queue.
+	// Backlog is how many descriptors wait in the pool at most while no worker has room for them, 1024 by default.
+	// While it is full, Dispatch blocks, and the clients of Serve wait in the listening socket's queue.
 	Backlog int
 
 	// MaxPayload is how many bytes may come with one descriptor, 4096 by default. Workers must take as much.
 	MaxPayload int
 
-	// OnLeave is called, by a goroutine of its own, when a worker's link has ended, with its Err (nil: in order) and how many
-	// descriptors the pool took back from it.
+	// OnLeave is called when a worker's link has ended, with its Err and how many descriptors the pool took back from
+	// it. It is called once for every worker: err is nil if the worker left in order, and workers that Pool.Shutdown
+	// ends are among them. Each call has a goroutine of its own: it may block and may call the pool, may overlap with
+	// others, and may come after Shutdown has returned.
+	//
+	// It is the place to start another worker. During Shutdown Pool.Add returns net.ErrClosed: close the new link then.
+	// A map from *Passer to *exec.Cmd, filled before Add, tells which process has left: nothing else does (Passer.Peer
+	// is this process, after Spawn).
 	OnLeave func(w *Passer, err error, back int)
 }
 

@@ -19,10 +19,11 @@ import (
 // inheritEnv is the environment variable that tells a child process which descriptor is its end of the link.
 const inheritEnv = "FASTPASS_FD"
 
-// Spawn makes a link and starts cmd with the other end of it, of which the child makes a Passer with Inherit; a program in another language,
-// with a Bare link, finds the number of its descriptor in the environment variable FASTPASS_FD, and README has an example. Spawn adds
-// to cmd.ExtraFiles and sets FASTPASS_FD in cmd.Env, which begins as a copy of this process's environment if it is
-// nil. This process's copy of the child's end is closed when Spawn returns, so the link ends when the child does.
+// Spawn makes a link and starts cmd with the other end of it, of which the child makes a Passer with Inherit; a program
+// in another language, with a Bare link, finds the number of its descriptor in the environment variable FASTPASS_FD,
+// and README has an example. Spawn adds to cmd.ExtraFiles and sets FASTPASS_FD in cmd.Env, which begins as a copy of
+// this process's environment if it is nil. This process's copy of the child's end is closed when Spawn returns, so the
+// link ends when the child does.
 //
 // Starting is all that Spawn does with the child: the caller has to cmd.Wait for it, and is free to set everything
 // else in cmd before, SysProcAttr included. A child in a session or under a user of its own (Setsid, Credential) uses
