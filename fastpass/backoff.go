@@ -12,6 +12,9 @@ type backoff struct{ first, most, last time.Duration }
 // shortage is how long to wait while the kernel or the descriptor table is short of something.
 var shortage = backoff{first: time.Millisecond, most: 50 * time.Millisecond}
 
+// aSecond is how many pauses of shortage, one after the other, take about a second.
+const aSecond = 24
+
 // next is how long to pause this time.
 func (b *backoff) next() time.Duration {
 	b.last = min(max(2*b.last, b.first), b.most)

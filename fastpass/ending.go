@@ -33,6 +33,13 @@ func (p *Passer) conclude(e ending) {
 	p.reaper.freed.Notify()
 }
 
+// peerMayLive reports, once the link has ended, whether the peer may still have copies of what it has not acknowledged in its socket's queue. They
+// are gone with a peer that is, or that has said goodbye.
+func (p *Passer) peerMayLive() bool {
+	e := p.ending.Load()
+	return e == nil || e.local || e.err != nil && e.err != ErrPeerGone
+}
+
 // fail ends the link because of err.
 func (p *Passer) fail(err error) { p.conclude(ending{err: err}) }
 
@@ -74,12 +81,14 @@ func (p *Passer) sayBye() bool {
 	return errno != syscall.EAGAIN && !isMemoryShortage(errno)
 }
 
-// insist says BYE as soon as the kernel takes it.
+// insist says BYE as soon as the kernel takes it. Where the peer acknowledges on a page it cannot take what the flusher fences there for its own,
+// BYE or not: so that is only tried for a while.
 func (p *Passer) insist() {
-	for pause := shortage; p.byePending.Load(); {
+	pause := shortage
+	for tries := 1; p.byePending.Load(); tries++ {
 		time.Sleep(pause.next())
 		p.byeMu.Lock()
-		p.byePending.Store(!p.sayBye())
+		p.byePending.Store(!p.sayBye() && (tries < aSecond || !p.out.page.InUse()))
 		p.byeMu.Unlock()
 	}
 	p.out.flush()
@@ -149,6 +158,15 @@ func (l *leftover) take() []Desc {
 	defer l.mu.Unlock()
 	ds := l.ds
 	l.ds = nil
+	return ds
+}
+
+// handOut is take for the application: it has not asked for CloseBriefly, and may have them linger.
+func (l *leftover) handOut() []Desc {
+	ds := l.take()
+	for i := range ds {
+		ds[i].brief = false
+	}
 	return ds
 }
 

@@ -77,8 +77,16 @@ func (e *entry) payload() []byte {
 
 // desc returns the entry with a payload of the caller's own.
 func (e *entry) desc() Desc {
+	d := e.view()
+	d.Payload = append([]byte(nil), d.Payload...)
+	return d
+}
+
+// view returns the entry with its payload where it lies.
+func (e *entry) view() Desc {
+	payload := e.payload()
 	return Desc{
-		FD: int(e.fd), Tag: e.tag, Keep: e.keep, Shared: e.shared && !e.keep, client: e.client,
-		Payload: append([]byte(nil), e.payload()...),
+		FD: int(e.fd), Tag: e.tag, Keep: e.keep, Shared: e.shared && !e.keep, client: e.client, brief: e.brief,
+		Payload: payload[:len(payload):len(payload)],
 	}
 }

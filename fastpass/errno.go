@@ -27,10 +27,10 @@ func isPeerGone(errno syscall.Errno) bool {
 	return false
 }
 
-// blamesOne reports whether errno is what the kernel says of a single descriptor, not of the socket.
+// blamesOne reports whether errno is what the kernel says of a single descriptor, or of its payload, and not of the socket.
 func blamesOne(errno syscall.Errno) bool {
 	switch errno {
-	case syscall.EBADF, syscall.EINVAL, syscall.E2BIG:
+	case syscall.EBADF, syscall.EINVAL, syscall.E2BIG, syscall.EMSGSIZE: // the last: longer than the send buffer
 		return true
 	case syscall.EOPNOTSUPP, syscall.EDEADLK: // of a kind that cannot be passed: FreeBSD, OpenBSD
 		return runtime.GOOS != "linux"

@@ -54,6 +54,7 @@ func (o *outbox) turn() {
 // publishes more calls flush.
 func (o *outbox) sendSome() bool {
 	o.end = o.window.Published(o.end)
+	o.passRefused()
 	if !o.maySend() {
 		return false
 	}

@@ -29,8 +29,9 @@ type outbox struct {
 	window      *ring.Window[entry]
 	freed       ring.Event  // slots of the window: for those who wait until it has room, or is empty
 	ready       func() bool // sendReady, bound once
+	flushBeside func()      // flush, bound once, for a goroutine of its own
 	waiters     waiters
-	onFreed     atomic.Pointer[func()] // what else to call when slots are freed: Pool.nudge
+	onFreed     atomic.Pointer[func()] // what else to call when slots are freed: member.nudge
 	established atomic.Bool            // the peer is there: it has said HELLO
 	write       deadline
 
@@ -41,7 +42,7 @@ type outbox struct {
 	closes   atomic.Bool  // some entry's copy was to be closed
 	bytes    atomic.Int64 // of payloads that are in the window
 
-	work    atomic.Int32  // calls of flush not answered yet; not 0: somebody has the role
+	work    atomic.Int64  // calls of flush not answered yet; not 0: somebody has the role
 	blocked atomic.Bool   // the kernel takes nothing at present
 	wake    chan struct{} // tells the writer goroutine, which waits for the socket
 	writer  sync.Once     // starts it
@@ -55,6 +56,7 @@ type outbox struct {
 	isolate         int // this many descriptors go one per message, to find the one that the kernel refuses
 	closer          sys.Closer
 	pause           backoff // while the kernel is short of something
+	goneFor         int     // how often in a row the kernel has said that the peer is gone
 	retry           *time.Timer
 	ended           bool
 
@@ -81,6 +83,7 @@ func (o *outbox) init(p *Passer) {
 	o.batch, o.body = min(p.cfg.Batch, sys.MaxRights), p.cfg.maxBody()
 	o.pause = shortage
 	o.ready = o.sendReady
+	o.flushBeside = o.flush
 	o.waiters.moment = time.AfterFunc(moment, o.wakeContent)
 	o.waiters.moment.Stop()
 	if !p.framed() {

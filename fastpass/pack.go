@@ -23,8 +23,7 @@ func (o *outbox) pack() {
 			most = 1
 		}
 		n, end := o.measure(pos, most)
-		if n == 0 {
-			o.skipRefused(pos, end)
+		if n == 0 { // the rest was refused
 			return
 		}
 		plain := o.packRights(i, pos, end, n)
@@ -94,10 +93,16 @@ func (o *outbox) joins(e *entry, body int) bool {
 	return e.buffer == nil // a message of bytes has one payload, that of its first descriptor
 }
 
-// skipRefused moves on when nothing but refused entries, those in pos..end-1, is left to be sent.
-func (o *outbox) skipRefused(pos, end uint64) {
-	if o.sent == pos {
-		o.sent = end
+// passRefused moves on behind refused entries that are next to be sent. They need no credit.
+func (o *outbox) passRefused() {
+	if o.alike() {
+		return
+	}
+	from := o.sent
+	for o.sent != o.end && o.window.Slots(o.sent, 1)[0].refused != 0 {
+		o.sent++
+	}
+	if o.sent != from {
 		o.release(0)
 	}
 }

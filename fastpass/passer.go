@@ -361,7 +361,7 @@ func (p *Passer) Err() error {
 func (p *Passer) Undelivered() []Desc {
 	select {
 	case <-p.done:
-		return p.leftover.take()
+		return p.leftover.handOut()
 	default:
 		return nil
 	}

@@ -64,16 +64,20 @@ func (o *outbox) releaseTo(to uint64, bytes int) {
 		return
 	}
 	o.closer.Flush()
-	o.head = to
-	if o.p.cfg.OnSent != nil || o.p.cfg.OnRefused != nil {
-		for pos := from; pos != to; pos++ {
-			o.callBack(&o.window.Slots(pos, 1)[0])
-		}
-	}
 	if bytes > 0 {
 		o.bytes.Add(int64(-bytes))
 	}
-	o.window.Release(to)
+	if o.p.cfg.OnSent != nil || o.p.cfg.OnRefused != nil {
+		for pos := from; pos != to; pos++ {
+			e := o.window.Slots(pos, 1)[0]
+			o.head = pos + 1
+			o.window.Release(o.head) // first: the callback may send the next one
+			o.callBack(&e)
+		}
+	} else {
+		o.head = to
+		o.window.Release(to)
+	}
 	o.notify()
 }
 
@@ -108,7 +112,9 @@ func (o *outbox) shutWindow() {
 	for pos := o.head; pos != end; pos++ {
 		e := &o.window.Slots(pos, 1)[0]
 		if e.refused == 0 {
-			ds = append(ds, e.desc())
+			d := e.desc()
+			d.Shared = d.Shared || pos < o.sent && !d.Keep && o.p.peerMayLive()
+			ds = append(ds, d)
 		} else {
 			o.callBack(e)
 		}

@@ -13,18 +13,22 @@ func (o *outbox) mayGoOn(errno syscall.Errno) bool {
 	switch {
 	case errno == 0:
 		o.pause.reset()
+		o.goneFor = 0
 		return true
 	case errno == syscall.EAGAIN:
 		o.blockUntilWritable()
 	case errno == syscall.ETOOMANYREFS || isShortage(errno):
 		o.blockForShortage()
 	case isPeerGone(errno):
-		if !o.p.framed() {
+		// What the peer of a Framed link said last, and the end, is there to be read. It is not if that one lives, and has only shut down its socket
+		// for reading.
+		o.goneFor++
+		if !o.p.framed() || o.goneFor > aSecond && !o.p.kernel.HungUp(o.p.socket) {
 			o.blocked.Store(true)
 			o.p.fail(ErrPeerGone)
 			return false
 		}
-		o.unblockLater() // before that the pump reads what the peer said last, and the end
+		o.unblockLater()
 	case errno == syscall.EPERM:
 		o.blocked.Store(true)
 		o.p.fail(errRightsRefused)

@@ -55,7 +55,16 @@ func (p *Page) Read() (acked, limit uint64, used bool) {
 	return acked &^ fenced, limit &^ inUse, limit&inUse != 0
 }
 
-// Acked is the first half of Read. Any goroutine of the sender.
+// InUse is the last result of Read. Without a page, where p is nil, it is false. Any goroutine of the sender.
+func (p *Page) InUse() bool {
+	if p == nil {
+		return false
+	}
+	_, _, used := p.Read()
+	return used
+}
+
+// Acked is the first result of Read. Any goroutine of the sender.
 func (p *Page) Acked() uint64 {
 	acked := p.w.acked.Load()
 	runtime.KeepAlive(p)

@@ -1,0 +1,91 @@
+//go:build linux
+
+package fastpass
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// setSendBuffer sets SO_SNDBUF of a link.
+func setSendBuffer(t *testing.T, p *Passer, n int) {
+	t.Helper()
+	raw, err := p.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, n) })
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fullLink is a link whose send buffer is as large as the system allows, and full. The peer has taken one descriptor, and reads no more.
+func fullLink(t *testing.T) (p, q *Passer) {
+	t.Helper()
+	p, q = pairOf(t, &Config{Direction: SendOnly, Batch: 1, Window: 1 << 15}, &Config{Direction: RecvOnly})
+	t.Cleanup(func() { q.Close() })
+	setSendBuffer(t, p, 1<<30)
+	if err := p.Send(Desc{FD: 0, Keep: true}); err != nil {
+		t.Fatal(err)
+	}
+	d, err := q.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	CloseFDs([]int{d.FD})
+	if p.out.page == nil {
+		t.Skip("acknowledgements do not go through memory here: until the goodbye has gone nothing can be taken back")
+	}
+	for p.TrySend(Desc{FD: 0, Keep: true}) == nil && !p.out.blocked.Load() {
+	}
+	if !p.out.blocked.Load() {
+		t.Skip("the window is full before the largest send buffer of this system is")
+	}
+	return p, q
+}
+
+func TestCloseReturnsWithTheLargestSendBuffer(t *testing.T) {
+	p, _ := fullLink(t)
+	soon(t, "Close returns", func() { p.Close() })
+	if len(p.Undelivered()) == 0 {
+		t.Error("nothing is undelivered")
+	}
+}
+
+func TestAStalledWorkerWithTheLargestSendBufferIsTakenBackFrom(t *testing.T) {
+	p, _ := fullLink(t)
+	pool := newPool(t, &PoolConfig{StallTimeout: 20 * time.Millisecond})
+	if err := pool.Add(p); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is taken back from", func() bool { return pool.Stats().Redelivered > 0 })
+}
+
+func TestAPayloadLongerThanTheSendBufferIsRefusedByItself(t *testing.T) {
+	for _, protocol := range []Protocol{Framed, Bare} {
+		t.Run(fmt.Sprint(protocol), func(t *testing.T) {
+			cfg := &Config{Protocol: protocol, Network: "unixpacket", MaxPayload: 16 << 10}
+			p, q := link(t, cfg, cfg)
+			until(t, "HELLO", p.out.established.Load)
+			setSendBuffer(t, p, 4096)
+			err := p.Send(Desc{FD: 0, Keep: true, Payload: make([]byte, 9<<10)})
+			if !errors.Is(err, syscall.EMSGSIZE) {
+				t.Errorf("Send: %v", err)
+			}
+			if err := p.Send(Desc{FD: 0, Keep: true}); err != nil {
+				t.Fatal(err)
+			}
+			d, err := q.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			CloseFDs([]int{d.FD})
+		})
+	}
+}
