@@ -186,10 +186,23 @@ type ackPolls struct {
 // pause is how long it is to the next poll.
 func (l *ackPolls) pause() time.Duration { return pollAfter << (2 * l.count) }
 
+// mayHoldUp reports whether flush may take long, so that whoever has to do with other links as well had better not wait for it.
+func (o *outbox) mayHoldUp() bool {
+	return o.polls.alone.Load() || o.p.cfg.OnSent != nil || o.p.cfg.OnRefused != nil
+}
+
+// flushForPool is flush that does not hold up the caller.
+func (o *outbox) flushForPool() {
+	if o.mayHoldUp() {
+		o.p.kernel.Go(o.flushBeside)
+	} else {
+		o.flush()
+	}
+}
+
 // ackPoller is the one that polls o.
 func (o *outbox) ackPoller() *ackPoller {
-	c := &o.p.cfg
-	if shared := o.polls.pool.Load(); shared != nil && !o.polls.alone.Load() && c.OnSent == nil && c.OnRefused == nil {
+	if shared := o.polls.pool.Load(); shared != nil && !o.mayHoldUp() {
 		return shared
 	}
 	return o.polls.own

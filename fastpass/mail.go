@@ -80,6 +80,9 @@ func (o *outbox) openMail() (ack flow.Ack, acked bool) {
 		o.batch = min(o.batch, batch, o.body/wire.RecordSize) // so that records alone always fit: see measure
 		o.flow.Open(hello.Credit)
 		o.established.Store(true)
+		if o.p.peerSendOnly.Load() && o.onFreed.Load() != nil {
+			o.p.fail(errPeerSendOnly) // it is no worker
+		}
 		o.freed.Notify() // also if the peer turns out to take nothing
 		o.notify()
 	}

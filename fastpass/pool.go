@@ -48,6 +48,7 @@ type Pool struct {
 	placed   uint64    // descriptors given to workers
 	turns    uint64    // the number for Policy.Pick: like placed, but a piece that goes to one worker together counts once
 	back     uint64    // taken back from workers
+	refused  uint64    // by the kernel, of links that have ended
 	whole    bool      // closed, and nothing comes into the backlog from outside any more
 	told     bool      // idle is closed
 	ended    bool      // nothing is placed any more
@@ -58,12 +59,19 @@ type Pool struct {
 // member is a worker in a pool.
 type member struct {
 	p       *Passer
+	pool    *Pool
 	id      uint64
 	passed  uint64
 	touched bool // it is in Pool.touched
-	// For the stall check: the signs that were there when it last gave a new one, and how many checks ago that was.
+	// For the stall check: the signs that were there when it last gave a new one, how many checks ago that was, and whether its flusher was
+	// at work in the last one.
 	signs signs
 	still int
+	busy  bool
+
+	starting atomic.Bool // it has not said HELLO
+	overdue  bool        // lateStart has run once
+	start    *time.Timer // runs lateStart
 }
 
 // NewPool makes a pool without workers. Shutdown ends it. It does not block. The error is a value in cfg that is out of
@@ -96,8 +104,8 @@ func assemblePool(cfg *PoolConfig) (*Pool, error) {
 // it in Shutdown. To have the worker leave, call w.Shutdown, or let the worker close its end. Descriptors, first what
 // waits in the pool, go to w as soon as it has said HELLO: a process that is still starting holds nothing up.
 //
-// On error w stays the caller's: net.ErrClosed after Shutdown, or w only receives, or takes smaller payloads than the
-// pool; or it has been added before, here or to another pool, which has it still.
+// On error w stays the caller's: net.ErrClosed after Shutdown, or w only receives, or its peer only sends, or takes
+// smaller payloads than the pool; or it has been added before, here or to another pool, which has it still.
 func (p *Pool) Add(w *Passer) error {
 	m, err := p.join(w)
 	if err != nil {
@@ -109,8 +117,11 @@ func (p *Pool) Add(w *Passer) error {
 
 // join makes w a member, whom watch lets go.
 func (p *Pool) join(w *Passer) (*member, error) {
-	if !w.cfg.sends() {
+	switch {
+	case !w.cfg.sends():
 		return nil, errReceiveOnly
+	case w.peerSendOnly.Load():
+		return nil, errPeerSendOnly
 	}
 	if w.cfg.MaxPayload < p.cfg.MaxPayload {
 		return nil, fmt.Errorf("fastpass: the worker takes payloads of %d bytes (Config.MaxPayload), the pool of %d (PoolConfig.MaxPayload)",
@@ -121,19 +132,59 @@ func (p *Pool) join(w *Passer) (*member, error) {
 		p.mu.Unlock()
 		return nil, net.ErrClosed
 	}
-	nudge := p.nudge
+	m := &member{p: w, pool: p, id: p.joined + 1}
+	m.starting.Store(true)
+	m.start = time.AfterFunc(p.cfg.StartTimeout, m.lateStart)
+	nudge := m.nudge
 	if !w.out.onFreed.CompareAndSwap(nil, &nudge) {
 		p.mu.Unlock()
+		m.start.Stop()
 		return nil, errInPool
 	}
 	p.joined++
-	m := &member{p: w, id: p.joined}
 	p.members = append(p.members, m)
 	p.watched.Add(1)
 	p.mu.Unlock()
 	w.out.polls.pool.Store(p.ackPoller)
+	if w.peerSendOnly.Load() { // since then; or else the flusher sees that it is in a pool
+		w.fail(errPeerSendOnly)
+	}
+	if w.out.established.Load() {
+		m.started()
+	}
 	p.poke()
 	return m, nil
+}
+
+// started is called when the worker has said HELLO, or is gone.
+func (m *member) started() {
+	if m.starting.Load() && m.starting.Swap(false) {
+		m.start.Stop()
+	}
+}
+
+// lateStart ends the link of a worker that has not said HELLO. If this process has been stopped meanwhile, it may not have had the
+// time to read it: so that is looked at twice.
+func (m *member) lateStart() {
+	switch {
+	case !m.starting.Load():
+	case !m.overdue:
+		m.overdue = true
+		m.start.Reset(startGrace)
+	default:
+		m.p.fail(fmt.Errorf("%w: it has not said HELLO for %v (PoolConfig.StartTimeout): does it call Inherit or Dial, with Protocol Framed?",
+			ErrStalled, m.pool.cfg.StartTimeout))
+	}
+}
+
+const startGrace = 250 * time.Millisecond
+
+// nudge is called when the worker has room again, or for the first time.
+func (m *member) nudge() {
+	m.started()
+	if p := m.pool; p.waiting.Load() > 0 || p.closed.Load() {
+		p.poke()
+	}
 }
 
 var errInPool = errors.New("fastpass: the link is a worker of a pool already")
@@ -141,11 +192,16 @@ var errInPool = errors.New("fastpass: the link is a worker of a pool already")
 // Dispatch hands ds to workers, in order. It blocks while no worker and no place in the backlog is free, until the
 // deadline. The first n belong to the pool now, whatever the error, which is a *BatchError if n < len(ds).
 //
-// Errors: net.ErrClosed, os.ErrDeadlineExceeded, a *DescError, or that PoolConfig.Policy picked a worker that there is
-// not: that ends the pool's work, and Undelivered returns what waits, after Shutdown.
+// A descriptor that the kernel refuses to pass later is the caller's again: PoolStats.Refused counts it, and
+// Config.OnRefused of the worker's link tells which one it is.
+//
+// Errors: net.ErrClosed, os.ErrDeadlineExceeded, a *DescError of what can be seen at once, or that PoolConfig.Policy
+// picked a worker that there is not: that ends the pool's work, and Undelivered returns what waits, after Shutdown.
 func (p *Pool) Dispatch(ds []Desc) (n int, err error) {
 	for i := range ds {
-		ds[i].client = 0 // the slice may have held another one
+		if ds[i].client != 0 { // the slice has held another one
+			ds[i].client = 0
+		}
 	}
 	p.identify(ds)
 	for n < len(ds) {
@@ -231,6 +287,7 @@ func (p *Pool) tryDispatch(ds []Desc) (n int, err error) {
 	if err := p.refusal(); err != nil {
 		return 0, err
 	}
+	ds = ds[:min(len(ds), maxPiece)]
 	good := 0
 	for good < len(ds) && err == nil {
 		if err = checkDesc(&ds[good], p.cfg.MaxPayload); err == nil {
@@ -255,6 +312,9 @@ func (p *Pool) tryDispatch(ds []Desc) (n int, err error) {
 	return n, nil
 }
 
+// maxPiece is how many descriptors Dispatch looks at with the pool locked.
+const maxPiece = 4096
+
 // place pushes the first of ds to workers, until none has room. The caller holds mu.
 func (p *Pool) place(ds []Desc) (n int, err error) {
 	p.gather()
@@ -272,10 +332,7 @@ func (p *Pool) place(ds []Desc) (n int, err error) {
 			p.chosen = append(p.chosen[:i], p.chosen[i+1:]...)
 			continue
 		}
-		if !m.touched {
-			m.touched = true
-			p.touched = append(p.touched, m)
-		}
+		p.touch(m)
 		w.InFlight, w.idle = w.InFlight+k, false
 		w.Passed += uint64(k)
 		m.passed += uint64(k)
@@ -286,6 +343,14 @@ func (p *Pool) place(ds []Desc) (n int, err error) {
 		}
 	}
 	return n, nil
+}
+
+// touch has flushUnlock flush m.
+func (p *Pool) touch(m *member) {
+	if !m.touched {
+		m.touched = true
+		p.touched = append(p.touched, m)
+	}
 }
 
 // policyError says that a Policy picked a worker that there is not. The pool places nothing any more then.
@@ -343,9 +408,7 @@ func (p *Pool) drain() {
 	for p.backlog.len() > 0 && !p.ended && p.wrong.Load() == nil {
 		k := min(len(ds), p.backlog.len())
 		for i := range k {
-			e := p.backlog.at(i)
-			ds[i] = e.desc()
-			ds[i].brief = e.brief
+			ds[i] = p.backlog.at(i).view() // push copies payloads
 		}
 		n, err := p.place(ds[:k])
 		clear(ds[:k])
@@ -369,14 +432,7 @@ func (p *Pool) flushUnlock() {
 	p.touched = p.touched[:0]
 	p.mu.Unlock()
 	for _, m := range touched {
-		m.p.out.flush()
-	}
-}
-
-// nudge is called when a worker has room again, or for the first time.
-func (p *Pool) nudge() {
-	if p.waiting.Load() > 0 || p.closed.Load() {
-		p.poke()
+		m.p.out.flushForPool()
 	}
 }
 
@@ -437,7 +493,7 @@ func (o *outbox) signs() signs {
 	o.p.conn.Control(func(fd uintptr) { untaken = o.p.kernel.Untaken(int(fd)) })
 	taken := untaken == 0
 	if o.p.framed() {
-		taken = untaken <= 0 && o.stats.sent.Load()-o.stats.resent.Load() == s.delivered
+		taken = untaken <= 0 && o.allDelivered()
 	} else {
 		s.untaken = untaken
 	}
@@ -445,6 +501,11 @@ func (o *outbox) signs() signs {
 		s.shortages = o.stats.shortages.Load()
 	}
 	return s
+}
+
+// allDelivered reports whether nothing is in flight.
+func (o *outbox) allDelivered() bool {
+	return o.delivered() == o.stats.sent.Load()-o.stats.resent.Load()
 }
 
 // checkStalled ends the links of workers that have acknowledged nothing for too long. What they had is redelivered when
@@ -455,12 +516,16 @@ func (p *Pool) checkStalled() {
 	defer p.mu.Unlock()
 	for _, m := range p.members {
 		o := &m.p.out
-		if signs := o.signs(); signs != m.signs || o.drained() {
+		signs, stuck := o.signs(), m.busy
+		m.busy = o.work.Load() > 0
+		if signs != m.signs || o.drained() {
 			m.signs, m.still = signs, 0
 			continue
 		}
-		if o.unread() > 0 {
-			go o.flush() // acknowledgements that nobody has looked at; to close the copies may take long
+		o.p.kernel.Go(o.flushBeside) // acknowledgements that nobody has looked at, or what Push has queued
+		stuck = stuck && m.busy && o.allDelivered()
+		if stuck || o.unread() > 0 {
+			continue // it has nothing to acknowledge: it is here that something takes long, as closing copies may
 		}
 		if m.still++; m.still > checksPerStall {
 			m.p.fail(ErrStalled)
@@ -471,18 +536,25 @@ func (p *Pool) checkStalled() {
 // watch waits for the end of a worker's link, and takes back what it has not delivered.
 func (p *Pool) watch(m *member) {
 	<-m.p.Done()
+	m.started()
 	err := m.p.Err()
-	ds := m.p.Undelivered()
-	for i := range ds {
-		// A worker that is only stopped still has copies in its queue.
-		ds[i].Shared = ds[i].Shared || errors.Is(err, ErrStalled)
+	all := m.p.leftover.take()
+	// Of what was not the pool's before, some may be too large for it.
+	ds := make([]Desc, 0, len(all))
+	for _, d := range all {
+		if checkPayload(&d, p.cfg.MaxPayload) == nil {
+			ds = append(ds, d)
+		} else {
+			p.leftover.add([]Desc{d})
+		}
 	}
-	p.identify(ds) // what was not the pool's before
+	p.identify(ds)
 	p.mu.Lock()
 	p.members = slices.DeleteFunc(p.members, func(other *member) bool { return other == m })
 	clear(p.choice[:cap(p.choice)]) // they would keep its Passer's memory
 	clear(p.chosen[:cap(p.chosen)])
 	p.back += uint64(len(ds))
+	p.refused += m.p.out.refusals.total.Load()
 	p.backlog.prepend(ds)
 	p.drain()
 	p.flushUnlock()
@@ -513,11 +585,12 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 	err := p.settle(ctx)
 	p.mu.Lock()
 	p.ended = true
-	members := append([]*member(nil), p.members...)
-	p.mu.Unlock()
-	for _, m := range members {
-		m.p.Close()
+	var closers sync.WaitGroup
+	for _, m := range p.members {
+		closers.Go(func() { m.p.Close() }) // side by side: each may take a while
 	}
+	p.mu.Unlock()
+	closers.Wait()
 	p.watched.Wait()
 	close(p.stopped)
 	p.mu.Lock()
@@ -545,7 +618,10 @@ func (p *Pool) settle(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	p.whole = true
-	p.mu.Unlock()
+	for _, m := range p.members {
+		p.touch(m) // Push may have queued something
+	}
+	p.flushUnlock()
 	p.poke()
 	select {
 	case <-p.idle:
@@ -581,9 +657,12 @@ func (p *Pool) delivered() bool {
 
 // Undelivered returns, after Shutdown, the descriptors that no worker has, in order; they are the caller's now, and the
 // pool never closes them. Each is returned once; before Shutdown the result is nil. Tag, Payload (a copy) and Keep are
-// as they were given to the pool; Shared is also true for what was taken back from a worker that had stalled. It does
-// not block.
-func (p *Pool) Undelivered() []Desc { return p.leftover.take() }
+// as they were given to the pool; Shared is also true for what was taken back from a worker that may still have a copy
+// in its socket's queue. It does not block.
+//
+// What was sent past the pool over a link of its own, and came back from there with a payload longer than
+// PoolConfig.MaxPayload, no other worker can take: that is returned at any time.
+func (p *Pool) Undelivered() []Desc { return p.leftover.handOut() }
 
 // Workers returns what is known of each worker, in the order in which they joined, also of those that have no room or
 // are still starting. Open is 0 for a worker that does not tell.
@@ -604,14 +683,15 @@ func (p *Pool) Workers() []Worker {
 func (p *Pool) Stats() PoolStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ready := 0
+	ready, refused := 0, p.refused
 	for _, m := range p.members {
 		if m.p.out.established.Load() {
 			ready++
 		}
+		refused += m.p.out.refusals.total.Load()
 	}
 	return PoolStats{
-		Workers: len(p.members), Ready: ready, Waiting: p.backlog.len(), Placed: p.placed, Redelivered: p.back,
+		Workers: len(p.members), Ready: ready, Waiting: p.backlog.len(), Placed: p.placed, Redelivered: p.back, Refused: refused,
 		Accepted: p.accepted.Load(), Pauses: p.pauses.Load(),
 	}
 }

@@ -27,6 +27,11 @@ type PoolConfig struct {
 	// messages later, and what the kernel has taken by then cannot be taken back.
 	StallTimeout time.Duration
 
+	// StartTimeout is how long a worker may take from Add until it has said HELLO, a minute by default. Then its link
+	// ends with an error that wraps ErrStalled: the process may not call Inherit, or have another Protocol. Nothing
+	// waits for it meanwhile. A Bare link has no HELLO.
+	StartTimeout time.Duration
+
 	// Backlog is how many descriptors wait in the pool at most while no worker has room for them, 1024 by default.
 	// While it is full, Dispatch blocks, and the clients of Serve wait in the listening socket's queue.
 	Backlog int
@@ -45,7 +50,10 @@ type PoolConfig struct {
 	OnLeave func(w *Passer, err error, back int)
 }
 
-const defaultBacklog = 1024
+const (
+	defaultBacklog      = 1024
+	defaultStartTimeout = time.Minute
+)
 
 // PoolStats are counts since the pool was made.
 type PoolStats struct {
@@ -54,6 +62,7 @@ type PoolStats struct {
 	Waiting     int    // descriptors in the backlog now
 	Placed      uint64 // descriptors given to workers; one that is given to another worker again counts again
 	Redelivered uint64 // descriptors taken back from workers
+	Refused     uint64 // descriptors that the kernel would not pass: see Config.OnRefused
 	Accepted    uint64 // connections that Serve has accepted
 	Pauses      uint64 // how often Serve has paused because this process or the system was short of descriptors or memory
 }
@@ -70,6 +79,9 @@ func (c *PoolConfig) withDefaults() (PoolConfig, error) {
 	if r.Backlog == 0 {
 		r.Backlog = defaultBacklog
 	}
+	if r.StartTimeout == 0 {
+		r.StartTimeout = defaultStartTimeout
+	}
 	if r.MaxPayload == 0 {
 		r.MaxPayload = defaultMaxPayload
 	}
@@ -78,6 +90,8 @@ func (c *PoolConfig) withDefaults() (PoolConfig, error) {
 		return r, fmt.Errorf("fastpass: PoolConfig.Backlog is %d, less than 0", r.Backlog)
 	case r.StallTimeout < 0:
 		return r, fmt.Errorf("fastpass: PoolConfig.StallTimeout is %v, less than 0", r.StallTimeout)
+	case r.StartTimeout < 0:
+		return r, fmt.Errorf("fastpass: PoolConfig.StartTimeout is %v, less than 0", r.StartTimeout)
 	case r.MaxPayload < 1 || r.MaxPayload > maxMaxPayload:
 		return r, fmt.Errorf("fastpass: PoolConfig.MaxPayload is %d, outside 1..%d", r.MaxPayload, maxMaxPayload)
 	}

@@ -74,6 +74,9 @@ func (p *Pool) Serve(ln net.Listener) error {
 		case a.err != nil:
 			return a.err
 		case a.isDone():
+			if err := p.refusal(); err != nil {
+				return err
+			}
 			return net.ErrClosed
 		case woken:
 			continue
@@ -143,7 +146,7 @@ func (a *acceptor) watch(alive func() bool, wake func(), stop <-chan struct{}) {
 	for over := false; !over; wake() {
 		select {
 		case <-check.C:
-			over = !alive()
+			over = !alive() || a.pool.wrong.Load() != nil
 		case <-a.pool.closing:
 			over = true
 		case <-stop:

@@ -1,0 +1,80 @@
+//go:build linux
+
+package fastpass
+
+import (
+	"testing"
+	"time"
+)
+
+// lingeringWorker is a worker that has acknowledged a connection, and closed it so that the last copy, the front's, takes long to close. The
+// front has not noticed. Whoever flushes the link next will.
+func lingeringWorker(t *testing.T, pool *Pool, cfg *Config) (w, there *Passer, relent func()) {
+	t.Helper()
+	fds, relent := lingering(t, 1)
+	t.Cleanup(relent)
+	w, there = newWorker(t, pool, cfg)
+	if there.out.page == nil {
+		t.Skip("acknowledgements do not go through memory here: the front sees each at once")
+	}
+	there.in.mu.Lock() // no ACK frame is read
+	dispatch(t, pool, []Desc{{FD: fds[0]}})
+	d, err := w.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	there.out.ackPoller().cancel(&there.out)
+	CloseFDs([]int{d.FD})
+	there.in.mu.Unlock()
+	return w, there, relent
+}
+
+func TestAWorkerWithALingeringConnectionHoldsUpNoOther(t *testing.T) {
+	pool := newPool(t, nil)
+	_, _, relent := lingeringWorker(t, pool, nil)
+	good, _ := newWorker(t, pool, nil)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		dispatch(t, pool, []Desc{{FD: 0, Keep: true, Tag: 1}, {FD: 0, Keep: true, Tag: 2}})
+	}()
+	d, err := good.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	CloseFDs([]int{d.FD})
+	wait(t, "Dispatch returns", done)
+	relent()
+}
+
+func TestAWorkerWithALingeringConnectionHoldsUpNoBacklog(t *testing.T) {
+	pool := newPool(t, nil)
+	_, there, relent := lingeringWorker(t, pool, &Config{Window: 2})
+	pool.mu.Lock() // as if a worker that died had left this behind
+	pool.backlog.prepend([]Desc{{FD: 0, Keep: true, Tag: 1}, {FD: 0, Keep: true, Tag: 2}, {FD: 0, Keep: true, Tag: 3}})
+	pool.waiting.Store(3)
+	pool.mu.Unlock()
+	pool.poke()
+	until(t, "it has got what it has room for", func() bool { return there.Stats().Queued == 2 })
+	good, _ := newWorker(t, pool, nil)
+	d, err := good.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	CloseFDs([]int{d.FD})
+	relent()
+}
+
+func TestAWorkerThatHasAcknowledgedEverythingHasNotStalled(t *testing.T) {
+	pool := newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
+	_, there, relent := lingeringWorker(t, pool, nil)
+	dispatch(t, pool, []Desc{{FD: 0, Keep: true}})
+	until(t, "the copy is being closed", func() bool { return there.Stats().Delivered == 1 && there.out.work.Load() > 0 })
+	for i := range 4 * checksPerStall {
+		pool.checkStalled()
+		if err := there.Err(); err != nil {
+			t.Fatalf("look %d: %v", i, err)
+		}
+	}
+	relent()
+}
