@@ -27,10 +27,9 @@ func (o *outbox) sendPlain(ds []Desc) (n int) {
 	if !plain || len(ds) > callSize(closes) {
 		return 0
 	}
-	v := o.p.vectors.get()
-	o.vector, o.messages = v, 0
-	for rest := ds; len(rest) > 0; o.messages++ {
-		i, k := o.messages, min(len(rest), o.batch)
+	v, messages := o.p.vectors.get(), 0
+	for rest := ds; len(rest) > 0; messages++ {
+		i, k := messages, min(len(rest), o.batch)
 		rights := v.control[i].Rights(k)
 		for j := range rights {
 			rights[j] = int32(rest[j].FD)
@@ -39,10 +38,9 @@ func (o *outbox) sendPlain(ds []Desc) (n int) {
 		v.data[i][0] = 0
 		v.carry(i, 1, k)
 	}
-	took, errno := o.transmit()
-	n = o.count(took)
+	took, errno := o.transmit(v, messages)
+	n = o.count(v, took)
 	v.put()
-	o.vector = nil
 	ds = ds[:n]
 	if closes {
 		o.closeSent(ds)

@@ -58,19 +58,16 @@ func (o *outbox) sendSome() bool {
 	if !o.maySend() {
 		return false
 	}
-	o.vector = o.p.vectors.get()
-	o.pack()
-	took, errno := o.transmit()
-	o.account(took)
-	again := false
+	v := o.p.vectors.get()
+	defer v.put()
+	took, errno := o.transmit(v, o.pack(v))
+	o.account(v, took)
 	if blamesOne(errno) {
-		again = o.refuse(errno)
-	} else {
-		again = o.mayGoOn(errno)
+		o.refuse(v, errno)
+	} else if !o.mayGoOn(errno) {
+		return false
 	}
-	o.vector.put()
-	o.vector = nil
-	return again && o.maySend()
+	return o.maySend()
 }
 
 // maySend reports whether there is something that may be sent now.
@@ -79,51 +76,51 @@ func (o *outbox) maySend() bool {
 }
 
 // transmit hands the packed messages to the socket, and returns how many it took.
-func (o *outbox) transmit() (took int, errno syscall.Errno) {
+func (o *outbox) transmit(v *vector, messages int) (took int, errno syscall.Errno) {
 	switch {
 	case o.p.stream:
 		cut := o.p.tail.waiting()
-		took, errno = o.sendStream()
+		took, errno = o.sendStream(v, messages)
 		if cut && !o.p.tail.waiting() {
 			o.notify() // somebody may wait for that
 		}
 		return took, errno
-	case o.messages > 0:
-		return o.p.kernel.Send(o.p.socket, o.vector.Vector, o.messages)
+	case messages > 0:
+		return o.p.kernel.Send(o.p.socket, v.Vector, messages)
 	}
 	return 0, 0
 }
 
 // sendStream hands the packed messages to a stream socket, behind what it took no more of.
-func (o *outbox) sendStream() (took int, errno syscall.Errno) {
+func (o *outbox) sendStream(v *vector, messages int) (took int, errno syscall.Errno) {
 	t := &o.p.tail
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if errno = t.send(o.p.kernel, o.p.socket); errno == 0 && o.messages > 0 {
-		took, errno = o.p.kernel.Send(o.p.socket, o.vector.Vector, o.messages)
+	if errno = t.send(o.p.kernel, o.p.socket); errno == 0 && messages > 0 {
+		took, errno = o.p.kernel.Send(o.p.socket, v.Vector, messages)
 		if last := took - 1; last >= 0 {
-			t.keep(o.vector.data[last][o.vector.Bytes(last):o.vector.lengths[last]])
+			t.keep(v.data[last][v.Bytes(last):v.lengths[last]])
 		}
 	}
 	return took, errno
 }
 
-// count counts the messages in the vector that the kernel took, and returns how many descriptors are in them.
-func (o *outbox) count(took int) (n int) {
+// count counts the messages of v that the kernel took, and returns how many descriptors are in them.
+func (o *outbox) count(v *vector, took int) (n int) {
 	for i := range took {
-		n += o.vector.counts[i]
-		o.stats.batches.add(o.vector.counts[i])
+		n += v.counts[i]
+		o.stats.batches.add(v.counts[i])
 	}
 	o.stats.calls.Add(1)
 	o.stats.sent.Add(uint64(n))
 	return n
 }
 
-// account moves on behind the messages in the vector that the kernel took.
-func (o *outbox) account(took int) {
-	n := o.count(took)
+// account moves on behind the messages of v that the kernel took.
+func (o *outbox) account(v *vector, took int) {
+	n := o.count(v, took)
 	if took > 0 {
-		o.sent = o.vector.ends[took-1]
+		o.sent = v.ends[took-1]
 	}
 	o.flow.Sent(n)
 	o.isolate = max(0, o.isolate-n)

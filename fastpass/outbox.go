@@ -67,10 +67,6 @@ type outbox struct {
 	limit uint64
 	polls ackPolls
 
-	// What sendSome works on.
-	vector   *vector
-	messages int
-
 	refusals refusals
 	stats    sendStats
 }

@@ -10,10 +10,9 @@ import (
 // The functions of this file turn queued entries into messages, straight from the window's slots into the buffers of
 // the flusher's vector. They move nothing on: what the kernel does not take is packed again.
 
-// pack fills the vector with messages from the entries from sent on, as far as batch, credit and vector allow, and until they make
-// a full call.
-func (o *outbox) pack() {
-	o.messages = 0
+// pack fills v with messages from the entries from sent on, as far as batch, credit and v allow, and until they make a full call. It returns how
+// many they are.
+func (o *outbox) pack(v *vector) (messages int) {
 	pos, seq := o.sent, o.flow.Seq()
 	room, isolate := o.flow.Allowance(), o.isolate
 	count, bytes, full := 0, 0, callSize(!o.p.framed() && o.closes.Load())
@@ -24,27 +23,28 @@ func (o *outbox) pack() {
 		}
 		n, end := o.measure(pos, most)
 		if n == 0 { // the rest was refused
-			return
+			return messages
 		}
-		plain := o.packRights(i, pos, end, n)
+		plain := o.packRights(v, i, pos, end, n)
 		var length int
 		if o.p.framed() {
 			h := wire.Header{Type: wire.TypeData, Count: n, Seq: seq, Flags: plain}
 			if !h.Plain() {
-				h.Length = o.packRecords(i, pos, end, n)
+				h.Length = o.packRecords(v, i, pos, end, n)
 			}
-			h.Put(o.vector.data[i])
+			h.Put(v.data[i])
 			length = wire.HeaderSize + h.Length
 		} else {
-			length = o.packByte(i, pos)
+			length = o.packByte(v, i, pos)
 		}
-		o.vector.ends[i] = end
-		o.vector.carry(i, length, n)
-		o.messages++
+		v.ends[i] = end
+		v.carry(i, length, n)
+		messages++
 		pos, seq = end, seq+uint64(n)
 		room, isolate = room-n, isolate-n
 		count, bytes = count+n, bytes+length
 	}
+	return messages
 }
 
 // callSize is how many descriptors make a full call. If copies are closed after each one, as a Bare link's are, there are fewer: the receiver
@@ -110,8 +110,8 @@ func (o *outbox) passRefused() {
 // packRights packs the n descriptors that lie in pos..end-1 into the control buffer of message i. It returns the flags of a DATA
 // frame without records for them, or 0 if it needs some: because of a tag, of a payload, or because not all that are to be
 // said to be shared are.
-func (o *outbox) packRights(i int, pos, end uint64, n int) (flags uint16) {
-	rights := o.vector.control[i].Rights(n)
+func (o *outbox) packRights(v *vector, i int, pos, end uint64, n int) (flags uint16) {
+	rights := v.control[i].Rights(n)
 	var all content
 	for pos != end {
 		slots := o.window.Slots(pos, int(end-pos))
@@ -160,8 +160,8 @@ func (c *content) pack(rights []int32, slots []entry) []int32 {
 
 // packRecords packs what belongs to the n descriptors that lie in pos..end-1 into message i as the body of a DATA frame,
 // and returns the length of the body.
-func (o *outbox) packRecords(i int, pos, end uint64, n int) int {
-	body := o.vector.data[i][wire.HeaderSize:]
+func (o *outbox) packRecords(v *vector, i int, pos, end uint64, n int) int {
+	body := v.data[i][wire.HeaderSize:]
 	records := body
 	length := n * wire.RecordSize
 	for pos != end {
@@ -187,8 +187,8 @@ func (o *outbox) packRecords(i int, pos, end uint64, n int) int {
 
 // packByte packs the data of message i in the Bare protocol and returns its length: the payload of the first
 // descriptor, at pos or behind refused ones, or one byte, since the kernel drops descriptors that come with no data.
-func (o *outbox) packByte(i int, pos uint64) int {
-	data := o.vector.data[i]
+func (o *outbox) packByte(v *vector, i int, pos uint64) int {
+	data := v.data[i]
 	data[0] = 0
 	if o.alike() {
 		return 1

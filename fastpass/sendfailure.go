@@ -41,12 +41,12 @@ func (o *outbox) mayGoOn(errno syscall.Errno) bool {
 
 // refuse deals with an error that one descriptor of the first message has caused: a message of one names it; a larger
 // one is sent again in messages of one.
-func (o *outbox) refuse(errno syscall.Errno) bool {
-	if n := o.vector.counts[0]; n > 1 {
+func (o *outbox) refuse(v *vector, errno syscall.Errno) {
+	if n := v.counts[0]; n > 1 {
 		o.isolate = n
-		return true
+		return
 	}
-	pos := o.vector.ends[0] - 1
+	pos := v.ends[0] - 1
 	e := &o.window.Slots(pos, 1)[0]
 	for e.refused != 0 { // before; measure has passed over those that lie behind the one that was sent
 		pos--
@@ -54,10 +54,9 @@ func (o *outbox) refuse(errno syscall.Errno) bool {
 	}
 	e.refused = uint8(errno)
 	o.refusals.add(pos, e.refusal())
-	o.sent = o.vector.ends[0]
+	o.sent = v.ends[0]
 	o.isolate = max(0, o.isolate-1)
 	o.release(0)
-	return true
 }
 
 // blockUntilWritable has the writer goroutine call unblock when the socket takes messages again. Until then nothing is sent.
