@@ -50,15 +50,15 @@ type outbox struct {
 	mail mail // from the goroutine that reads the socket
 
 	// The flusher's own.
-	head, sent, end uint64 // positions in the window
-	flow            flow.Sender
-	batch, body     int // limits of a message, agreed with the peer
-	isolate         int // this many descriptors go one per message, to find the one that the kernel refuses
-	closer          sys.Closer
-	pause           backoff // while the kernel is short of something
-	goneFor         int     // how often in a row the kernel has said that the peer is gone
-	retry           *time.Timer
-	ended           bool
+	sent, end   uint64 // positions in the window; head is Window.Head
+	flow        flow.Sender
+	batch, body int // limits of a message, agreed with the peer
+	isolate     int // this many descriptors go one per message, to find the one that the kernel refuses
+	closer      sys.Closer
+	pause       backoff // while the kernel is short of something
+	goneFor     int     // how often in a row the kernel has said that the peer is gone
+	retry       *time.Timer
+	ended       bool
 
 	// Acknowledgements in shared memory: see page.go.
 	page  *page.Page // nil: there is none

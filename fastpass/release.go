@@ -14,7 +14,7 @@ func (o *outbox) release(n int) {
 		o.stats.acked.Add(uint64(n))
 	}
 	if o.alike() { // none to be passed over
-		to := o.head + uint64(n)
+		to := o.window.Head() + uint64(n)
 		if o.closes.Load() {
 			o.closeCopies(to)
 		}
@@ -22,7 +22,7 @@ func (o *outbox) release(n int) {
 		return
 	}
 	bytes := 0
-	for pos := o.head; pos != o.sent; {
+	for pos := o.window.Head(); pos != o.sent; {
 		slots := o.window.Slots(pos, int(o.sent-pos))
 		for i := range slots {
 			e := &slots[i]
@@ -46,7 +46,7 @@ func (o *outbox) release(n int) {
 
 // closeCopies closes those of the slots before to that are not to be kept, all of which were delivered.
 func (o *outbox) closeCopies(to uint64) {
-	for pos := o.head; pos != to; {
+	for pos := o.window.Head(); pos != to; {
 		slots := o.window.Slots(pos, int(to-pos))
 		for i := range slots {
 			if e := &slots[i]; !e.keep {
@@ -59,7 +59,7 @@ func (o *outbox) closeCopies(to uint64) {
 
 // releaseTo gives back the slots before to, which had payloads of so many bytes.
 func (o *outbox) releaseTo(to uint64, bytes int) {
-	from := o.head
+	from := o.window.Head()
 	if from == to {
 		return
 	}
@@ -70,12 +70,10 @@ func (o *outbox) releaseTo(to uint64, bytes int) {
 	if o.p.cfg.OnSent != nil || o.p.cfg.OnRefused != nil {
 		for pos := from; pos != to; pos++ {
 			e := o.window.Slots(pos, 1)[0]
-			o.head = pos + 1
-			o.window.Release(o.head) // first: the callback may send the next one
+			o.window.Release(pos + 1) // first: the callback may send the next one
 			o.callBack(&e)
 		}
 	} else {
-		o.head = to
 		o.window.Release(to)
 	}
 	o.notify()
@@ -109,7 +107,7 @@ func (o *outbox) shutWindow() {
 		runtime.Gosched()
 	}
 	var ds []Desc
-	for pos := o.head; pos != end; pos++ {
+	for pos := o.window.Head(); pos != end; pos++ {
 		e := &o.window.Slots(pos, 1)[0]
 		if e.refused == 0 {
 			d := e.desc()
