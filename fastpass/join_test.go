@@ -38,6 +38,9 @@ func TestAWorkerThatNeverSaysHelloLeaves(t *testing.T) {
 	if err := pool.Add(there); err != nil {
 		t.Fatal(err)
 	}
+	if all := pool.Workers(); len(all) == 1 && all[0].Ready {
+		t.Error("it is ready")
+	}
 	soon(t, "it leaves", func() {
 		if err := <-left; !errors.Is(err, ErrStalled) {
 			t.Error(err)
@@ -51,6 +54,9 @@ func TestAWorkerThatHasSaidHelloIsNotLate(t *testing.T) {
 	pool.mu.Lock()
 	m := pool.members[0]
 	pool.mu.Unlock()
+	if all := pool.Workers(); len(all) != 1 || !all[0].Ready {
+		t.Errorf("it is not ready: %+v", all)
+	}
 	if m.starting.Load() || m.start.Stop() {
 		t.Error("its timer still runs")
 	}

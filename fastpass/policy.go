@@ -21,6 +21,7 @@ type Policy interface {
 // Worker is what a Policy may know of a worker that has room.
 type Worker struct {
 	ID       uint64  // its own for as long as the pool lives; workers count from 1 as they join
+	Ready    bool    // it has said HELLO: what Pick sees is always ready
 	InFlight int     // descriptors on their way to it: queued, or not acknowledged yet
 	Open     int     // connections that its Passer.NetListener has handed out and that are not closed; 0 unless every worker tells
 	Passed   uint64  // descriptors placed with it so far

@@ -399,7 +399,7 @@ func (p *Pool) gather() {
 
 // worker is what a Policy may know of m, n of whose descriptors are in the window, but for how many connections are open.
 func (m *member) worker(n int) Worker {
-	return Worker{ID: m.id, InFlight: n, Passed: m.passed, Passer: m.p}
+	return Worker{ID: m.id, Ready: m.p.out.established.Load(), InFlight: n, Passed: m.passed, Passer: m.p}
 }
 
 // drain places what waits in the backlog, oldest first. The caller holds mu.
