@@ -95,6 +95,33 @@ func TestAFramedPeerThatShutsDownItsReadingEndsTheLink(t *testing.T) {
 	}
 }
 
+// The peer acknowledges, and is gone, before the flusher has read that.
+func TestShutdownOfWhatIsDeliveredIsNoFailureThoughThePeerIsGone(t *testing.T) {
+	p, q := link(t, nil, nil)
+	until(t, "HELLO", p.out.established.Load)
+	if err := p.Send(Desc{FD: 0, Keep: true}); err != nil {
+		t.Fatal(err)
+	}
+	p.out.work.Add(1) // this one has the flusher's role
+	d, err := q.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	CloseFDs([]int{d.FD})
+	q.Close()
+	until(t, "the end is seen", func() bool { return p.ending.Load() != nil })
+	shut := make(chan error, 1)
+	go func() { shut <- p.Shutdown(t.Context()) }()
+	until(t, "Shutdown is at work", p.closed.Load)
+	p.out.leave()
+	if err := <-shut; err != nil {
+		t.Error(err)
+	}
+	if ds := p.Undelivered(); len(ds) > 0 {
+		t.Errorf("undelivered: %v", ds)
+	}
+}
+
 // While one flusher is held up, others may call flush as often as they like.
 func TestTheCountOfFlushesDoesNotComeRound(t *testing.T) {
 	p, q := link(t, nil, nil)

@@ -300,14 +300,14 @@ func (p *Passer) Shutdown(ctx context.Context) error {
 	p.out.freed.Wait(func() bool {
 		return p.out.drained() || p.peerSendOnly.Load() || p.ending.Load() != nil || ctx.Err() != nil
 	})
-	drained, why := p.out.drained(), ctx.Err()
+	why := ctx.Err()
 	switch {
 	case p.ending.Load() != nil:
 		why = p.sendError()
 	case p.peerSendOnly.Load():
 		why = errPeerSendOnly
 	}
-	if err := p.Close(); err != nil || drained {
+	if err := p.Close(); err != nil || p.out.drained() { // the last acknowledgements may only have been read by now
 		return err
 	}
 	return why
