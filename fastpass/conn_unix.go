@@ -128,7 +128,7 @@ func (c *Conn) Close() error {
 
 // end closes c. It returns false if that was done before.
 func (c *Conn) end(shut bool) bool {
-	if !c.socket.leave() {
+	if !c.socket.shut() {
 		return false
 	}
 	runtime.SetFinalizer(c, nil)

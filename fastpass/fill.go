@@ -100,7 +100,7 @@ func (in *inbox) receive(v *vector, n, flags int) (int, bool) {
 func (in *inbox) fail(err error) {
 	again := in.p.ending.Load() != nil
 	in.p.fail(err)
-	if again || !in.p.acknowledged() || !in.p.framed() {
+	if again || !in.p.expectsAcks() || !in.p.framed() {
 		in.eof.Store(true)
 	}
 }

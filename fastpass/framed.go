@@ -218,7 +218,7 @@ func (in *inbox) credit() int {
 	if !in.eof.Load() { // else the socket may be closed, by whose number the room is found
 		n = max(in.slots.available(), 0)
 	}
-	if !in.p.acknowledged() {
+	if !in.p.expectsAcks() {
 		return n
 	}
 	return (n + 1) / 2

@@ -236,8 +236,8 @@ func (s *lazySocket) setDeadline(by *time.Time, set func(*os.File, time.Time) er
 	return nil
 }
 
-// leave has nobody begin any more. It returns false if that was done before.
-func (s *lazySocket) leave() bool {
+// shut has nobody begin any more. It returns false if that was done before.
+func (s *lazySocket) shut() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -250,7 +250,7 @@ func (s *lazySocket) leave() bool {
 	return true
 }
 
-// close is called once, after leave. It has everybody return who waits, and closes the descriptor when nobody uses it any more; with shut, it
+// close is called once, after shut. It has everybody return who waits, and closes the descriptor when nobody uses it any more; with shut, it
 // shuts the connection down first.
 func (s *lazySocket) close(shut bool) {
 	if shut {

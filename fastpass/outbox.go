@@ -102,7 +102,7 @@ func (o *outbox) sendOne(d Desc, wait bool) error {
 func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 	var refused error
 	for n < len(ds) {
-		if err := o.refusal(); err != nil {
+		if err := o.closedError(); err != nil {
 			return n, err
 		}
 		if wait && o.write.passed() {
@@ -135,14 +135,14 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 
 // check says why d cannot be queued, as far as that can be told without asking the kernel.
 func (o *outbox) check(d *Desc) error {
-	if err := o.refusal(); err != nil {
+	if err := o.closedError(); err != nil {
 		return err
 	}
 	return checkDesc(d, o.p.cfg.MaxPayload)
 }
 
-// refusal says why nothing can be queued; nil if it can.
-func (o *outbox) refusal() error {
+// closedError says why nothing can be queued; nil if it can.
+func (o *outbox) closedError() error {
 	switch {
 	case o.closing.Load() || o.p.ending.Load() != nil:
 		return o.p.sendError()

@@ -405,8 +405,8 @@ func (p *Passer) waitWritable() error {
 	return err
 }
 
-// acknowledged reports whether the peer acknowledges what this end sends, as far as is known.
-func (p *Passer) acknowledged() bool { return p.cfg.sends() && !p.peerSendOnly.Load() }
+// expectsAcks reports whether the peer acknowledges what this end sends, as far as is known.
+func (p *Passer) expectsAcks() bool { return p.cfg.sends() && !p.peerSendOnly.Load() }
 
 // closeUnwanted closes a descriptor that came, and is of no use to this end.
 func (p *Passer) closeUnwanted(fd int) { p.reaper.add(int32(fd)) }

@@ -253,7 +253,7 @@ func (p *Pool) adopt(ds []Desc) {
 		p.backlog.push(&ds[i])
 	}
 	if p.drain(); p.shut {
-		p.leave()
+		p.giveBack()
 	}
 	p.flushUnlock()
 	p.poke() // a worker that got room before drain has counted them has told nudge, which saw nothing waiting
@@ -266,11 +266,11 @@ func (p *Pool) dispatchReady() bool {
 
 // backlogReady reports whether the backlog has a free place, or never will have.
 func (p *Pool) backlogReady() bool {
-	return int(p.waiting.Load()) < p.cfg.Backlog || p.refusal() != nil
+	return int(p.waiting.Load()) < p.cfg.Backlog || p.closedError() != nil
 }
 
-// refusal says why the pool takes nothing any more; nil if it does.
-func (p *Pool) refusal() error {
+// closedError says why the pool takes nothing any more; nil if it does.
+func (p *Pool) closedError() error {
 	if p.closed.Load() {
 		return net.ErrClosed
 	}
@@ -284,7 +284,7 @@ func (p *Pool) refusal() error {
 func (p *Pool) tryDispatch(ds []Desc) (n int, err error) {
 	p.mu.Lock()
 	defer p.flushUnlock()
-	if err := p.refusal(); err != nil {
+	if err := p.closedError(); err != nil {
 		return 0, err
 	}
 	ds = ds[:min(len(ds), maxPiece)]
@@ -376,7 +376,7 @@ func (p *Pool) gather() {
 	for _, m := range p.members {
 		o := &m.p.out
 		n := o.window.Len()
-		if o.established.Load() && n < o.window.Cap() && o.refusal() == nil {
+		if o.established.Load() && n < o.window.Cap() && o.closedError() == nil {
 			w := m.worker(n)
 			if !p.inTurn { // RoundRobin does not look, and what the workers write is in their processors' caches
 				w.InFlight = max(0, n-o.unread())
@@ -455,7 +455,7 @@ func (p *Pool) run() {
 	for {
 		select {
 		case <-p.wake:
-			p.turn()
+			p.drainAndTell()
 		case <-t.C:
 			p.checkStalled()
 			t.Reset(between)
@@ -465,8 +465,8 @@ func (p *Pool) run() {
 	}
 }
 
-// turn places what can be placed, and tells Shutdown when everything is delivered.
-func (p *Pool) turn() {
+// drainAndTell places what can be placed, and tells Shutdown when everything is delivered.
+func (p *Pool) drainAndTell() {
 	p.mu.Lock()
 	p.drain()
 	if !p.told && p.whole && p.delivered() {
@@ -596,7 +596,7 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.shut = true
-	p.leave()
+	p.giveBack()
 	return err
 }
 
@@ -634,8 +634,8 @@ func (p *Pool) settle(ctx context.Context) error {
 	return nil
 }
 
-// leave makes what is in the backlog undelivered. The caller holds mu.
-func (p *Pool) leave() {
+// giveBack makes what is in the backlog undelivered. The caller holds mu.
+func (p *Pool) giveBack() {
 	ds := make([]Desc, p.backlog.len())
 	for i := range ds {
 		ds[i] = p.backlog.at(i).desc()

@@ -41,7 +41,7 @@ var servePause = backoff{first: acceptPause.first, most: serveCheck}
 // listening socket. Other errors of accept end it, and so does a Policy that picks a worker that there is not.
 func (p *Pool) Serve(ln net.Listener) error {
 	p.mu.Lock()
-	if err := p.refusal(); err != nil {
+	if err := p.closedError(); err != nil {
 		p.mu.Unlock()
 		return err
 	}
@@ -74,7 +74,7 @@ func (p *Pool) Serve(ln net.Listener) error {
 		case a.err != nil:
 			return a.err
 		case a.isDone():
-			if err := p.refusal(); err != nil {
+			if err := p.closedError(); err != nil {
 				return err
 			}
 			return net.ErrClosed

@@ -50,7 +50,7 @@ func (s *sim) endGoesOn(e *simEnd) bool {
 // mayResend reports whether e takes what has come back from other links.
 func (s *sim) mayResend(e *simEnd) bool {
 	o := &e.p.out
-	return e.proc == s.front && e.peer != nil && len(s.back) > 0 && o.refusal() == nil && o.window.Len() < o.window.Cap()
+	return e.proc == s.front && e.peer != nil && len(s.back) > 0 && o.closedError() == nil && o.window.Len() < o.window.Cap()
 }
 
 // settleDown lets everything go on until done reports true, or nothing more happens for a long while.
@@ -90,7 +90,7 @@ func (s *sim) heal() {
 		return
 	}
 	for _, e := range s.ends() {
-		if e.p.out.refusal() == nil {
+		if e.p.out.closedError() == nil {
 			e.p.Flush() // what was only pushed
 		}
 	}

@@ -180,7 +180,7 @@ func (s *sim) turn() bool {
 	select {
 	case <-s.pool.wake:
 		s.note("pool turn")
-		s.pool.turn()
+		s.pool.drainAndTell()
 		return true
 	default:
 		return false

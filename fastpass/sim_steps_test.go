@@ -55,12 +55,12 @@ func (s *sim) stepSend(e *simEnd) {
 	front := !s.front.Dead() && !s.front.Stopped()
 	switch {
 	case e.peer == nil || e.proc != s.front:
-		if e.p.out.refusal() == nil && (e.peer == nil || e.peer.p.cfg.receives()) {
+		if e.p.out.closedError() == nil && (e.peer == nil || e.peer.p.cfg.receives()) {
 			s.send(e, 1+s.rng.IntN(8))
 		}
 	case s.pool != nil && front:
 		s.dispatch(1 + s.rng.IntN(12))
-	case s.pool == nil && e.p.out.refusal() == nil:
+	case s.pool == nil && e.p.out.closedError() == nil:
 		s.send(e, 1+s.rng.IntN(12))
 	}
 }
