@@ -288,6 +288,8 @@ func (w *ackWriter) write(a flow.Ack) (rest int, errno syscall.Errno) {
 		return 0, syscall.EPIPE
 	}
 	took, gone, errno := w.p.writeFrame(frame)
-	w.gone = gone
+	if errno == 0 { // else what was kept before is still to go
+		w.gone = gone
+	}
 	return len(frame) - took, errno
 }
