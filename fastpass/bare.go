@@ -33,6 +33,7 @@ func (in *inbox) fillWhole(v *vector, n int) bool {
 		in.gather(control)
 		if v.Flags(i)&unix.MSG_CTRUNC != 0 {
 			in.stats.lost.Add(1)
+			in.slots.free = 0 // the next call looks first
 		}
 		in.takeMessage(data)
 	}

@@ -165,3 +165,45 @@ func TestWhoSpinsDoesNotPeekAllTheTimeAtWhatThereIsNoRoomFor(t *testing.T) {
 		}
 	}
 }
+
+// A loweredKernel has somebody lower the limit during the second receive that brings something, until the next one is over.
+type loweredKernel struct {
+	sys.Kernel
+	limit int
+	flags []int // of each receive
+}
+
+func (k *loweredKernel) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Errno) {
+	switch len(k.flags) {
+	case 1:
+		limitTo(0, 3)
+	case 2:
+		defer limitTo(0, k.limit)
+	}
+	got, errno := k.Kernel.Recv(fd, v, n, flags)
+	if errno == 0 {
+		k.flags = append(k.flags, flags)
+	}
+	return got, errno
+}
+
+func TestWhoHasJustLostDescriptorsLooksBeforeTheNextCall(t *testing.T) {
+	const messages = 5
+	k := &loweredKernel{Kernel: sys.System, limit: sys.System.SoftLimit()}
+	p, r := bareOn(t, k, Config{Messages: 1})
+	for range messages {
+		r.send([]byte{0}, 1)
+	}
+	ds, err := recvN(p, messages, messages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range ds {
+		if d.FD >= 0 {
+			unix.Close(d.FD)
+		}
+	}
+	if lost := p.Stats().Lost; lost != 1 || k.flags[2]&unix.MSG_PEEK == 0 {
+		t.Errorf("%d messages lost descriptors, want one; flags of the receives: %#x", lost, k.flags)
+	}
+}
