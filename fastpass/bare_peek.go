@@ -25,6 +25,11 @@ func (in *inbox) fillShort(v *vector) bool {
 	data, control := v.received(0)
 	in.gather(control)
 	came := len(in.fds)
+	// A peek that fills the buffer goes on to the next message and takes duplicates of its descriptors along, without any of its
+	// bytes. Whose they are tells MSG_CTRUNC when the bytes are consumed, unless other control messages, which a socket option
+	// asks for, are always cut off then.
+	ambiguous := came > 0 && in.p.stream && len(data) == len(v.data[0])
+	tells := sys.ReportsTruncation() && len(cmsgpool.OnlyRights(control)) > 0
 	switch {
 	case v.Flags(0)&unix.MSG_CTRUNC != 0:
 		in.stats.truncated.Add(1)
@@ -34,9 +39,8 @@ func (in *inbox) fillShort(v *vector) bool {
 		}
 		in.retryIn(in.slots.truncated())
 		return false
-	case came > 0 && in.p.stream && len(data) == len(v.data[0]):
-		// A peek that fills the buffer goes on to the next message and takes duplicates of its descriptors along,
-		// without any of its bytes: nobody can tell whose they are. A receive in full does not do that.
+	case ambiguous && !tells:
+		// A receive in full does not do that.
 		in.closePeeked()
 		if in.p.kernel.FreeSlots(in.slots.source, cmsgpool.MaxFDs) < cmsgpool.MaxFDs {
 			return in.retryForLargest()
@@ -53,6 +57,9 @@ func (in *inbox) fillShort(v *vector) bool {
 		in.closePeeked()
 		in.retryLater()
 		return ok
+	}
+	if ambiguous && v.Flags(0)&unix.MSG_CTRUNC == 0 {
+		in.closePeeked() // there was nothing to cut off: they belong to the next message
 	}
 	in.takeMessage(data)
 	return true

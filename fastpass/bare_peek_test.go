@@ -1,0 +1,89 @@
+//go:build linux && !fdpass_portable
+
+package fastpass
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+
+	"example.com/fdpass/cmsgpool"
+	"example.com/fdpass/internal/sys"
+
+	"golang.org/x/sys/unix"
+)
+
+// A wholeKernel counts the receives that take descriptors without a look.
+type wholeKernel struct {
+	sys.Kernel
+	whole int
+}
+
+func (k *wholeKernel) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Errno) {
+	_, control := v.Message(0)
+	got, errno := k.Kernel.Recv(fd, v, n, flags)
+	if errno == 0 && flags&unix.MSG_PEEK == 0 && len(control) > 0 {
+		k.whole++
+	}
+	return got, errno
+}
+
+// bareStream returns a Bare link over a stream that only receives, the socket at its other end, and how many bytes it receives at a time.
+func bareStream(t *testing.T, k sys.Kernel) (p *Passer, r *raw, buffer int) {
+	t.Helper()
+	a, b := socketpair(t, "unix")
+	p = onKernel(t, k, a, &Config{Protocol: Bare, Network: "unix", Direction: RecvOnly})
+	r = newRaw(t, b)
+	t.Cleanup(r.close)
+	v := p.vectors.get()
+	defer v.put()
+	return p, r, len(v.data[0])
+}
+
+// Where room is short a message is looked at first, however many bytes it has.
+func TestAMessageLongerThanTheBufferIsLookedAtFirst(t *testing.T) {
+	for _, n := range []int{1, cmsgpool.MaxFDs} {
+		t.Run(fmt.Sprintf("%d descriptors", n), func(t *testing.T) {
+			noLeaks(t)
+			k := &wholeKernel{Kernel: sys.System}
+			p, r, buffer := bareStream(t, k)
+			r.send(make([]byte, buffer+1), n)
+			defer CloseFDs(hog(n + 3))
+			soon(t, "they arrive", func() {
+				ds, err := recvN(p, n, n)
+				if err != nil {
+					t.Error(err)
+				}
+				CloseFDs(fdsOf(ds))
+			})
+			if k.whole > 0 || p.Stats().Lost > 0 {
+				t.Errorf("%d receives without a look, Lost %d", k.whole, p.Stats().Lost)
+			}
+		})
+	}
+}
+
+// Also where the control message of another option hides whose they are.
+func TestDescriptorsBehindAFullBufferComeWithTheirOwnBytes(t *testing.T) {
+	for _, credentials := range []int{0, 1} {
+		t.Run(fmt.Sprintf("SO_PASSCRED=%d", credentials), func(t *testing.T) {
+			noLeaks(t)
+			p, r, buffer := bareStream(t, sys.System)
+			unix.SetsockoptInt(p.socket, unix.SOL_SOCKET, unix.SO_PASSCRED, credentials)
+			r.send(make([]byte, buffer), 0)
+			r.send([]byte("xyz"), 1)
+			defer CloseFDs(hog(cmsgpool.MaxFDs + 3))
+			soon(t, "both arrive", func() {
+				ds, err := recvN(p, 2, 1)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				unix.Close(ds[1].FD)
+				if ds[0].FD >= 0 || string(ds[1].Payload) != "xyz" {
+					t.Errorf("%d with %d bytes, then %d with %q", ds[0].FD, len(ds[0].Payload), ds[1].FD, ds[1].Payload)
+				}
+			})
+		})
+	}
+}
