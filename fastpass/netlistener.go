@@ -4,6 +4,7 @@ package fastpass
 
 import (
 	"net"
+	"runtime"
 	"sync"
 
 	"example.com/fdpass/internal/page"
@@ -16,12 +17,28 @@ const acceptBatch = 32
 
 // netListener hands the descriptors that come over a link out as connections.
 type netListener struct {
-	p    *Passer
-	mu   sync.Mutex
-	ds   [acceptBatch]Desc
-	next []Desc // of ds, acknowledged and not handed out yet
+	p  *Passer
+	mu sync.Mutex
+	*acceptQueue
+}
 
+// acceptQueue is what a listener has taken and not handed out yet. It is acknowledged, so it is nobody else's. It does not point to the
+// listener, so that it can outlive it.
+type acceptQueue struct {
+	reaper    *reaper // for close
+	ds        [acceptBatch]Desc
+	next      []Desc     // of ds
 	openCount *page.Page // where connections are counted for the peer; nil: nowhere
+}
+
+// close closes what Accept will not hand out any more.
+func (q *acceptQueue) close() {
+	q.openCount.Opened(-len(q.next))
+	for _, d := range q.next {
+		if d.FD >= 0 {
+			q.reaper.add(int32(d.FD))
+		}
+	}
 }
 
 // NetListener returns a listener whose connections are those that come over the link, each a *Conn, so that a server
@@ -31,7 +48,8 @@ type netListener struct {
 // Accept takes descriptors a few at a time, which are acknowledged together. It returns what Recv does when the link
 // ends: io.EOF in order, ErrPeerGone if the peer died. Close closes the link, in order: what has been acknowledged is
 // still handed out by Accept, before it fails with net.ErrClosed, so call it until then; all the rest remains the
-// peer's. The example shows how a server drains that way.
+// peer's. The example shows how a server drains that way. What Accept has not handed out
+// when the garbage collector takes the listener is closed.
 //
 // Call NetListener once, and not Recv beside it: two listeners of one Passer take connections from each other.
 //
@@ -47,7 +65,9 @@ type netListener struct {
 // otherwise connections would wait as long each time that it doubles.
 func (p *Passer) NetListener() net.Listener {
 	sys.GrowTable()
-	return &netListener{p: p}
+	l := &netListener{p: p, acceptQueue: &acceptQueue{reaper: p.reaper}}
+	runtime.AddCleanup(l, (*acceptQueue).close, l.acceptQueue)
+	return l
 }
 
 // Accept returns the next connection.

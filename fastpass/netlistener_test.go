@@ -5,6 +5,7 @@ package fastpass
 import (
 	"io"
 	"net"
+	"runtime"
 	"testing"
 	"time"
 
@@ -49,6 +50,44 @@ func TestClosingAnAcceptedConnectionDoesNotWaitForTheFront(t *testing.T) {
 				t.Errorf("the client reads %v, want io.EOF", err)
 			}
 		})
+	}
+}
+
+// What a listener has taken is nobody else's: when it is forgotten, nobody could close it.
+func TestWhatAForgottenListenerHasTakenIsClosed(t *testing.T) {
+	noLeaks(t)
+	for _, closed := range []bool{false, true} {
+		front, worker := link(t, &Config{Direction: SendOnly}, &Config{Direction: RecvOnly})
+		var ds []Desc
+		var clients []net.Conn
+		for range 4 {
+			fd, client := connSocket(t, connNetworks[0])
+			ds, clients = append(ds, Desc{FD: fd}), append(clients, client)
+		}
+		if n, err := front.SendBatch(ds); n != len(ds) {
+			t.Fatal(err)
+		}
+		func() {
+			ln := worker.NetListener()
+			for i := range 2 { // once the link is closed, Accept hands out what was taken before
+				c, err := ln.Accept()
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Close()
+				if closed && i == 0 {
+					ln.Close()
+				}
+			}
+		}()
+		for _, client := range clients {
+			until(t, "the connection is closed", func() bool {
+				runtime.GC()
+				_ = client.SetReadDeadline(time.Now().Add(time.Millisecond))
+				_, err := client.Read(make([]byte, 1))
+				return err == io.EOF
+			})
+		}
 	}
 }
 
