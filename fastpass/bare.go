@@ -79,7 +79,7 @@ const fewOpen = 16
 // retryForLargest has the reader woken again and again until there is room for the largest message that there can be. It returns false, for fill.
 func (in *inbox) retryForLargest() bool {
 	in.checkTable(cmsgpool.MaxFDs)
-	in.retryLater()
+	in.retryIn(in.slots.none())
 	return false
 }
 

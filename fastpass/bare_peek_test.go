@@ -28,18 +28,6 @@ func (k *wholeKernel) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Er
 	return got, errno
 }
 
-// bareStream returns a Bare link over a stream that only receives, the socket at its other end, and how many bytes it receives at a time.
-func bareStream(t *testing.T, k sys.Kernel) (p *Passer, r *raw, buffer int) {
-	t.Helper()
-	a, b := socketpair(t, "unix")
-	p = onKernel(t, k, a, &Config{Protocol: Bare, Network: "unix", Direction: RecvOnly})
-	r = newRaw(t, b)
-	t.Cleanup(r.close)
-	v := p.vectors.get()
-	defer v.put()
-	return p, r, len(v.data[0])
-}
-
 // Where room is short a message is looked at first, however many bytes it has.
 func TestAMessageLongerThanTheBufferIsLookedAtFirst(t *testing.T) {
 	for _, n := range []int{1, cmsgpool.MaxFDs} {

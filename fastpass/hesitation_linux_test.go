@@ -1,10 +1,15 @@
 package fastpass
 
 import (
+	"errors"
+	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"example.com/fdpass/internal/sys"
+
+	"golang.org/x/sys/unix"
 )
 
 // An answeringKernel has the peer answer when it is let go first.
@@ -40,5 +45,32 @@ func TestWhoIsAlwaysAnsweredInAYieldHardlyEverLooksInVain(t *testing.T) {
 	}
 	if k.vain != enoughMisses+waits {
 		t.Errorf("%d looks in vain, want %d at first and %d of %d later", k.vain, enoughMisses, waits, waits*enoughMisses)
+	}
+}
+
+// A fullKernel has no room, and counts who looks for some.
+type fullKernel struct {
+	sys.Kernel
+	probes int
+}
+
+func (k *fullKernel) FreeSlots(int, int) int {
+	k.probes++
+	return 0
+}
+
+// What could be any message's has to wait until there is room for the largest. Without MSG_PEEK everything has to.
+func TestWhoSpinsDoesNotLookForRoomAllTheTime(t *testing.T) {
+	k := &fullKernel{Kernel: sys.System}
+	p, r, buffer := bareStream(t, k)
+	unix.SetsockoptInt(p.socket, unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
+	p.in.role.hesitation.spin, p.in.role.hesitation.parkAt = time.Second, never
+	r.send(make([]byte, buffer+1), 1)
+	p.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
+	if _, err := p.Recv(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+	if k.probes > 40 {
+		t.Errorf("looked for room %d times", k.probes)
 	}
 }

@@ -980,6 +980,18 @@ func bareOn(t *testing.T, k sys.Kernel, cfg Config) (*Passer, *raw) {
 	return p, r
 }
 
+// bareStream returns a Bare link over a stream that only receives, the socket at its other end, and how many bytes it receives at a time.
+func bareStream(t *testing.T, k sys.Kernel) (p *Passer, r *raw, buffer int) {
+	t.Helper()
+	a, b := socketpair(t, "unix")
+	p = onKernel(t, k, a, &Config{Protocol: Bare, Network: "unix", Direction: RecvOnly})
+	r = newRaw(t, b)
+	t.Cleanup(r.close)
+	v := p.vectors.get()
+	defer v.put()
+	return p, r, len(v.data[0])
+}
+
 func passerOn(k sys.Kernel, f *os.File, cfg *Config) (*Passer, error) {
 	c, err := fileConn(f)
 	if err != nil {

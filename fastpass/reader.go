@@ -286,8 +286,7 @@ func (in *inbox) spin() bool {
 	if first && h.saw(in.fillUp()) {
 		return true
 	}
-	// What there is, if anything, waits for room if that is in doubt.
-	for h.begin(first); !in.slots.doubt && h.again(); { // which reads the clock
+	for h.begin(first); !in.slots.waits() && h.again(); { // which reads the clock
 		if in.p.closed.Load() || in.read.passed() || in.fill() {
 			return true
 		}

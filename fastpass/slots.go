@@ -42,7 +42,7 @@ type slotEstimate struct {
 	probedLimit  int           // the limit at the last probe
 	margin       int           // slots that must remain free for what is not looked at first, judging by probedLimit
 	probedAt     time.Duration // when that was, on the clock
-	noneUntil    time.Duration // there is no room before: descriptors were lost although the probe saw some
+	noneUntil    time.Duration // there is no room before
 	doubt        bool          // that happened, and nothing has come in since
 	pause        backoff       // how long to wait before trying again
 }
@@ -102,11 +102,19 @@ func (s *slotEstimate) certain(want int) int {
 // truncated notes that a message did not come in whole for want of room, and returns how long to wait until there might be
 // some.
 func (s *slotEstimate) truncated() time.Duration {
-	pause := s.pause.next()
 	s.free, s.doubt = 0, true
+	return s.none()
+}
+
+// none notes that there is not enough room, and returns how long to wait until there might be.
+func (s *slotEstimate) none() time.Duration {
+	pause := s.pause.next()
 	s.noneUntil = s.clock.now + pause
 	return pause
 }
+
+// waits reports whether what there is, if anything, waits for room.
+func (s *slotEstimate) waits() bool { return s.doubt || s.clock.now < s.noneUntil }
 
 // cameWhole notes that a message came in whole.
 func (s *slotEstimate) cameWhole() {
