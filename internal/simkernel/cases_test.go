@@ -125,6 +125,18 @@ var cases = []struct {
 		r.recv(b, 1, 0, 100, ample)
 		r.recv(b, 1, 0, 100, ample)
 	}},
+	{"the free places below numbers in use", func(r *rig, kind int) {
+		_, b := r.pair(kind)
+		r.open(40)
+		r.room(0)
+		r.m.limit(r.files[30])
+		for _, fd := range r.files[:20] {
+			r.close(fd)
+		}
+		for _, n := range []int{1, 9, 100} {
+			r.say("free: %d", min(n, r.k.FreeSlots(b, n)))
+		}
+	}},
 	{"the free places that a probe sees", func(r *rig, kind int) {
 		_, b := r.pair(kind)
 		for _, n := range []int{0, 1, 5, 100} {

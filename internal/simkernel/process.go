@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"syscall"
 
+	"example.com/fdpass/cmsgpool"
 	"example.com/fdpass/internal/sys"
 )
 
@@ -207,5 +208,5 @@ func (p *Process) FreeSlots(_, want int) int {
 	if free := p.limit - open; free > 0 {
 		return free
 	}
-	return max(0, min(p.limit-below, want, 8))
+	return max(0, min(p.limit-below, want, cmsgpool.MaxFDs))
 }
