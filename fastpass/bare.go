@@ -11,6 +11,7 @@ import (
 // fillBare takes in messages of the Bare protocol: nobody sends again what was lost for want of room here, so room
 // comes first.
 func (in *inbox) fillBare() bool {
+	in.slots.lock()
 	n := in.messages()
 	n = min(n, in.slots.certain(n*cmsgpool.MaxFDs)/cmsgpool.MaxFDs) // however few the last ones brought
 	v := in.p.vectors.get()                                         // not before: links wait for each other's probes
@@ -24,10 +25,11 @@ func (in *inbox) fillBare() bool {
 	return some
 }
 
-// fillWhole takes in up to n messages. There is room for all their descriptors.
+// fillWhole takes in up to n messages. There is room for all their descriptors, and the slots are locked until they are received.
 func (in *inbox) fillWhole(v *vector, n int) bool {
 	v.prepare(n)
 	n, ok := in.receive(v, n, 0)
+	in.slots.unlock(n > 0)
 	for i := range n {
 		data, control := v.received(i)
 		in.gather(control)

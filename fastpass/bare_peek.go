@@ -16,10 +16,11 @@ const leastMargin = 4096
 // fillShort takes in one message although there may not be room for all of its descriptors: it looks at it first.
 // MSG_PEEK installs duplicates and leaves the originals queued. If all came, the message is consumed without a
 // control buffer, which closes the originals; if not, the duplicates are closed, and the message waits until there
-// is room.
+// is room. The slots are locked until the duplicates have come.
 func (in *inbox) fillShort(v *vector) bool {
 	v.prepare(1)
-	if n, ok := in.receive(v, 1, unix.MSG_PEEK); n == 0 {
+	n, ok := in.receive(v, 1, unix.MSG_PEEK)
+	if in.slots.unlock(n > 0); n == 0 {
 		return ok
 	}
 	data, control := v.received(0)
@@ -42,7 +43,9 @@ func (in *inbox) fillShort(v *vector) bool {
 	case ambiguous && !tells:
 		// A receive in full does not do that.
 		in.closePeeked()
+		in.slots.lock()
 		if in.p.kernel.FreeSlots(in.slots.source, cmsgpool.MaxFDs) < cmsgpool.MaxFDs {
+			in.slots.unlock(false)
 			return in.retryForLargest()
 		}
 		return in.fillWhole(v, 1)

@@ -7,4 +7,7 @@ const leastMargin = 0
 
 // fillShort waits: where peeking is not to be trusted a message is received only when there is room for the largest
 // that there can be.
-func (in *inbox) fillShort(*vector) bool { return in.retryForLargest() }
+func (in *inbox) fillShort(*vector) bool {
+	in.slots.unlock(false)
+	return in.retryForLargest()
+}

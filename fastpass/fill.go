@@ -67,7 +67,7 @@ const mostResets = 8
 // receive receives up to n messages into v, which has room for them. It returns false if none is there.
 func (in *inbox) receive(v *vector, n, flags int) (int, bool) {
 	for last := false; ; {
-		got, errno := in.p.kernel.Recv(in.p.socket, v.Vector, n, flags)
+		got, errno := in.recvmsg(v, n, flags)
 		in.stats.calls.Add(1)
 		switch {
 		case errno == 0:
@@ -93,6 +93,17 @@ func (in *inbox) receive(v *vector, n, flags int) (int, bool) {
 			return 0, true
 		}
 	}
+}
+
+// recvmsg is one system call. What a Framed link loses is sent again, but it must not take the slots that a Bare one sees free.
+func (in *inbox) recvmsg(v *vector, n, flags int) (got int, errno syscall.Errno) {
+	if !in.p.framed() || !in.slots.shared.LookedAt() {
+		return in.p.kernel.Recv(in.p.socket, v.Vector, n, flags)
+	}
+	in.slots.lock()
+	got, errno = in.p.kernel.Recv(in.p.socket, v.Vector, n, flags)
+	in.slots.unlock(errno == 0)
+	return got, errno
 }
 
 // fail ends the link because of an error that says nothing of the peer. It may live, so this is no end of what it sends:

@@ -14,6 +14,7 @@ import (
 	"example.com/fdpass/cmsgpool"
 	"example.com/fdpass/internal/flow"
 	"example.com/fdpass/internal/page"
+	"example.com/fdpass/internal/sys"
 	"example.com/fdpass/ring"
 )
 
@@ -43,6 +44,7 @@ type inbox struct {
 	flow      flow.Receiver
 	clock     clock // read immediately before each look at the socket, and to offer credit
 	slots     slotEstimate
+	looker    *sys.Looker // of a Bare link that receives: see slotEstimate.lock
 	tick      *time.Timer // wakes the reader when there might be room again
 	helloSeen bool        // HELLO has come
 	peerSends bool        // and says that the peer sends descriptors
@@ -65,6 +67,9 @@ func (in *inbox) init(p *Passer) {
 	in.clock.read()
 	r := &in.slots
 	r.kernel, r.clock, r.source, r.initialLimit = p.kernel, &in.clock, p.socket, p.kernel.SoftLimit()
+	if r.shared = p.kernel.Slots(); !p.framed() && p.cfg.receives() {
+		in.looker = r.shared.NewLooker()
+	}
 	r.least, r.pause, r.processors = leastMargin, shortage, runtime.NumCPU()
 	in.last = cmsgpool.MaxFDs
 	in.ready = in.recvReady
@@ -260,6 +265,9 @@ func (in *inbox) discard() {
 	in.eof.Store(true)
 	if in.tick != nil {
 		in.tick.Stop()
+	}
+	if in.looker != nil {
+		in.looker.Leave()
 	}
 	in.queue.close()
 	in.dropFront(0)

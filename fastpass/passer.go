@@ -135,6 +135,9 @@ func (p *Passer) start() error {
 	runtime.AddCleanup(p, (*leftover).close, p.leftover)
 	runtime.AddCleanup(p, (*queue).close, p.in.queue)
 	runtime.AddCleanup(p, (*partialFrame).close, p.in.partial)
+	if p.in.looker != nil {
+		runtime.AddCleanup(p, (*sys.Looker).Leave, p.in.looker)
+	}
 	return nil
 }
 

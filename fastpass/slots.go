@@ -33,6 +33,8 @@ type slotEstimate struct {
 	kernel       sys.Kernel
 	clock        *clock        // read just now for certain, and not long ago for available
 	source       int           // any open descriptor
+	shared       *sys.Slots    // for lock
+	taken        uint64        // shared.Taken at the last unlock
 	initialLimit int           // the limit when the link was made
 	least        int           // the least margin; 0: none
 	processors   int           // how many descriptors may be opened at the same moment
@@ -43,7 +45,7 @@ type slotEstimate struct {
 	margin       int           // slots that must remain free for what is not looked at first, judging by probedLimit
 	probedAt     time.Duration // when that was, on the clock
 	noneUntil    time.Duration // there is no room before
-	doubt        bool          // that happened, and nothing has come in since
+	doubt        bool          // descriptors were lost although the probe saw room, and nothing has come in since
 	pause        backoff       // how long to wait before trying again
 }
 
@@ -70,10 +72,30 @@ func (s *slotEstimate) available() int {
 	return min(s.limit(), s.free-s.used)
 }
 
+// lock has no other link of the process take slots until unlock.
+func (s *slotEstimate) lock() {
+	if !s.shared.TryLock() {
+		s.shared.Lock()
+		s.clock.read()
+	}
+	if s.taken != s.shared.Taken {
+		s.free = 0 // another has taken some since
+	}
+}
+
+// unlock says whether slots were taken.
+func (s *slotEstimate) unlock(some bool) {
+	if some {
+		s.shared.Taken++
+	}
+	s.taken = s.shared.Taken
+	s.shared.Unlock()
+}
+
 // certain is how many descriptors there is surely room for now, if not more than want. What is known counts as long as it is
 // enough, or enough for a message where there is no margin, because it takes long to find out. Since the probe others may
 // have opened some, but no faster than the processors can, and during the call that receives no more than the margin.
-// After a shortage nothing is certain until something has come in.
+// After a shortage nothing is certain until something has come in. The caller holds the lock.
 func (s *slotEstimate) certain(want int) int {
 	if s.doubt {
 		return 0

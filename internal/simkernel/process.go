@@ -18,6 +18,7 @@ type Process struct {
 	k       *Kernel
 	table   []*File
 	limit   int
+	slots   sys.Slots
 	dead    bool
 	stopped bool
 }
@@ -191,6 +192,9 @@ func (p *Process) SoftLimit() int {
 	defer p.k.mu.Unlock()
 	return p.limit
 }
+
+// Slots implements sys.Kernel. The driver runs one link of a process at a time, so nobody waits for the lock.
+func (p *Process) Slots() *sys.Slots { return &p.slots }
 
 // FreeSlots implements sys.Kernel, with the shortcut of the real one and its limits.
 func (p *Process) FreeSlots(_, want int) int {

@@ -44,6 +44,9 @@ type Kernel interface {
 	// goroutines and threads.
 	FreeSlots(source, want int) int
 
+	// Slots is how the links of this process share the slots that FreeSlots counts.
+	Slots() *Slots
+
 	// SoftLimit is the number of descriptors that this process may have open (RLIMIT_NOFILE).
 	SoftLimit() int
 
@@ -74,6 +77,10 @@ var System Kernel = new(system)
 
 type system struct{}
 
+// slots are those of this process.
+var slots Slots
+
+func (*system) Slots() *Slots                                      { return &slots }
 func (*system) Send(fd int, v *Vector, n int) (int, syscall.Errno) { return v.send(fd, n) }
 func (*system) Yield()                                             { yield() }
 func (*system) Go(f func())                                        { go f() }
