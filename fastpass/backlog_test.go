@@ -96,3 +96,20 @@ func TestServeEndsWhenThePolicyFailsForWhatWaits(t *testing.T) {
 		}
 	})
 }
+
+func TestThePoolCountsWhatTheKernelRefuses(t *testing.T) {
+	pool := newPool(t, nil)
+	w, _ := newWorker(t, pool, nil)
+	dispatch(t, pool, []Desc{{FD: 1<<20 + 1}, {FD: 0, Keep: true}})
+	until(t, "it is refused", func() bool { return pool.Stats().Refused == 1 })
+	d, err := w.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	CloseFDs([]int{d.FD})
+	w.Close()
+	until(t, "the worker has left", func() bool { return pool.Stats().Workers == 0 })
+	if n := pool.Stats().Refused; n != 1 {
+		t.Errorf("%d are refused", n)
+	}
+}

@@ -17,6 +17,7 @@ import (
 type ending struct {
 	err   error // nil: in order
 	local bool  // by this end
+	lives bool  // the peer does, though it is ErrPeerGone
 }
 
 // conclude notes why the link ends and fences the peer: from now on it can send nothing, and what it has sent stays
@@ -37,7 +38,7 @@ func (p *Passer) conclude(e ending) {
 // are gone with a peer that is, or that has said goodbye.
 func (p *Passer) peerMayLive() bool {
 	e := p.ending.Load()
-	return e == nil || e.local || e.err != nil && e.err != ErrPeerGone
+	return e == nil || e.local || e.lives || e.err != nil && e.err != ErrPeerGone
 }
 
 // fail ends the link because of err.

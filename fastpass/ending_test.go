@@ -383,3 +383,56 @@ func TestWhatComesWhileThePeerIsGivenUpIsReceived(t *testing.T) {
 		CloseFDs([]int{d.FD})
 	})
 }
+
+func TestAFramedPeerThatShutsDownItsReadingEndsTheLink(t *testing.T) {
+	for _, network := range []string{"unixpacket", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			p, r := rawLink(t, linkConfig{Network: network, Direction: SendOnly})
+			r.hello()
+			until(t, "HELLO", p.out.established.Load)
+			fd := null(t)
+			defer unix.Close(fd)
+			if err := p.Send(Desc{FD: fd}); err != nil {
+				t.Fatal(err)
+			}
+			unix.Shutdown(r.fd, unix.SHUT_RD)
+			if err := p.Send(Desc{FD: 0, Keep: true}); err != nil {
+				t.Fatal(err)
+			}
+			wait(t, "the link ends", p.Done())
+			if err := p.Err(); !errors.Is(err, ErrPeerGone) {
+				t.Error(err)
+			}
+			if ds := p.Undelivered(); len(ds) != 2 || !ds[0].Shared || ds[1].FD != 0 {
+				t.Errorf("undelivered: %v; the peer has a copy of the first", ds)
+			}
+		})
+	}
+}
+
+// The peer acknowledges, and is gone, before the flusher has read that.
+func TestShutdownOfWhatIsDeliveredIsNoFailureThoughThePeerIsGone(t *testing.T) {
+	p, q := link(t, nil, nil)
+	until(t, "HELLO", p.out.established.Load)
+	if err := p.Send(Desc{FD: 0, Keep: true}); err != nil {
+		t.Fatal(err)
+	}
+	p.out.work.Add(1) // this one has the flusher's role
+	d, err := q.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	CloseFDs([]int{d.FD})
+	q.Close()
+	until(t, "the end is seen", func() bool { return p.ending.Load() != nil })
+	shut := make(chan error, 1)
+	go func() { shut <- p.Shutdown(t.Context()) }()
+	until(t, "Shutdown is at work", p.closed.Load)
+	p.out.leave()
+	if err := <-shut; err != nil {
+		t.Error(err)
+	}
+	if ds := p.Undelivered(); len(ds) > 0 {
+		t.Errorf("undelivered: %v", ds)
+	}
+}

@@ -78,3 +78,48 @@ func TestAWorkerThatHasAcknowledgedEverythingHasNotStalled(t *testing.T) {
 	}
 	relent()
 }
+
+// Over a stream nobody reads the next ACK while the flusher closes what the last one was for.
+func TestAWorkerOverAStreamThatHasAcknowledgedEverythingHasNotStalled(t *testing.T) {
+	pool := newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
+	fds, relent := lingering(t, 1)
+	defer relent()
+	w, there := newWorker(t, pool, &Config{Network: "unix"})
+	dispatch(t, pool, []Desc{{FD: fds[0]}, {FD: 0, Keep: true}})
+	until(t, "both are sent", func() bool { return there.Stats().Sent == 2 })
+	for range 2 {
+		d, err := w.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		CloseFDs([]int{d.FD})
+		until(t, "the first is acknowledged", func() bool { return there.Stats().Delivered == 1 })
+	}
+	for i := range 4 * checksPerStall {
+		pool.checkStalled()
+		if err := there.Err(); err != nil {
+			t.Fatalf("look %d: %v", i, err)
+		}
+	}
+}
+
+func TestAWorkerWhoseConnectionsLingerGetsNoMore(t *testing.T) {
+	pool := newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
+	_, there, relent := lingeringWorker(t, pool, nil)
+	defer relent()
+	good, goodThere := newWorker(t, pool, nil)
+	dispatch(t, pool, []Desc{{FD: 0, Keep: true}, {FD: 0, Keep: true}})
+	until(t, "the copy is being closed", func() bool { return there.Stats().Delivered == 1 && there.out.releases.Load()%2 == 1 })
+	pool.checkStalled()
+	pool.checkStalled()
+	before := goodThere.Stats().Sent
+	dispatch(t, pool, []Desc{{FD: 0, Keep: true}, {FD: 0, Keep: true}})
+	until(t, "the other one gets both", func() bool { return goodThere.Stats().Sent == before+2 })
+	relent()
+	until(t, "it goes on", func() bool { pool.checkStalled(); return there.Stats().Queued < 2 })
+	ds, err := recvN(good, int(before)+2, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	CloseFDs(fdsOf(ds))
+}

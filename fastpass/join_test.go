@@ -41,6 +41,8 @@ func TestAWorkerThatNeverSaysHelloLeaves(t *testing.T) {
 	if all := pool.Workers(); len(all) == 1 && all[0].Ready {
 		t.Error("it is ready")
 	}
+	there.Push(Desc{FD: -1}) // refused, which is no HELLO
+	there.Flush()
 	soon(t, "it leaves", func() {
 		if err := <-left; !errors.Is(err, ErrStalled) {
 			t.Error(err)
@@ -57,7 +59,10 @@ func TestAWorkerThatHasSaidHelloIsNotLate(t *testing.T) {
 	if all := pool.Workers(); len(all) != 1 || !all[0].Ready {
 		t.Errorf("it is not ready: %+v", all)
 	}
-	if m.starting.Load() || m.start.Stop() {
+	m.startMu.Lock()
+	running := m.start.Stop()
+	m.startMu.Unlock()
+	if running {
 		t.Error("its timer still runs")
 	}
 	m.lateStart() // it may have begun before

@@ -712,3 +712,18 @@ func TestAPageOnAStream(t *testing.T) {
 		})
 	}
 }
+
+// A worker that writes an acknowledgement, and does not say that it acknowledges there, has acknowledged nothing.
+func TestAnAcknowledgementOnAPageThatIsNotInUseIsNoSignOfLife(t *testing.T) {
+	p, r := rawLink(t, linkConfig{Network: "unixpacket"})
+	g := r.receivePage()
+	g.write(ackedAt, 1)
+	pool := newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
+	if err := pool.Add(p); err != nil {
+		t.Fatal(err)
+	}
+	r.hello()
+	until(t, "it is ready", func() bool { return pool.Stats().Ready == 1 })
+	dispatch(t, pool, []Desc{{FD: 0, Keep: true}, {FD: 0, Keep: true}})
+	until(t, "it has stalled", func() bool { pool.checkStalled(); return errors.Is(p.Err(), ErrStalled) })
+}

@@ -313,6 +313,9 @@ func (p *Passer) Shutdown(ctx context.Context) error {
 	if err := p.Close(); err != nil || p.out.drained() { // the last acknowledgements may only have been read by now
 		return err
 	}
+	if why == nil { // a Send beside it has queued something at the last moment
+		why = net.ErrClosed
+	}
 	return why
 }
 

@@ -15,6 +15,7 @@ type Policy interface {
 	// worker turns out to have no room (for so many bytes of payload). Number counts the descriptors that the pool has
 	// placed. The slice is valid during the call, and only has workers with room: an index means another worker next
 	// time, Worker.ID does not. Pick may set d.Tag, which travels, and stands in the slice given to Dispatch then.
+	// The bytes of d.Payload are valid only during the call.
 	Pick(d *Desc, number uint64, workers []Worker) int
 }
 

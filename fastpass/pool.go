@@ -63,15 +63,17 @@ type member struct {
 	id      uint64
 	passed  uint64
 	touched bool // it is in Pool.touched
-	// For the stall check: the signs that were there when it last gave a new one, how many checks ago that was, and whether its flusher was
-	// at work in the last one.
-	signs signs
-	still int
-	busy  bool
+	// For the stall check: the signs that were there when it last gave a new one, how many checks ago that was, what outbox.releases was in the
+	// last one, and whether the flusher has been in the same release ever since: then nothing more is placed with it.
+	signs    signs
+	still    int
+	releases uint64
+	held     bool
 
-	starting atomic.Bool // it has not said HELLO
-	overdue  bool        // lateStart has run once
+	starting atomic.Bool // start may run
+	startMu  sync.Mutex
 	start    *time.Timer // runs lateStart
+	overdue  bool        // lateStart has run once
 }
 
 // NewPool makes a pool without workers. Shutdown ends it. It does not block. The error is a value in cfg that is out of
@@ -133,12 +135,9 @@ func (p *Pool) join(w *Passer) (*member, error) {
 		return nil, net.ErrClosed
 	}
 	m := &member{p: w, pool: p, id: p.joined + 1}
-	m.starting.Store(true)
-	m.start = time.AfterFunc(p.cfg.StartTimeout, m.lateStart)
 	nudge := m.nudge
 	if !w.out.onFreed.CompareAndSwap(nil, &nudge) {
 		p.mu.Unlock()
-		m.start.Stop()
 		return nil, errInPool
 	}
 	p.joined++
@@ -149,25 +148,29 @@ func (p *Pool) join(w *Passer) (*member, error) {
 	if w.peerSendOnly.Load() { // since then; or else the flusher sees that it is in a pool
 		w.fail(errPeerSendOnly)
 	}
-	if w.out.established.Load() {
-		m.started()
-	}
+	m.awaitHello()
 	p.poke()
 	return m, nil
 }
 
-// started is called when the worker has said HELLO, or is gone.
-func (m *member) started() {
-	if m.starting.Load() && m.starting.Swap(false) {
-		m.start.Stop()
+// awaitHello has lateStart called if the worker does not say HELLO in time.
+func (m *member) awaitHello() {
+	m.startMu.Lock()
+	m.start = time.AfterFunc(m.pool.cfg.StartTimeout, m.lateStart)
+	m.startMu.Unlock()
+	m.starting.Store(true) // from now on nudge stops it
+	if m.p.out.established.Load() {
+		m.stopStart()
 	}
 }
 
 // lateStart ends the link of a worker that has not said HELLO. If this process has been stopped meanwhile, it may not have had the
 // time to read it: so that is looked at twice.
 func (m *member) lateStart() {
+	m.startMu.Lock()
+	defer m.startMu.Unlock()
 	switch {
-	case !m.starting.Load():
+	case m.p.out.established.Load() || m.p.ending.Load() != nil:
 	case !m.overdue:
 		m.overdue = true
 		m.start.Reset(startGrace)
@@ -177,11 +180,21 @@ func (m *member) lateStart() {
 	}
 }
 
+// stopStart stops the timer, once the worker has said HELLO or is gone.
+func (m *member) stopStart() {
+	m.starting.Store(false)
+	m.startMu.Lock()
+	defer m.startMu.Unlock()
+	m.start.Stop()
+}
+
 const startGrace = 250 * time.Millisecond
 
 // nudge is called when the worker has room again, or for the first time.
 func (m *member) nudge() {
-	m.started()
+	if m.starting.Load() && m.p.out.established.Load() {
+		m.stopStart()
+	}
 	if p := m.pool; p.waiting.Load() > 0 || p.closed.Load() {
 		p.poke()
 	}
@@ -376,7 +389,7 @@ func (p *Pool) gather() {
 	for _, m := range p.members {
 		o := &m.p.out
 		n := o.window.Len()
-		if o.established.Load() && n < o.window.Cap() && o.closedError() == nil {
+		if o.established.Load() && n < o.window.Cap() && o.closedError() == nil && !m.held {
 			w := m.worker(n)
 			if !p.inTurn { // RoundRobin does not look, and what the workers write is in their processors' caches
 				w.InFlight = max(0, n-o.unread())
@@ -493,7 +506,7 @@ func (o *outbox) signs() signs {
 	o.p.conn.Control(func(fd uintptr) { untaken = o.p.kernel.Untaken(int(fd)) })
 	taken := untaken == 0
 	if o.p.framed() {
-		taken = untaken <= 0 && o.allDelivered()
+		taken = untaken <= 0 && o.stats.sent.Load()-o.stats.resent.Load() == s.delivered
 	} else {
 		s.untaken = untaken
 	}
@@ -501,11 +514,6 @@ func (o *outbox) signs() signs {
 		s.shortages = o.stats.shortages.Load()
 	}
 	return s
-}
-
-// allDelivered reports whether nothing is in flight.
-func (o *outbox) allDelivered() bool {
-	return o.delivered() == o.stats.sent.Load()-o.stats.resent.Load()
 }
 
 // checkStalled ends the links of workers that have acknowledged nothing for too long. What they had is redelivered when
@@ -516,16 +524,16 @@ func (p *Pool) checkStalled() {
 	defer p.mu.Unlock()
 	for _, m := range p.members {
 		o := &m.p.out
-		signs, stuck := o.signs(), m.busy
-		m.busy = o.work.Load() > 0
-		if signs != m.signs || o.drained() {
+		releases := o.releases.Load()
+		m.held = releases%2 == 1 && releases == m.releases
+		m.releases = releases
+		if signs := o.signs(); signs != m.signs || o.drained() {
 			m.signs, m.still = signs, 0
 			continue
 		}
 		o.p.kernel.Go(o.flushBeside) // acknowledgements that nobody has looked at, or what Push has queued
-		stuck = stuck && m.busy && o.allDelivered()
-		if stuck || o.unread() > 0 {
-			continue // it has nothing to acknowledge: it is here that something takes long, as closing copies may
+		if m.held {
+			continue // what it has acknowledged cannot be seen
 		}
 		if m.still++; m.still > checksPerStall {
 			m.p.fail(ErrStalled)
@@ -536,7 +544,7 @@ func (p *Pool) checkStalled() {
 // watch waits for the end of a worker's link, and takes back what it has not delivered.
 func (p *Pool) watch(m *member) {
 	<-m.p.Done()
-	m.started()
+	m.stopStart()
 	err := m.p.Err()
 	all := m.p.leftover.take()
 	// Of what was not the pool's before, some may be too large for it.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 
+	"example.com/fdpass/internal/wire"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -86,5 +88,23 @@ func TestWhatTheKernelRefusesIsToldFromWhatWasRefusedBefore(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestShutdownDoesNotWaitForCreditForWhatIsRefused(t *testing.T) {
+	p, r := rawLink(t, linkConfig{Network: "unix", Direction: SendOnly})
+	r.send(helloFrame(nil, func(h *wire.Hello) { h.Credit = 1 }), 0)
+	until(t, "HELLO", p.out.established.Load)
+	if n, _ := p.SendBatch([]Desc{{FD: 0, Keep: true}, {FD: -1}}); n != 2 {
+		t.Fatal(n)
+	}
+	r.send(ackFrame(1, 0), 0) // taken; and there is no room for more
+	soon(t, "Shutdown returns", func() {
+		if err := p.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	if ds := p.Undelivered(); len(ds) > 0 {
+		t.Errorf("undelivered: %v", ds)
 	}
 }

@@ -25,7 +25,7 @@ func (o *outbox) mayGoOn(errno syscall.Errno) bool {
 		o.goneFor++
 		if !o.p.framed() || o.goneFor > aSecond && !o.p.kernel.HungUp(o.p.socket) {
 			o.blocked.Store(true)
-			o.p.fail(ErrPeerGone)
+			o.p.conclude(ending{err: ErrPeerGone, lives: o.p.framed()})
 			return false
 		}
 		o.unblockLater()
