@@ -11,12 +11,12 @@ import (
 // front has not noticed. Whoever flushes the link next will.
 func lingeringWorker(t *testing.T, pool *Pool, cfg *Config) (w, there *Passer, relent func()) {
 	t.Helper()
-	fds, relent := lingering(t, 1)
-	t.Cleanup(relent)
 	w, there = newWorker(t, pool, cfg)
 	if there.out.page == nil {
 		t.Skip("acknowledgements do not go through memory here: the front sees each at once")
 	}
+	fds, relent := lingering(t, 1)
+	t.Cleanup(relent)
 	there.in.mu.Lock() // no ACK frame is read
 	dispatch(t, pool, []Desc{{FD: fds[0]}})
 	d, err := w.Recv()

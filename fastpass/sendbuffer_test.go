@@ -29,7 +29,10 @@ func setSendBuffer(t *testing.T, p *Passer, n int) {
 func fullLink(t *testing.T) (p, q *Passer) {
 	t.Helper()
 	p, q = pairOf(t, &Config{Direction: SendOnly, Batch: 1, Window: 1 << 15}, &Config{Direction: RecvOnly})
-	t.Cleanup(func() { q.Close() })
+	t.Cleanup(func() {
+		q.Close()
+		p.Close()
+	})
 	setSendBuffer(t, p, 1<<30)
 	if err := p.Send(Desc{FD: 0, Keep: true}); err != nil {
 		t.Fatal(err)
