@@ -14,8 +14,11 @@ const (
 	end   = "<!-- compare:end -->"
 )
 
-// forReadme are the suites whose first table matters to who reads the README, in its order.
-var forReadme = []string{"pass", "roundtrip", "front"}
+// forReadme are the tables that matter to who reads the README, in its order: so many of a suite's first groups.
+var forReadme = []struct {
+	suite  string
+	groups int
+}{{"pass", 2}, {"roundtrip", 1}, {"front", 1}}
 
 // RefreshReadme replaces what stands between the markers in a file with the tables of the records in dir. A suite without
 // a record is left out.
@@ -29,18 +32,18 @@ func RefreshReadme(path, dir string) error {
 		return err
 	}
 	var tables strings.Builder
-	for _, name := range forReadme {
-		s, err := ReadJSON(dir, name)
+	for _, t := range forReadme {
+		s, err := ReadJSON(dir, t.suite)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		s.readme(&tables, link)
+		s.readme(&tables, link, s.Groups()[:t.groups])
 	}
 	if tables.Len() == 0 {
-		return fmt.Errorf("%s holds no results of %s", dir, strings.Join(forReadme, ", "))
+		return fmt.Errorf("%s holds no results of %v", dir, forReadme)
 	}
 	text, err := between(string(b), tables.String())
 	if err != nil {
@@ -75,13 +78,16 @@ func between(text, replacement string) (string, error) {
 	return before + begin + "\n" + replacement + end + after, nil
 }
 
-// readme writes the first group of a suite: its table, its plot, and where the figures come from.
-func (s *Suite) readme(b *strings.Builder, link string) {
-	group, m := s.Groups()[0], s.Metrics[0]
-	fmt.Fprintf(b, "**%s**: %s, median and quartiles, the best in bold ([all tables](%s/%s.md))\n\n", s.heading(group), m.Name, link, s.Name)
-	s.Matrix(b, group, m, Check)
-	if charts := s.charts(group); len(charts) > 0 && s.Name == forReadme[0] {
-		fmt.Fprintf(b, "\n![%s, %s](%s/%s)\n", s.Title, group, link, charts[0])
+// readme writes groups of a suite: their tables, a plot of the first suite's first, and where the figures come from.
+func (s *Suite) readme(b *strings.Builder, link string, groups []string) {
+	m := s.Metrics[0]
+	for i, group := range groups {
+		fmt.Fprintf(b, "**%s**: %s, median and quartiles, the best in bold ([all tables](%s/%s.md))\n\n", s.heading(group), m.Name, link, s.Name)
+		s.Matrix(b, group, m, Check)
+		if charts := s.charts(group); len(charts) > 0 && s.Name == forReadme[0].suite && i == 0 {
+			fmt.Fprintf(b, "\n![%s, %s](%s/%s)\n", s.Title, group, link, charts[0])
+		}
+		fmt.Fprintln(b)
 	}
-	fmt.Fprintf(b, "\n%s\n\n", s.Run.Markdown())
+	fmt.Fprintf(b, "%s\n\n", s.Run.Markdown())
 }
