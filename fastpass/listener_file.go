@@ -75,7 +75,7 @@ func newBirthplace(path string) (*birthplace, error) {
 			os.Remove(b.dir)
 		}
 		if !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("its directory: %w", bareError(err))
+			return nil, fmt.Errorf("cannot make a directory in %s: %w", parent, bareError(err))
 		}
 	}
 	b.file = filepath.Join(b.dir, name)

@@ -175,8 +175,7 @@ func (m *member) lateStart() {
 		m.overdue = true
 		m.start.Reset(startGrace)
 	default:
-		m.p.fail(fmt.Errorf("%w: it has not said HELLO for %v (PoolConfig.StartTimeout): does it call Inherit or Dial, with Protocol Framed?",
-			ErrStalled, m.pool.cfg.StartTimeout))
+		m.p.fail(&startError{m.pool.cfg.StartTimeout})
 	}
 }
 
@@ -365,6 +364,15 @@ func (p *Pool) touch(m *member) {
 		p.touched = append(p.touched, m)
 	}
 }
+
+// startError says that a worker has not said HELLO in time.
+type startError struct{ after time.Duration }
+
+func (e *startError) Error() string {
+	return fmt.Sprintf("fastpass: the worker has not said HELLO for %v (PoolConfig.StartTimeout): does it call Inherit or Dial, with Protocol Framed?", e.after)
+}
+
+func (e *startError) Unwrap() error { return ErrStalled }
 
 // policyError says that a Policy picked a worker that there is not. The pool places nothing any more then.
 type policyError struct{ picked, of int }
