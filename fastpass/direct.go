@@ -41,14 +41,8 @@ func (o *outbox) sendPlain(ds []Desc) (n int) {
 	took, errno := o.transmit(v, messages)
 	n = o.count(v, took)
 	v.put()
-	ds = ds[:n]
-	if closes {
-		o.closeSent(ds)
-	}
-	if o.p.cfg.OnSent != nil {
-		for i := range ds {
-			o.p.cfg.OnSent(Desc{FD: ds[i].FD, Tag: ds[i].Tag, Keep: ds[i].Keep})
-		}
+	if closes || o.p.cfg.OnSent != nil {
+		o.releaseDirectly(ds[:n], closes)
 	}
 	if !blamesOne(errno) { // or else it is found in the window which one it is
 		o.mayGoOn(errno)
@@ -69,6 +63,22 @@ func scan(ds []Desc) (closes, plain bool) {
 		}
 	}
 	return closes, isNumber(numbers) && bytes == 0
+}
+
+// releaseDirectly is release for ds, which were never in the window.
+func (o *outbox) releaseDirectly(ds []Desc, closes bool) {
+	if o.onFreed.Load() != nil {
+		o.releases.Add(1)
+		defer o.releases.Add(1)
+	}
+	if closes {
+		o.closeSent(ds)
+	}
+	if o.p.cfg.OnSent != nil {
+		for i := range ds {
+			o.p.cfg.OnSent(Desc{FD: ds[i].FD, Tag: ds[i].Tag, Keep: ds[i].Keep})
+		}
+	}
 }
 
 // closeSent closes the copies of ds that are not to be kept.

@@ -110,6 +110,9 @@ func (p *Passer) endAcks() {
 // endLink is the flusher's last word: it closes the socket. Until then its number may be used by whoever has the flusher's role, and by
 // whoever reads, because endAcks is called only when the reader has come to the end, or has let go of inbox.mu. Others acquire the socket.
 func (p *Passer) endLink() {
+	if p.in.looker != nil {
+		p.in.looker.Leave()
+	}
 	p.reaper.closeSocket(p.conn)
 	close(p.done)
 	p.out.freed.Notify()

@@ -127,3 +127,50 @@ func TestAWorkerWhoseConnectionsLingerGetsNoMore(t *testing.T) {
 	}
 	CloseFDs(fdsOf(ds))
 }
+
+func TestWhatWaitsForAWorkerWhoseConnectionLingersIsPlacedAfterwards(t *testing.T) {
+	pool := newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
+	w, there, relent := lingeringWorker(t, pool, nil)
+	go there.Flush()
+	until(t, "the copy is being closed", func() bool { return there.Stats().Delivered == 1 && there.out.releases.Load()%2 == 1 })
+	pool.checkStalled()
+	pool.checkStalled()
+	dispatch(t, pool, []Desc{{FD: 0, Keep: true}})
+	if n := pool.Stats().Waiting; n != 1 {
+		t.Fatalf("%d wait", n)
+	}
+	relent()
+	until(t, "that is over", func() bool { return there.out.releases.Load()%2 == 0 })
+	pool.checkStalled()
+	d, err := w.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	CloseFDs([]int{d.FD})
+}
+
+// What a Bare link sends past the window is released there, too.
+func TestABareWorkerHasNotStalledWhileACallbackTakesLong(t *testing.T) {
+	pool := newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
+	busy, begun := make(chan struct{}), make(chan struct{})
+	there, w := pairOf(t, &Config{Protocol: Bare, OnSent: func(d Desc) {
+		if d.Tag == 1 {
+			close(begun)
+			<-busy
+		}
+	}}, &Config{Protocol: Bare})
+	defer w.Close()
+	defer close(busy)
+	if err := pool.Add(there); err != nil {
+		t.Fatal(err)
+	}
+	go there.Send(Desc{FD: 0, Keep: true, Tag: 1})
+	wait(t, "OnSent is called", begun)
+	dispatch(t, pool, []Desc{{FD: 0, Keep: true}})
+	for i := range 4 * checksPerStall {
+		pool.checkStalled()
+		if err := there.Err(); err != nil {
+			t.Fatalf("look %d: %v", i, err)
+		}
+	}
+}

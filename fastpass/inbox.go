@@ -266,9 +266,6 @@ func (in *inbox) discard() {
 	if in.tick != nil {
 		in.tick.Stop()
 	}
-	if in.looker != nil {
-		in.looker.Leave()
-	}
 	in.queue.close()
 	in.dropFront(0)
 	in.partial.close()

@@ -32,7 +32,7 @@ type outbox struct {
 	flushBeside func()      // flush, bound once, for a goroutine of its own
 	waiters     waiters
 	onFreed     atomic.Pointer[func()] // what else to call when slots are freed: member.nudge
-	releases    atomic.Uint64          // in a pool, how often release has begun and ended
+	releases    atomic.Uint64          // in a pool, how often release and releaseDirectly have begun and ended
 	established atomic.Bool            // the peer is there: it has said HELLO
 	write       deadline
 

@@ -533,8 +533,11 @@ func (p *Pool) checkStalled() {
 	for _, m := range p.members {
 		o := &m.p.out
 		releases := o.releases.Load()
-		m.held = releases%2 == 1 && releases == m.releases
-		m.releases = releases
+		held := releases%2 == 1 && releases == m.releases
+		if m.held && !held {
+			p.poke() // something may wait for it
+		}
+		m.held, m.releases = held, releases
 		if signs := o.signs(); signs != m.signs || o.drained() {
 			m.signs, m.still = signs, 0
 			continue

@@ -67,7 +67,14 @@ func (s *slotEstimate) available() int {
 		most = min(most, fullCall)
 	}
 	if s.used >= most || s.clock.now-s.probedAt > probeFor {
+		lookedAt := s.shared.LookedAt()
+		if lookedAt { // a probe may take slots for a moment
+			s.shared.Lock()
+		}
 		s.free, s.used, s.probedAt = s.kernel.FreeSlots(s.source, s.limit()), 0, s.clock.now
+		if lookedAt {
+			s.shared.Unlock()
+		}
 	}
 	return min(s.limit(), s.free-s.used)
 }

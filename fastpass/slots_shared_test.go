@@ -3,6 +3,7 @@
 package fastpass
 
 import (
+	"io"
 	"runtime"
 	"sync"
 	"syscall"
@@ -110,6 +111,23 @@ func TestALinkThatIsClosedLooksNoMore(t *testing.T) {
 	p.Close()
 	if k.slots.LookedAt() {
 		t.Error("it looks although it is closed")
+	}
+}
+
+func TestALinkThatHasEndedLooksNoMore(t *testing.T) {
+	for _, d := range []Direction{Both, RecvOnly} {
+		k := &ownSlots{Kernel: sys.System}
+		a, b := socketpair(t, "unixpacket")
+		p := onKernel(t, k, a, &Config{Protocol: Bare, Direction: d})
+		closeAfter(t, p)
+		b.Close()
+		if _, err := p.Recv(); err != io.EOF {
+			t.Fatal(err)
+		}
+		wait(t, "the link ends", p.Done())
+		if k.slots.LookedAt() {
+			t.Errorf("%v: it looks although it has ended", d)
+		}
 	}
 }
 
