@@ -40,7 +40,7 @@ func TestRoomIsLookedForAgainBeforeACallIsCutDown(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := &tableKernel{limit: 20_000}
-				r := slotEstimate{kernel: k, clock: new(clock), least: tc.margin, processors: 2}
+				r := slotEstimate{kernel: k, shared: new(sys.Slots), clock: new(clock), least: tc.margin, processors: 2}
 				for range 50 { // one descriptor in each message
 					r.clock.read()
 					if n := r.certain(call); n < tc.want {
@@ -71,7 +71,7 @@ func TestCreditCountsWhatWasClosedSinceAFullCall(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := &tableKernel{limit: 20_000}
-				r := slotEstimate{kernel: k, clock: new(clock), least: tc.margin}
+				r := slotEstimate{kernel: k, shared: new(sys.Slots), clock: new(clock), least: tc.margin}
 				r.asked.Store(true)
 				for range 20 {
 					r.clock.read()
