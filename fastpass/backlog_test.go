@@ -20,11 +20,7 @@ func TestAPayloadThatFitsNoOtherWorkerDoesNotBlockThePool(t *testing.T) {
 	until(t, "it has left", func() bool { return pool.Stats().Workers == 0 })
 	good, _ := newWorker(t, pool, nil)
 	dispatch(t, pool, []Desc{{FD: 0, Keep: true, Tag: 1}})
-	d, err := good.Recv()
-	if err != nil {
-		t.Fatal(err)
-	}
-	CloseFDs([]int{d.FD})
+	takeOne(t, good)
 	if err := pool.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -102,11 +98,7 @@ func TestThePoolCountsWhatTheKernelRefuses(t *testing.T) {
 	w, _ := newWorker(t, pool, nil)
 	dispatch(t, pool, []Desc{{FD: 1<<20 + 1}, {FD: 0, Keep: true}})
 	until(t, "it is refused", func() bool { return pool.Stats().Refused == 1 })
-	d, err := w.Recv()
-	if err != nil {
-		t.Fatal(err)
-	}
-	CloseFDs([]int{d.FD})
+	takeOne(t, w)
 	w.Close()
 	until(t, "the worker has left", func() bool { return pool.Stats().Workers == 0 })
 	if n := pool.Stats().Refused; n != 1 {

@@ -329,11 +329,7 @@ func TestALinkThatHoldsItsPeerBackEnds(t *testing.T) {
 				r.send([]byte("x"), cmsgpool.MaxFDs)
 			}
 			until(t, "much is queued", func() bool { return p.in.queued.Load() >= unaskedCredit })
-			d, err := p.Recv()
-			if err != nil {
-				t.Fatal(err)
-			}
-			CloseFDs([]int{d.FD})
+			takeOne(t, p)
 			for p.Send(Desc{FD: 0, Keep: true}) == nil {
 			}
 			time.Sleep(2 * dying) // the pump waits
@@ -418,11 +414,7 @@ func TestShutdownOfWhatIsDeliveredIsNoFailureThoughThePeerIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.out.work.Add(1) // this one has the flusher's role
-	d, err := q.Recv()
-	if err != nil {
-		t.Fatal(err)
-	}
-	CloseFDs([]int{d.FD})
+	takeOne(t, q)
 	q.Close()
 	until(t, "the end is seen", func() bool { return p.ending.Load() != nil })
 	shut := make(chan error, 1)

@@ -272,6 +272,16 @@ func nulls(t testing.TB, n int) []Desc {
 	return ds
 }
 
+// takeOne receives a descriptor, and closes it.
+func takeOne(t testing.TB, p *Passer) {
+	t.Helper()
+	d, err := p.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	CloseFDs([]int{d.FD})
+}
+
 // recvN receives exactly n descriptors, at most batch at a time.
 func recvN(p *Passer, n, batch int) ([]Desc, error) {
 	var all []Desc

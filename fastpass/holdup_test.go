@@ -38,11 +38,7 @@ func TestAWorkerWithALingeringConnectionHoldsUpNoOther(t *testing.T) {
 		defer close(done)
 		dispatch(t, pool, []Desc{{FD: 0, Keep: true, Tag: 1}, {FD: 0, Keep: true, Tag: 2}})
 	}()
-	d, err := good.Recv()
-	if err != nil {
-		t.Fatal(err)
-	}
-	CloseFDs([]int{d.FD})
+	takeOne(t, good)
 	wait(t, "Dispatch returns", done)
 	relent()
 }
@@ -57,11 +53,7 @@ func TestAWorkerWithALingeringConnectionHoldsUpNoBacklog(t *testing.T) {
 	pool.poke()
 	until(t, "it has got what it has room for", func() bool { return there.Stats().Queued == 2 })
 	good, _ := newWorker(t, pool, nil)
-	d, err := good.Recv()
-	if err != nil {
-		t.Fatal(err)
-	}
-	CloseFDs([]int{d.FD})
+	takeOne(t, good)
 	relent()
 }
 
@@ -87,18 +79,11 @@ func TestAWorkerOverAStreamThatHasAcknowledgedEverythingHasNotStalled(t *testing
 	w, there := newWorker(t, pool, &Config{Network: "unix"})
 	dispatch(t, pool, []Desc{{FD: fds[0]}, {FD: 0, Keep: true}})
 	until(t, "both are sent", func() bool { return there.Stats().Sent == 2 })
-	take := func() {
-		d, err := w.Recv()
-		if err != nil {
-			t.Fatal(err)
-		}
-		CloseFDs([]int{d.FD})
-	}
 	there.in.mu.Lock() // the ACK is read only when the front's copy is the last
-	take()
+	takeOne(t, w)
 	there.in.mu.Unlock()
 	until(t, "the copy is being closed", func() bool { return there.Stats().Delivered == 1 && there.out.releases.Load()%2 == 1 })
-	take()
+	takeOne(t, w)
 	for i := range 4 * checksPerStall {
 		pool.checkStalled()
 		if err := there.Err(); err != nil {
@@ -142,11 +127,7 @@ func TestWhatWaitsForAWorkerWhoseConnectionLingersIsPlacedAfterwards(t *testing.
 	relent()
 	until(t, "that is over", func() bool { return there.out.releases.Load()%2 == 0 })
 	pool.checkStalled()
-	d, err := w.Recv()
-	if err != nil {
-		t.Fatal(err)
-	}
-	CloseFDs([]int{d.FD})
+	takeOne(t, w)
 }
 
 // What a Bare link sends past the window is released there, too.

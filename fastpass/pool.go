@@ -124,8 +124,7 @@ func (p *Pool) join(w *Passer) (*member, error) {
 		return nil, errReceiveOnly
 	case w.peerSendOnly.Load():
 		return nil, errPeerSendOnly
-	}
-	if w.cfg.MaxPayload < p.cfg.MaxPayload {
+	case w.cfg.MaxPayload < p.cfg.MaxPayload:
 		return nil, fmt.Errorf("fastpass: the worker takes payloads of %d bytes (Config.MaxPayload), the pool of %d (PoolConfig.MaxPayload)",
 			w.cfg.MaxPayload, p.cfg.MaxPayload)
 	}

@@ -37,11 +37,7 @@ func fullLink(t *testing.T) (p, q *Passer) {
 	if err := p.Send(Desc{FD: 0, Keep: true}); err != nil {
 		t.Fatal(err)
 	}
-	d, err := q.Recv()
-	if err != nil {
-		t.Fatal(err)
-	}
-	CloseFDs([]int{d.FD})
+	takeOne(t, q)
 	if p.out.page == nil {
 		t.Skip("acknowledgements do not go through memory here: until the goodbye has gone nothing can be taken back")
 	}
@@ -84,11 +80,7 @@ func TestAPayloadLongerThanTheSendBufferIsRefusedByItself(t *testing.T) {
 			if err := p.Send(Desc{FD: 0, Keep: true}); err != nil {
 				t.Fatal(err)
 			}
-			d, err := q.Recv()
-			if err != nil {
-				t.Fatal(err)
-			}
-			CloseFDs([]int{d.FD})
+			takeOne(t, q)
 		})
 	}
 }
