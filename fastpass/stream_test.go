@@ -17,14 +17,14 @@ func TestShutdownSendsTheRestOfAPayload(t *testing.T) {
 			const size = 64 << 10
 			p, r := rawLink(t, linkConfig{Protocol: Bare, Network: "unix", MaxPayload: size})
 			send := func() { p.TrySend(Desc{FD: 0, Keep: true, Payload: make([]byte, size)}) }
-			shutdown, closing := p.Shutdown, &p.out.closing
+			shutdown, closing := p.Shutdown, p.out.closing.Load
 			if of == "a pool" {
 				pool := newPool(t, &PoolConfig{MaxPayload: size})
 				if err := pool.Add(p); err != nil {
 					t.Fatal(err)
 				}
 				send = func() { pool.Dispatch([]Desc{{FD: 0, Keep: true, Payload: make([]byte, size)}}) }
-				shutdown, closing = pool.Shutdown, &pool.closed
+				shutdown, closing = pool.Shutdown, func() bool { return pool.reached(poolClosing) }
 			}
 			want := 0
 			for !p.out.blocked.Load() {
@@ -33,7 +33,7 @@ func TestShutdownSendsTheRestOfAPayload(t *testing.T) {
 			}
 			down := make(chan error, 1)
 			go func() { down <- shutdown(t.Context()) }()
-			until(t, "it is shutting down", closing.Load)
+			until(t, "it is shutting down", closing)
 			got := 0
 			soon(t, "the end comes", func() {
 				for {

@@ -1,0 +1,123 @@
+//go:build unix
+
+package fastpass
+
+import (
+	"fmt"
+)
+
+// place pushes the first of ds to workers, until none has room. The caller holds mu.
+func (p *Pool) place(ds []Desc) (n int, err error) {
+	p.gather()
+	piece := p.piece(len(ds))
+	for n < len(ds) && len(p.choice) > 0 {
+		i := p.cfg.Policy.Pick(&ds[n], p.turns, p.choice)
+		if i < 0 || i >= len(p.choice) {
+			p.wrong.Store(&policyError{i, len(p.choice)})
+			return n, p.wrong.Load()
+		}
+		w, m := &p.choice[i], p.chosen[i]
+		_, k, _ := m.p.out.push(ds[n:min(len(ds), n+piece-n%piece)])
+		if k == 0 {
+			p.choice = append(p.choice[:i], p.choice[i+1:]...) // full
+			p.chosen = append(p.chosen[:i], p.chosen[i+1:]...)
+			continue
+		}
+		p.touch(m)
+		w.InFlight, w.idle = w.InFlight+k, false
+		w.Passed += uint64(k)
+		m.passed += uint64(k)
+		p.placed += uint64(k)
+		n += k
+		if n%piece == 0 || n == len(ds) {
+			p.turns++
+		}
+	}
+	return n, nil
+}
+
+// policyError says that a Policy picked a worker that there is not. The pool places nothing any more then.
+type policyError struct{ picked, of int }
+
+func (e *policyError) Error() string {
+	return fmt.Sprintf("fastpass: PoolConfig.Policy picked worker %d of %d", e.picked, e.of)
+}
+
+// piece is how many of n descriptors that came at once go to a worker together. More than one only where Pick takes turns, and so
+// has the same answer for all of them.
+func (p *Pool) piece(n int) int {
+	if !p.inTurn {
+		return 1
+	}
+	return max(1, n/max(1, len(p.choice)))
+}
+
+// gather lists the workers that have room, without those that are still starting.
+func (p *Pool) gather() {
+	p.choice, p.chosen = p.choice[:0], p.chosen[:0]
+	tell := true
+	for _, m := range p.members {
+		o := &m.p.out
+		n := o.window.Len()
+		if o.established.Load() && n < o.window.Cap() && o.closedError() == nil && !m.held {
+			w := m.worker(n)
+			if !p.inTurn { // RoundRobin does not look, and what the workers write is in their processors' caches
+				w.InFlight = max(0, n-o.unread())
+				if tell {
+					w.Open, tell = o.page.Open()
+				}
+			}
+			p.choice = append(p.choice, w)
+			p.chosen = append(p.chosen, m)
+		}
+	}
+	for i := range p.choice {
+		w := &p.choice[i]
+		if !tell { // who does not would seem to have nothing to do
+			w.Open = 0
+		}
+		w.idle = tell && !p.inTurn && w.load() == 0
+	}
+}
+
+// drain places what waits in the backlog, oldest first. The caller holds mu.
+func (p *Pool) drain() {
+	ds := p.scratch[:]
+	for p.backlog.len() > 0 && !p.reached(poolEnded) && p.wrong.Load() == nil {
+		k := min(len(ds), p.backlog.len())
+		for i := range k {
+			ds[i] = p.backlog.at(i).view() // push copies payloads
+		}
+		n, err := p.place(ds[:k])
+		clear(ds[:k])
+		p.backlog.drop(n)
+		if n == 0 || err != nil {
+			break
+		}
+	}
+	p.waiting.Store(int32(p.backlog.len()))
+	p.freed.Notify()
+}
+
+// touch has flushUnlock flush m.
+func (p *Pool) touch(m *member) {
+	if !m.touched {
+		m.touched = true
+		p.touched = append(p.touched, m)
+	}
+}
+
+// flushUnlock unlocks mu, and has the workers that were given something send it.
+func (p *Pool) flushUnlock() {
+	var few [64]*member
+	touched := append(few[:0], p.touched...)
+	for _, m := range p.touched {
+		m.touched = false
+	}
+	clear(p.touched)
+	p.touched = p.touched[:0]
+	p.mu.Unlock()
+	for _, m := range touched {
+		m.p.out.flushForPool()
+	}
+}
