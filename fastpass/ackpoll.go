@@ -15,16 +15,8 @@ const (
 	// a process has just become idle the timer costs more than all else, so each poll counts.
 	pollAfter = time.Millisecond
 
-	// manyPolls is after how many of them the pause grows no more, and the sender stops polling, if there is nothing
-	// new, and asks for a frame.
-	manyPolls = 2
-
 	// pollAtMost is what the timer's pause grows to while those who send poll as often as that anyhow.
 	pollAtMost = 32 * pollAfter
-
-	// pollSeldom is how soon a sender polls all the same if somebody waits: the kernel may refuse to take the frame, and the peer is
-	// not in Recv any more when it would.
-	pollSeldom = 100 * time.Millisecond
 
 	// callsPerPoll is how many times somebody sends, or finds nothing to send, before asking the clock whether it is time to poll.
 	callsPerPoll = 8
@@ -167,43 +159,4 @@ func (l *ackPoller) poll() {
 			o.flush()
 		}
 	}
-}
-
-// ackPolls is when a link is polled, as its flusher knows it.
-type ackPolls struct {
-	own      *ackPoller                // nil where there is no page
-	pool     atomic.Pointer[ackPoller] // to be shared
-	alone    atomic.Bool               // something that was queued may take long to close
-	poller   *ackPoller                // who has been told to poll; nil: nobody
-	within   time.Duration             // poller was told to do it within this time
-	due      atomic.Bool               // it is time
-	count    int                       // how often it was time since something was sent, up to manyPolls
-	seq      uint64                    // how much was sent when the flusher looked last
-	progress uint64                    // that, and how much of it was acknowledged, when it was time last
-	heeded   uint64                    // one more than progress when await last found news; 0: never
-}
-
-// pause is how long it is to the next poll.
-func (l *ackPolls) pause() time.Duration { return pollAfter << (2 * l.count) }
-
-// mayHoldUp reports whether flush may take long, so that whoever has to do with other links as well had better not wait for it.
-func (o *outbox) mayHoldUp() bool {
-	return o.polls.alone.Load() || o.p.cfg.OnSent != nil || o.p.cfg.OnRefused != nil
-}
-
-// flushForPool is flush that does not hold up the caller.
-func (o *outbox) flushForPool() {
-	if o.mayHoldUp() {
-		o.p.kernel.Go(o.flushBeside)
-	} else {
-		o.flush()
-	}
-}
-
-// ackPoller is the one that polls o.
-func (o *outbox) ackPoller() *ackPoller {
-	if shared := o.polls.pool.Load(); shared != nil && !o.mayHoldUp() {
-		return shared
-	}
-	return o.polls.own
 }

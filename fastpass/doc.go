@@ -71,6 +71,6 @@
 // compare-and-swap before it hands descriptors to the application; the sender takes back with one on the same word, so
 // the end that comes first has them. The sender looks whenever it sends, and for a millisecond or two after that; where
 // a caller waits it asks, in the page, for an ACK frame that wakes it. Everywhere else, and if the page does not
-// arrive, acknowledgements are ACK frames, one for each call of Recv or RecvBatch. See page.go, ackpoll.go and
-// internal/page.
+// arrive, acknowledgements are ACK frames, one for each call of Recv or RecvBatch. See page.go, await.go,
+// ackpoll.go and internal/page.
 package fastpass

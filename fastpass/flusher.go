@@ -32,6 +32,20 @@ func (o *outbox) answer() {
 	}
 }
 
+// flushForPool is flush that does not hold up the caller.
+func (o *outbox) flushForPool() {
+	if o.mayHoldUp() {
+		o.p.kernel.Go(o.flushBeside)
+	} else {
+		o.flush()
+	}
+}
+
+// mayHoldUp reports whether flush may take long, so that whoever has to do with other links as well had better not wait for it.
+func (o *outbox) mayHoldUp() bool {
+	return o.polls.alone.Load() || o.p.cfg.OnSent != nil || o.p.cfg.OnRefused != nil
+}
+
 // turn is one round of the flusher.
 func (o *outbox) turn() {
 	over := o.p.acksOver.Load() && !o.p.byePending.Load() // before the mail: what is over has put its last mail there
