@@ -29,7 +29,7 @@ func (c *Conn) RemoteAddr() net.Addr {
 func (c *Conn) addrs() (local, remote net.Addr) {
 	a := c.addresses.Load()
 	if a == nil {
-		a = new(addresses)
+		a = &addresses{brief: c.socket.stream.Brief}
 		a.local, a.remote = &a.tcp[0], &a.tcp[1]
 		_ = c.socket.Control(a.find) // if it is closed, that is all
 		if !c.addresses.CompareAndSwap(nil, a) {
@@ -44,12 +44,13 @@ type addresses struct {
 	local, remote net.Addr
 	tcp           [2]net.TCPAddr
 	ends          [2]sys.Addr // the IPs of tcp lie in here
+	brief         bool        // sys.Stream.Brief, for find
 }
 
 // find asks the kernel.
 func (a *addresses) find(fd uintptr) {
-	if a.ends[0].Local(int(fd)) {
-		a.ends[1].Peer(int(fd)) // or it stays zero
+	if s := (sys.Stream{FD: int(fd), Brief: a.brief}); a.ends[0].Local(s) {
+		a.ends[1].Peer(s) // or it stays zero
 		for i := range a.ends {
 			e := &a.ends[i]
 			a.tcp[i] = net.TCPAddr{IP: e.IP(), Port: int(e.Port), Zone: zoneName(int(e.Zone))}

@@ -154,8 +154,40 @@ func TestConnBehavesLikeAConnectionOfPackageNet(t *testing.T) {
 				}
 				s.run(t, c, peer)
 			})
+			if network != "unix" {
+				t.Run(network+"/brief/"+s.name, func(t *testing.T) {
+					c, peer := connBrief(t, network)
+					s.run(t, c, peer)
+				})
+			}
 		}
 	}
+}
+
+// connBrief is connPair with calls of which the runtime is not told, where there are such.
+func connBrief(t *testing.T, network string) (*Conn, net.Conn) {
+	t.Helper()
+	fd, peer := connSocket(t, network)
+	c, err := newConn(Desc{FD: fd}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c, peer
+}
+
+func TestConnReadHoldsToItsDeadlineThoughAnotherProcessHasMadeItBlock(t *testing.T) {
+	c, _ := connBrief(t, "tcp4")
+	if err := c.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	dup := connDup(t, (*rawConn)(c))
+	defer syscall.Close(dup)
+	if err := syscall.SetNonblock(dup, false); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Read(make([]byte, 1))
+	connWantTimeout(t, err)
 }
 
 func connBothWays(t *testing.T, c *Conn, peer net.Conn) {
@@ -427,7 +459,7 @@ func connCloseCloses(t *testing.T, c *Conn, peer net.Conn) {
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
-	if isOpen(c.socket.fd) {
+	if isOpen(c.socket.stream.FD) {
 		t.Error("Close has returned, and the descriptor is open")
 	}
 	if _, err := peer.Read(make([]byte, 1)); err != io.EOF {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"example.com/fdpass/internal/page"
+	"example.com/fdpass/internal/sys"
 
 	"golang.org/x/sys/unix"
 )
@@ -61,11 +62,16 @@ type Conn struct {
 //
 // NewConn does not block.
 func NewConn(d Desc) (*Conn, error) {
-	fd, err := takeSocket(d.FD)
+	return newConn(d, false)
+}
+
+// newConn is NewConn. Brief says that nobody has the socket but processes that could stop this one anyhow.
+func newConn(d Desc, brief bool) (*Conn, error) {
+	s, err := takeSocket(d.FD, brief)
 	if err != nil {
 		return nil, &DescError{FD: d.FD, Err: err}
 	}
-	c := &Conn{socket: lazySocket{fd: fd}, tag: d.Tag, shared: d.Shared, payload: d.Payload}
+	c := &Conn{socket: lazySocket{stream: s}, tag: d.Tag, shared: d.Shared, payload: d.Payload}
 	c.unread.Store(len(d.Payload) > 0)
 	runtime.SetFinalizer(c, (*Conn).Close)
 	return c, nil
@@ -253,28 +259,31 @@ func (c *Conn) wrap(op string, err error) error {
 
 var errNotStream = errors.New("not a stream socket")
 
-// takeSocket makes fd, which has to be a stream socket, non-blocking, and returns the number under which it goes from
-// now on. On error it stays open.
-func takeSocket(fd int) (int, error) {
-	typ, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_TYPE)
-	if err != nil {
-		return -1, os.NewSyscallError("getsockopt", err)
+// takeSocket makes fd, which has to be a stream socket, non-blocking, and returns it with the number under which it goes
+// from now on. It is Brief only if it may be. On error it stays open.
+func takeSocket(fd int, mayBeBrief bool) (s sys.Stream, err error) {
+	if s.Brief = mayBeBrief && sys.Brief(fd); !s.Brief { // or else it is TCP's
+		typ, err := sys.SocketType(fd)
+		if err != nil {
+			return s, os.NewSyscallError("getsockopt", err)
+		}
+		if typ != syscall.SOCK_STREAM {
+			return s, errNotStream
+		}
 	}
-	if typ != syscall.SOCK_STREAM {
-		return -1, errNotStream
+	if sys.Blocking(fd) {
+		if err := syscall.SetNonblock(fd, true); err != nil {
+			return s, os.NewSyscallError("fcntl", err)
+		}
 	}
-	if err := syscall.SetNonblock(fd, true); err != nil {
-		return -1, os.NewSyscallError("fcntl", err)
-	}
-	if fd != 1 && fd != 2 {
-		return fd, nil
+	if s.FD = fd; fd != 1 && fd != 2 {
+		return s, nil
 	}
 	// The os package raises SIGPIPE for these. A process that was started with them closed receives its connections
 	// there.
-	moved, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		return -1, os.NewSyscallError("fcntl", err)
+	if s.FD, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3); err != nil {
+		return s, os.NewSyscallError("fcntl", err)
 	}
 	_ = syscall.Close(fd)
-	return moved, nil
+	return s, nil
 }

@@ -12,13 +12,15 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"example.com/fdpass/internal/sys"
 )
 
 // lazySocket is a stream socket that the runtime's poller learns of only when somebody has to wait for it: until then calls go
 // straight to the descriptor. A short connection may never have to wait, because its request has come before the worker gets
 // it and there is room for the answer. That halves what a net.Conn costs, and the poller wakes nobody for what is not waited for.
 type lazySocket struct {
-	fd      int
+	stream  sys.Stream
 	writing sync.Mutex              // one Write at a time, so that the bytes of each lie together
 	polled  atomic.Pointer[os.File] // the runtime polls it, and it owns the descriptor; nil: nobody has had to wait
 
@@ -81,16 +83,16 @@ func (s *lazySocket) poll(by *time.Time) (*os.File, error) {
 		return nil, s.refused.err
 	}
 	// os.NewFile does not have a blocking one polled, and another process may have made it that.
-	if err := syscall.SetNonblock(s.fd, true); err != nil {
+	if err := syscall.SetNonblock(s.stream.FD, true); err != nil {
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	file := os.NewFile(uintptr(s.fd), "socket")
+	file := os.NewFile(uintptr(s.stream.FD), "socket")
 	err := file.SetReadDeadline(s.readBy)
 	if err == nil {
 		err = file.SetWriteDeadline(s.writeBy)
 	}
 	if err != nil { // os.NewFile does not say so, but what it could not register has no deadlines
-		s.refused = &refusedPoll{file, fmt.Errorf("the runtime cannot poll descriptor %d, or does already: %w", s.fd, err)}
+		s.refused = &refusedPoll{file, fmt.Errorf("the runtime cannot poll descriptor %d, or does already: %w", s.stream.FD, err)}
 		return nil, s.refused.err
 	}
 	s.polled.Store(file)
@@ -122,7 +124,7 @@ func (s *lazySocket) readNow(b []byte) (int, error) {
 		return 0, err
 	}
 	defer s.end()
-	n, err := transfer(syscall.Read, s.fd, b)
+	n, err := transfer(s.stream.Read, b)
 	if n == 0 && err == nil {
 		err = io.EOF
 	}
@@ -153,7 +155,7 @@ func (s *lazySocket) writeNow(b []byte) (n int, err error) {
 	}
 	defer s.end()
 	for {
-		m, err := transfer(syscall.Write, s.fd, b[n:])
+		m, err := transfer(s.stream.Write, b[n:])
 		if n += m; err != nil || n == len(b) {
 			return n, err
 		}
@@ -161,11 +163,15 @@ func (s *lazySocket) writeNow(b []byte) (n int, err error) {
 }
 
 // transfer makes one system call, again if a signal interrupts it, for no more than all systems take at once.
-func transfer(call func(int, []byte) (int, error), fd int, b []byte) (int, error) {
+func transfer(call func([]byte) (int, syscall.Errno), b []byte) (int, error) {
 	b = b[:min(len(b), 1<<30)]
 	for {
-		if n, err := call(fd, b); err != syscall.EINTR {
-			return max(0, n), err
+		switch n, errno := call(b); errno {
+		case 0:
+			return n, nil
+		case syscall.EINTR:
+		default:
+			return 0, errno
 		}
 	}
 }
@@ -186,7 +192,7 @@ func (s *lazySocket) Control(f func(fd uintptr)) error {
 		return err
 	}
 	defer s.end()
-	f(uintptr(s.fd))
+	f(uintptr(s.stream.FD))
 	return nil
 }
 
@@ -254,7 +260,7 @@ func (s *lazySocket) shut() bool {
 // shuts the connection down first.
 func (s *lazySocket) close(shut bool) {
 	if shut {
-		_ = syscall.Shutdown(s.fd, syscall.SHUT_RDWR) // ENOTCONN: the peer was faster
+		s.stream.Shutdown()
 	}
 	s.mu.Lock()
 	idle, file := s.idle, s.polled.Load()
@@ -271,7 +277,7 @@ func (s *lazySocket) close(shut bool) {
 	if file != nil {
 		_ = file.Close() // nobody can do anything about an error
 	} else {
-		_ = syscall.Close(s.fd)
+		s.stream.Close()
 	}
 }
 

@@ -17,8 +17,9 @@ const acceptBatch = 32
 
 // netListener hands the descriptors that come over a link out as connections.
 type netListener struct {
-	p  *Passer
-	mu sync.Mutex
+	p       *Passer
+	trusted bool // the peer could stop this process anyhow: see sys.Stream
+	mu      sync.Mutex
 	*acceptQueue
 }
 
@@ -65,7 +66,7 @@ func (q *acceptQueue) close() {
 // otherwise connections would wait as long each time that it doubles.
 func (p *Passer) NetListener() net.Listener {
 	sys.GrowTable()
-	l := &netListener{p: p, acceptQueue: &acceptQueue{reaper: p.reaper}}
+	l := &netListener{p: p, trusted: sameUserOrRoot(p.peer) == nil, acceptQueue: &acceptQueue{reaper: p.reaper}}
 	runtime.AddCleanup(l, (*acceptQueue).close, l.acceptQueue)
 	return l
 }
@@ -82,10 +83,11 @@ func (l *netListener) Accept() (net.Conn, error) {
 			if d.FD < 0 { // in a Bare link only, which has no page
 				continue
 			}
+			brief := l.trusted && !d.Shared
 			// The peer closes its copy when it has read the acknowledgement, and it may be busy until long after this
 			// connection is closed: its client would wait for the end, and the peer would pay for it.
 			d.Shared = d.Shared || l.p.framed()
-			c, err := NewConn(d)
+			c, err := newConn(d, brief)
 			if err == nil {
 				c.openCount = l.openCount
 				return c, nil

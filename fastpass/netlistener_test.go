@@ -5,7 +5,9 @@ package fastpass
 import (
 	"io"
 	"net"
+	"os"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,6 +50,45 @@ func TestClosingAnAcceptedConnectionDoesNotWaitForTheFront(t *testing.T) {
 			_ = client.SetReadDeadline(time.Now().Add(5 * time.Second)) // rather than hang
 			if _, err := client.Read(make([]byte, 1)); err != io.EOF {
 				t.Errorf("the client reads %v, want io.EOF", err)
+			}
+		})
+	}
+}
+
+// Who has a socket as well may hold its lock. Calls of which the runtime is not told wait for that with all goroutines: so
+// those are for sockets that only processes have which could stop this one anyhow.
+func TestAConnIsBriefIfOnlyTheTrustedMayHaveIt(t *testing.T) {
+	own := os.Geteuid()
+	for _, c := range []struct {
+		name  string
+		uid   int // the peer's
+		lent  bool
+		brief bool
+	}{
+		{"the same user's", own, false, true},
+		{"root's", 0, false, true},
+		{"another user's", own + 1, false, false},
+		{"unknown", -1, false, false},
+		{"lent", own, true, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			front, worker := link(t, &Config{Direction: SendOnly}, &Config{Direction: RecvOnly})
+			worker.peer.UID = c.uid
+			fd, _ := connSocket(t, "tcp4")
+			want := c.brief && sys.Brief(fd) // not in every build
+			if err := front.Send(Desc{FD: fd, Keep: c.lent}); err != nil {
+				t.Fatal(err)
+			}
+			conn, err := worker.NetListener().Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if got := conn.(*Conn).socket.stream.Brief; got != want {
+				t.Errorf("brief: %v, want %v", got, want)
+			}
+			if c.lent {
+				syscall.Close(fd)
 			}
 		})
 	}

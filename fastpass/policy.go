@@ -104,7 +104,7 @@ func (rendezvous) Pick(d *Desc, _ uint64, workers []Worker) int {
 // identify finds out what Hash goes by where there is no Tag: a few bits of the peer's address, scattered.
 func identify(d *Desc) {
 	if d.client == 0 {
-		d.client = uint16(mix(sys.PeerAddress(d.FD))) | 1
+		d.client = uint16(mix(sys.PeerAddress(sys.Stream{FD: d.FD, Brief: d.brief && !d.Shared}))) | 1
 	}
 }
 

@@ -21,11 +21,11 @@ func (a *Addr) IP() []byte {
 	return a.ip[:a.length:a.length]
 }
 
-// PeerAddress returns a number that stands for the address, without the port, of the peer of the socket fd: the same
-// for the same address, 0 if there is none.
-func PeerAddress(fd int) uint64 {
+// PeerAddress returns a number that stands for the address, without the port, of the peer of s: the same for the same
+// address, 0 if there is none.
+func PeerAddress(s Stream) uint64 {
 	var a Addr
-	a.Peer(fd)
+	a.Peer(s)
 	switch a.length {
 	case 4:
 		return uint64(binary.NativeEndian.Uint32(a.ip[:]))

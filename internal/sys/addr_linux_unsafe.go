@@ -4,6 +4,7 @@ package sys
 
 import (
 	"encoding/binary"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -11,16 +12,20 @@ import (
 
 // Local asks for the socket's own address. It returns false if it has none, of IPv4 or IPv6. It does not allocate, as
 // unix.Getsockname does.
-func (a *Addr) Local(fd int) bool { return a.ask(unix.SYS_GETSOCKNAME, fd) }
+func (a *Addr) Local(s Stream) bool { return a.ask(unix.SYS_GETSOCKNAME, s) }
 
 // Peer asks for the address of the other end. It returns false if there is none.
-func (a *Addr) Peer(fd int) bool { return a.ask(unix.SYS_GETPEERNAME, fd) }
+func (a *Addr) Peer(s Stream) bool { return a.ask(unix.SYS_GETPEERNAME, s) }
 
-func (a *Addr) ask(trap uintptr, fd int) bool {
+func (a *Addr) ask(trap uintptr, s Stream) bool {
 	var sa [unix.SizeofSockaddrInet6]byte // v4 is shorter, and a Unix address is cut
 	size := uint32(len(sa))
-	// The runtime hears of it, as it does not in package syscall: the kernel waits for the socket's lock, and whoever sent the socket may hold that.
-	_, _, errno := unix.Syscall(trap, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)))
+	var errno syscall.Errno
+	if s.Brief {
+		_, _, errno = unix.RawSyscall(trap, uintptr(s.FD), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)))
+	} else { // package syscall does not tell the runtime, but the kernel takes the socket's lock
+		_, _, errno = unix.Syscall(trap, uintptr(s.FD), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)))
+	}
 	if errno != 0 {
 		return false
 	}

@@ -5,10 +5,10 @@ package sys
 import "syscall"
 
 // Local asks for the socket's own address. It returns false if it has none, of IPv4 or IPv6.
-func (a *Addr) Local(fd int) bool { return a.take(syscall.Getsockname(fd)) }
+func (a *Addr) Local(s Stream) bool { return a.take(syscall.Getsockname(s.FD)) }
 
 // Peer asks for the address of the other end. It returns false if there is none.
-func (a *Addr) Peer(fd int) bool { return a.take(syscall.Getpeername(fd)) }
+func (a *Addr) Peer(s Stream) bool { return a.take(syscall.Getpeername(s.FD)) }
 
 func (a *Addr) take(sa syscall.Sockaddr, err error) bool {
 	switch sa := sa.(type) {

@@ -5,6 +5,7 @@ package sys
 import (
 	"os"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,20 +27,20 @@ func closeBriefly(lo, hi int) {
 	}
 }
 
-// Brief reports whether the connections that the listening socket fd accepts are for CloseBriefly: TCP's, and they
-// do not linger.
+// Brief reports whether calls on the connections that the listening socket fd accepts, or on the connection fd, are
+// short, and CloseBriefly may close them: they are TCP's, and do not linger.
 //
 // Whoever has such a connection as well can have it linger all the same, with SO_LINGER. If its own copy is closed
-// before the one here, this thread waits then, until the client has everything or the time is over, but not longer than the runtime
-// does for the thread: the signal with which that interrupts goroutines ends the wait.
-func Brief(fd int) bool {
-	if invariants || strings.Contains(os.Getenv("GODEBUG"), "asyncpreemptoff=1") { // there is no such signal
-		return false
-	}
-	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	if err != nil || protocol != unix.IPPROTO_TCP && protocol != unix.IPPROTO_MPTCP {
-		return false
-	}
-	linger, err := unix.GetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER)
-	return err == nil && linger.Onoff == 0
+// before the one here, this thread waits then, until the client has everything or the time is over, but not longer than
+// the runtime does for the thread: the signal with which that interrupts goroutines ends the wait.
+func Brief(fd int) bool { return interrupts() && isTCP(fd) && !lingers(fd) }
+
+// interrupts reports whether the runtime interrupts goroutines with signals. A test for invariants wants no Brief.
+var interrupts = sync.OnceValue(func() bool {
+	return !invariants && !strings.Contains(os.Getenv("GODEBUG"), "asyncpreemptoff=1")
+})
+
+func isTCP(fd int) bool {
+	protocol, errno := sockopt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	return errno == 0 && (protocol == unix.IPPROTO_TCP || protocol == unix.IPPROTO_MPTCP)
 }

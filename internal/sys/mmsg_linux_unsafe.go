@@ -118,10 +118,8 @@ func queued(fd int) (n int, known bool) {
 		_     [23]byte
 		count uint32 // tcpi_unacked, which is this for a listening socket
 	}
-	size := uint32(unsafe.Sizeof(info))
-	_, _, errno := syscall.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
-		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
-	return int(info.count), errno == 0 && info.state == listening && size == uint32(unsafe.Sizeof(info))
+	size, errno := getsockopt(fd, unix.IPPROTO_TCP, unix.TCP_INFO, unsafe.Pointer(&info), unsafe.Sizeof(info))
+	return int(info.count), errno == 0 && info.state == listening && size == unsafe.Sizeof(info)
 }
 
 func fileFlags(fd int) (int, syscall.Errno) {

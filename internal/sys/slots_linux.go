@@ -45,15 +45,6 @@ func proc() int {
 	return fd
 }
 
-// openDescriptors is the number of open descriptors, which the kernel reports as the size of /proc/self/fd.
-func openDescriptors(fd int) int {
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil {
-		return 0
-	}
-	return int(st.Size)
-}
-
 // FreeSlots implements Kernel.
 //
 // The count is the limit less the open descriptors: 230 to 410 ns. Where a shrunken limit lies below numbers in use,

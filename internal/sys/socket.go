@@ -12,7 +12,13 @@ import (
 )
 
 // SocketType is SOCK_STREAM, SOCK_SEQPACKET and so on.
-func SocketType(fd int) (int, error) { return unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE) }
+func SocketType(fd int) (int, error) {
+	n, errno := sockopt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if errno != 0 {
+		return 0, errno
+	}
+	return n, nil
+}
 
 // Socketpair makes two connected AF_UNIX sockets, non-blocking and close-on-exec.
 func Socketpair(sotype int) (fds [2]int, err error) {

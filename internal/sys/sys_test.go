@@ -355,6 +355,7 @@ func TestFreeSlotsIsWhatCanBeOpened(t *testing.T) {
 	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &before)
 	source := null(t)
 	defer closeFD(source)
+	System.FreeSlots(source, 1) // may keep a descriptor for that
 	for _, free := range []int{0, 1, 2, 7, 8, 9, 100, 500} {
 		t.Run(fmt.Sprint(free), func(t *testing.T) {
 			limit := before

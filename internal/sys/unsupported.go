@@ -6,4 +6,4 @@ package sys
 const Implementation = "none"
 
 // PeerAddress returns 0.
-func PeerAddress(int) uint64 { return 0 }
+func PeerAddress(Stream) uint64 { return 0 }

@@ -1,0 +1,76 @@
+//go:build linux && !fdpass_portable
+
+package sys
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Read is recv(2).
+func (s Stream) Read(b []byte) (n int, errno syscall.Errno) {
+	if n, errno = s.transfer(unix.SYS_RECVFROM, b); errno == 0 {
+		noteRead(s.FD)
+	}
+	return n, errno
+}
+
+// Write is send(2).
+func (s Stream) Write(b []byte) (int, syscall.Errno) {
+	noteWrite()
+	return s.transfer(unix.SYS_SENDTO, b)
+}
+
+func (s Stream) transfer(trap uintptr, b []byte) (int, syscall.Errno) {
+	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+	var n uintptr
+	var errno syscall.Errno
+	if p := unsafe.Pointer(unsafe.SliceData(b)); s.Brief && len(b) <= shortTransfer {
+		n, _, errno = unix.RawSyscall6(trap, uintptr(s.FD), uintptr(p), uintptr(len(b)), flags, 0, 0)
+	} else {
+		n, _, errno = unix.Syscall6(trap, uintptr(s.FD), uintptr(p), uintptr(len(b)), flags, 0, 0)
+	}
+	return max(0, int(n)), errno // -1 with an error
+}
+
+// Shutdown ends the connection in both directions.
+func (s Stream) Shutdown() {
+	if s.Brief {
+		unix.RawSyscall(unix.SYS_SHUTDOWN, uintptr(s.FD), unix.SHUT_RDWR, 0)
+	} else {
+		_ = unix.Shutdown(s.FD, unix.SHUT_RDWR)
+	}
+}
+
+// Close closes it.
+func (s Stream) Close() {
+	if s.Brief && !lingers(s.FD) { // that may have been set meanwhile
+		System.CloseBriefly(s.FD, s.FD)
+	} else {
+		System.CloseRange(s.FD, s.FD)
+	}
+}
+
+// sockopt is getsockopt(2) for a number. What it is used for takes no lock.
+func sockopt(fd, level, name int) (n int, errno syscall.Errno) {
+	var value int32
+	_, errno = getsockopt(fd, level, name, unsafe.Pointer(&value), unsafe.Sizeof(value))
+	return int(value), errno
+}
+
+// lingers reports whether a close of the socket fd may wait for the peer.
+func lingers(fd int) bool {
+	var l unix.Linger
+	_, errno := getsockopt(fd, unix.SOL_SOCKET, unix.SO_LINGER, unsafe.Pointer(&l), unsafe.Sizeof(l))
+	return errno != 0 || l.Onoff != 0
+}
+
+// getsockopt is getsockopt(2), of which the runtime is not told. It returns the length of what it has found.
+func getsockopt(fd, level, name int, value unsafe.Pointer, length uintptr) (uintptr, syscall.Errno) {
+	size := uint32(length)
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name), uintptr(value),
+		uintptr(unsafe.Pointer(&size)), 0)
+	return uintptr(size), errno
+}
