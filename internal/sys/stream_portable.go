@@ -36,5 +36,8 @@ func (s Stream) Close() { System.CloseRange(s.FD, s.FD) }
 
 func sockopt(fd, level, name int) (int, syscall.Errno) {
 	n, err := unix.GetsockoptInt(fd, level, name)
-	return n, errnoOf(err)
+	if err != nil {
+		return 0, errnoOf(err)
+	}
+	return n, 0
 }
