@@ -16,18 +16,18 @@ import (
 // process share a few, and an idle link holds none.
 type vector struct {
 	*sys.Vector
-	data    [][]byte           // one slice of the same array for each message
-	control []*cmsgpool.Buffer // likewise
-	counts  []int              // sending: descriptors in the message
-	ends    []uint64           // sending: the window position behind its last descriptor
-	lengths []int              // sending: bytes of data
+	data    [][]byte          // one slice of the same array for each message
+	control []cmsgpool.Buffer // one for each message
+	counts  []int             // sending: descriptors in the message
+	ends    []uint64          // sending: the window position behind its last descriptor
+	lengths []int             // sending: bytes of data
 	home    *vectorPool
-	bit     uint32 // its own in home.free; 0: it has none
+	bit     uint32 // its own in home.free; 0: it is not kept
 }
 
-// vectorPool is the free list of the vectors of one shape. It survives garbage collection, unlike a sync.Pool, and finds each one that is
-// free, unlike a ring, which may look empty while another goroutine is in the middle of a call: a vector is too large to
-// be made because of that.
+// vectorPool is the free list of the vectors of one shape. Unlike a sync.Pool it survives garbage collection. Unlike a
+// ring it finds each one that is free: a ring may look empty while another goroutine is in the middle of a call, and a
+// vector is too large to be made because of that.
 type vectorPool struct {
 	messages, body int
 	free           atomic.Uint32        // bit i: vectors[i] is nobody's; who clears it has that one
@@ -39,8 +39,6 @@ type vectorPool struct {
 const vectorsKept = 16
 
 var (
-	controlBuffers = cmsgpool.New(4 * maxMessages)
-
 	vectorPoolsMu sync.Mutex
 	vectorPools   = map[[2]int]*vectorPool{} // by messages and body
 )
@@ -77,14 +75,14 @@ func (p *vectorPool) get() *vector {
 	}
 }
 
-// make makes a vector that is not kept.
+// make makes a vector, which is not kept unless the caller gives it a place.
 func (p *vectorPool) make() *vector {
 	size := wire.HeaderSize + p.body
 	slab := make([]byte, p.messages*size)
 	v := &vector{
 		Vector:  sys.NewVector(p.messages),
 		data:    make([][]byte, p.messages),
-		control: make([]*cmsgpool.Buffer, p.messages),
+		control: make([]cmsgpool.Buffer, p.messages),
 		counts:  make([]int, p.messages),
 		ends:    make([]uint64, p.messages),
 		lengths: make([]int, p.messages),
@@ -92,21 +90,13 @@ func (p *vectorPool) make() *vector {
 	}
 	for i := range v.data {
 		v.data[i] = slab[i*size : (i+1)*size : (i+1)*size]
-		v.control[i] = controlBuffers.Get()
 		v.Set(i, v.data[i], v.control[i].Raw())
 	}
 	return v
 }
 
-func (v *vector) put() {
-	if v.bit != 0 {
-		v.home.free.Or(v.bit)
-		return
-	}
-	for _, b := range v.control {
-		controlBuffers.Put(b)
-	}
-}
+// put gives v back. One that is not kept has no bit to set, and is left to the garbage collector.
+func (v *vector) put() { v.home.free.Or(v.bit) }
 
 // carry has message i carry the first length bytes of its data, and the n descriptors that are in its control buffer.
 func (v *vector) carry(i, length, n int) {
