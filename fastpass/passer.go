@@ -92,7 +92,10 @@ func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
 		if kind, err = sys.SocketType(socket); err == nil {
 			full.refuseRights(socket)
 		}
-		sys.SizeBuffers(socket, full.Protocol == Framed) // fence raises it
+		sys.EnlargeBuffers(socket)
+		if full.Protocol == Framed {
+			sys.KeepRaisable(socket) // for fence
+		}
 	}); cerr != nil {
 		return nil, fmt.Errorf("fastpass: %w", cerr)
 	}

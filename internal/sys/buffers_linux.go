@@ -18,11 +18,11 @@ var wmemMax = sync.OnceValue(func() int {
 	return 212992 // the kernel's default
 })
 
-// SizeBuffers lowers the send buffer of fd if that is to be raised (see RaiseSendBuffer), and could be no further.
-func SizeBuffers(fd int, toBeRaised bool) {
-	if !toBeRaised {
-		return
-	}
+// EnlargeBuffers does nothing: the default is large enough.
+func EnlargeBuffers(int) {}
+
+// KeepRaisable lowers the send buffer of fd if it is so large that RaiseSendBuffer could raise it no further.
+func KeepRaisable(fd int) {
 	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
 	if most := wmemMax(); err == nil && n > most {
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, most/2)

@@ -26,8 +26,8 @@ type Kernel interface {
 	// it sent may be gone, and what it sends now may seem to have arrived.
 	ShutdownRead(fd int)
 
-	// RaiseSendBuffer makes room for at least one more message in a send buffer that is full, if SizeBuffers has been
-	// called before it was.
+	// RaiseSendBuffer makes room for at least one more message in a send buffer that is full, if KeepRaisable was called
+	// before it was.
 	RaiseSendBuffer(fd int)
 
 	// Writable reports whether fd would take a message now, or never again.
