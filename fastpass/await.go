@@ -122,7 +122,7 @@ func (o *outbox) pollIn(d time.Duration) {
 	}
 	l.poller, l.within = out, d
 	if out.schedule(o, d) {
-		o.p.in.role.hesitation.timerStarted.Store(true)
+		o.p.in.role.spinner.timerStarted.Store(true)
 	}
 }
 

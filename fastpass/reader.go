@@ -33,7 +33,7 @@ type readerRole struct {
 	armed atomic.Bool
 	timer *time.Timer // runs checkLull; who sets armed may start it
 
-	hesitation hesitation
+	spinner spinner
 
 	tryCaller func(fd uintptr) bool // fillUp, and fill that takes mu: for RawConn.Read, whose fd is Passer.socket; bound once
 	tryPump   func(fd uintptr) bool
@@ -48,7 +48,7 @@ func (r *readerRole) init(in *inbox) {
 	r.mine = func() bool { return !r.callers.Load() }
 	r.timer = time.AfterFunc(lull, in.checkLull)
 	r.timer.Stop()
-	r.hesitation.kernel, r.hesitation.clock, r.hesitation.spin = in.p.kernel, &in.clock, in.p.cfg.Spin
+	r.spinner.kernel, r.spinner.clock, r.spinner.spin = in.p.kernel, &in.clock, in.p.cfg.Spin
 	r.tryCaller = func(uintptr) bool { return in.fillUp() }
 	r.tryPump = func(uintptr) bool {
 		in.mu.Lock()
@@ -110,7 +110,7 @@ func (in *inbox) pumpNeeded() bool {
 
 // startTimer has checkLull called after a lull.
 func (r *readerRole) startTimer() {
-	r.hesitation.timerStarted.Store(true)
+	r.spinner.timerStarted.Store(true)
 	r.timer.Reset(lull)
 }
 
@@ -281,12 +281,12 @@ func (in *inbox) fillUp() (some bool) {
 
 // spin is fillUp for a caller of Recv who does not park at once.
 func (in *inbox) spin() bool {
-	h := &in.role.hesitation
-	first := h.triesFirst()
-	if first && h.saw(in.fillUp()) {
+	s := &in.role.spinner
+	first := s.triesFirst()
+	if first && s.saw(in.fillUp()) {
 		return true
 	}
-	for h.begin(first); !in.slots.waits() && h.again(); { // which reads the clock
+	for s.begin(first); !in.slots.waits() && s.again(); { // which reads the clock
 		if in.p.closed.Load() || in.read.passed() || in.fill() {
 			return true
 		}

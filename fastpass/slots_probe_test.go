@@ -153,7 +153,7 @@ func TestWhoSpinsDoesNotPeekAllTheTimeAtWhatThereIsNoRoomFor(t *testing.T) {
 	for _, vain := range []int{0, enoughMisses} {
 		k := &crampedKernel{Kernel: sys.System}
 		p, r := bareOn(t, k, Config{Spin: time.Second})
-		h := &p.in.role.hesitation
+		h := &p.in.role.spinner
 		h.parkAt, h.misses, h.waits = never, vain, 1
 		r.send([]byte{0}, 1)
 		p.SetReadDeadline(time.Now().Add(30 * time.Millisecond))

@@ -32,11 +32,11 @@ func (k *answeringKernel) Recv(fd int, v *sys.Vector, n, flags int) (int, syscal
 func TestWhoIsAlwaysAnsweredInAYieldHardlyEverLooksInVain(t *testing.T) {
 	k := &answeringKernel{Kernel: sys.System}
 	p, r := bareOn(t, k, Config{})
-	h := &p.in.role.hesitation
+	s := &p.in.role.spinner
 	k.answer = func() { r.send([]byte{0}, 1) }
 	const waits = 10
 	for range (1 + waits) * enoughMisses {
-		h.parkAt, h.noYieldUntil = never, 0 // however long the last yield took
+		s.parkAt, s.noYieldUntil = never, 0 // however long the last yield took
 		d, err := p.Recv()
 		if err != nil {
 			t.Fatal(err)
@@ -64,7 +64,7 @@ func TestWhoSpinsDoesNotLookForRoomAllTheTime(t *testing.T) {
 	k := &fullKernel{Kernel: sys.System}
 	p, r, buffer := bareStream(t, k)
 	unix.SetsockoptInt(p.socket, unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
-	p.in.role.hesitation.spin, p.in.role.hesitation.parkAt = time.Second, never
+	p.in.role.spinner.spin, p.in.role.spinner.parkAt = time.Second, never
 	r.send(make([]byte, buffer+1), 1)
 	p.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
 	if _, err := p.Recv(); !errors.Is(err, os.ErrDeadlineExceeded) {

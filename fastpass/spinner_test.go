@@ -28,20 +28,20 @@ func (k *slowYields) Yield() {
 	}
 }
 
-const never = math.MaxInt // for hesitation.parkAt: it parks for no other reason
+const never = math.MaxInt // for spinner.parkAt: it parks for no other reason
 
 // count is how often a caller that never finds anything looks again before it parks.
-func (h *hesitation) count() (looks int) {
-	h.clock.read()
-	return h.wait(true)
+func (s *spinner) count() (looks int) {
+	s.clock.read()
+	return s.wait(true)
 }
 
 // wait is count for a caller who has looked, and read the clock for that, or has not.
-func (h *hesitation) wait(looked bool) (looks int) {
-	for h.begin(looked); h.again(); {
+func (s *spinner) wait(looked bool) (looks int) {
+	for s.begin(looked); s.again(); {
 		looks++
 	}
-	h.clock.read() // RawConn.Read looks once more
+	s.clock.read() // RawConn.Read looks once more
 	return looks
 }
 
@@ -57,9 +57,9 @@ func TestACallerLooksOnceMoreBeforeItParksAndForLongerOnlyWithSpin(t *testing.T)
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			k := &slowYields{took: tc.took}
-			h := hesitation{kernel: k, clock: new(clock), spin: tc.spin, parkAt: never}
+			s := spinner{kernel: k, clock: new(clock), spin: tc.spin, parkAt: never}
 			for range 3 {
-				if n := h.count(); n != tc.looks {
+				if n := s.count(); n != tc.looks {
 					t.Errorf("a yield takes %v, Spin is %v: %d looks, want %d", tc.took, tc.spin, n, tc.looks)
 				}
 			}
@@ -69,21 +69,21 @@ func TestACallerLooksOnceMoreBeforeItParksAndForLongerOnlyWithSpin(t *testing.T)
 
 func TestACallerLooksFirstUnlessThatIsInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := hesitation{kernel: &slowYields{}, clock: new(clock), parkAt: never}
+		s := spinner{kernel: &slowYields{}, clock: new(clock), parkAt: never}
 		// waits is how many of n callers look first, if there is something for them then or not, and how many looks those
 		// take who find nothing.
 		waits := func(n int, something bool) (first, looks int) {
 			for range n {
-				looked := h.triesFirst()
+				looked := s.triesFirst()
 				if looked {
 					first++
-					if h.saw(something) {
+					if s.saw(something) {
 						continue
 					}
 				}
-				for h.begin(looked); h.again(); {
+				for s.begin(looked); s.again(); {
 				}
-				looks += h.tries
+				looks += s.tries
 			}
 			return first, looks
 		}
@@ -105,7 +105,7 @@ func TestACallerParksAtOnceWhenTheLinkHasStartedATimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // real time may pass in a yield
 		p := &Passer{}
 		r := &p.in.role
-		r.hesitation.kernel, r.hesitation.clock = &slowYields{}, &p.in.clock
+		r.spinner.kernel, r.spinner.clock = &slowYields{}, &p.in.clock
 		r.timer = time.NewTimer(time.Hour)
 		p.out.p = p
 		p.out.polls.own = newAckPoller()
@@ -115,7 +115,7 @@ func TestACallerParksAtOnceWhenTheLinkHasStartedATimer(t *testing.T) {
 		} {
 			start()
 			for i, want := range []int{0, 0, 1} { // again soon
-				if n := r.hesitation.count(); n != want {
+				if n := r.spinner.count(); n != want {
 					t.Errorf("%s timer, time %d: %d looks, want %d", what, i+1, n, want)
 				}
 			}
@@ -127,10 +127,10 @@ func TestACallerParksAtOnceWhenTheLinkHasStartedATimer(t *testing.T) {
 
 func TestACallerParksAtOnceAgainAndAgainButEverMoreRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := hesitation{kernel: &slowYields{}, clock: new(clock)}
+		s := spinner{kernel: &slowYields{}, clock: new(clock)}
 		parks := func(waits int) (at []int) {
 			for i := range waits {
-				if h.count() == 0 {
+				if s.count() == 0 {
 					at = append(at, i)
 				}
 			}
@@ -141,7 +141,7 @@ func TestACallerParksAtOnceAgainAndAgainButEverMoreRarely(t *testing.T) {
 			t.Errorf("in the long run %d times in %d waits", n, 10*maxParkGap)
 		}
 		for range 2 {
-			h.timerStarted.Store(true)
+			s.timerStarted.Store(true)
 			if at, want := parks(200), []int{0, 1, 6, 27, 112}; !slices.Equal(at, want) {
 				t.Errorf("after a timer was started in waits %v, want %v", at, want)
 			}
@@ -161,12 +161,12 @@ func TestAThreadThatComputesTakesHardlyATwentieth(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						const slice, long = 3 * time.Millisecond, 5 * time.Second
 						k := &slowYields{took: slice, every: every}
-						h := hesitation{kernel: k, clock: new(clock), spin: spin, parkAt: never}
+						s := spinner{kernel: k, clock: new(clock), spin: spin, parkAt: never}
 						for start := time.Now(); time.Since(start) < long; time.Sleep(pause) {
 							if looked {
-								h.clock.read()
+								s.clock.read()
 							}
-							h.wait(looked)
+							s.wait(looked)
 						}
 						if k.lost < 25*slice || k.lost > long/20 {
 							t.Errorf("Spin %v, every %d. yield takes %v, %v between waits, has looked first: %v: %v of %v are lost",
@@ -183,17 +183,17 @@ func TestASingleYieldThatTookLongCostsLittle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const slice = 3 * time.Millisecond
 		k := &slowYields{}
-		h := hesitation{kernel: k, clock: new(clock), parkAt: never}
+		s := spinner{kernel: k, clock: new(clock), parkAt: never}
 		for range 3 {
 			k.took = slice
-			h.count()
+			s.count()
 			k.took = 0
 			for _, c := range []struct {
 				after time.Duration
 				looks int
 			}{{slice / 2, 0}, {slice / 2, 1}, {0, 1}, {2 * maxPenalty * slice, 1}} {
 				time.Sleep(c.after)
-				if n := h.count(); n != c.looks {
+				if n := s.count(); n != c.looks {
 					t.Errorf("%v later %d looks, want %d", c.after, n, c.looks)
 				}
 			}
@@ -204,9 +204,9 @@ func TestASingleYieldThatTookLongCostsLittle(t *testing.T) {
 func TestAProcessThatWasStoppedYieldsAgainSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &slowYields{took: time.Hour}
-		h := hesitation{kernel: k, clock: new(clock), parkAt: never}
+		s := spinner{kernel: k, clock: new(clock), parkAt: never}
 		for range 8 {
-			h.count()
+			s.count()
 			time.Sleep(maxNoYield)
 		}
 		if k.yields != 8 {
@@ -222,11 +222,11 @@ func TestWhatACallerDoesItselfIsNoLongYield(t *testing.T) {
 	for _, pause := range []time.Duration{0, spin, 2 * longYield, time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			k := &slowYields{took: 10 * time.Microsecond}
-			h := hesitation{kernel: k, clock: new(clock), spin: spin, parkAt: never}
-			h.clock.read()
+			s := spinner{kernel: k, clock: new(clock), spin: spin, parkAt: never}
+			s.clock.read()
 			for i := range 100 {
 				time.Sleep(pause)
-				if looks := h.wait(false); looks != 6 {
+				if looks := s.wait(false); looks != 6 {
 					t.Errorf("wait %d, %v after the last: %d looks, want 6", i, pause, looks)
 				}
 			}
@@ -240,16 +240,16 @@ func TestYieldsThatTakeLongNowAndThenAreNoticed(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			const slice, each, long = 3 * time.Millisecond, 5 * time.Microsecond, time.Second
 			k := &slowYields{took: slice, every: every, yields: 5}
-			h := hesitation{kernel: k, clock: new(clock), parkAt: never}
-			h.clock.read()
+			s := spinner{kernel: k, clock: new(clock), parkAt: never}
+			s.clock.read()
 			for start := time.Now(); time.Since(start) < long; time.Sleep(each) {
-				looked := h.triesFirst()
+				looked := s.triesFirst()
 				if looked {
-					h.clock.read()
-					h.saw(false)
+					s.clock.read()
+					s.saw(false)
 				}
-				h.begin(looked)
-				h.again()
+				s.begin(looked)
+				s.again()
 			}
 			if k.lost > long/20+10*slice { // to notice it takes some
 				t.Errorf("every %d. yield takes %v: %v of %v are lost", every, slice, k.lost, long)
