@@ -27,22 +27,22 @@ func init() {
 // refused often enough, both at the socket's place and where it is made.
 func intrude(s dialSpec) {
 	dir, name := filepath.Split(s.Path)
-	atPlace, atBirthplace := 0, 0
-	for atPlace < s.N || atBirthplace < s.N {
+	atPlace, atStaging := 0, 0
+	for atPlace < s.N || atStaging < s.N {
 		entries, err := os.ReadDir(dir)
 		must(err)
 		for _, e := range entries {
 			path := filepath.Join(dir, e.Name())
-			born := strings.HasPrefix(e.Name(), birthplacePrefix)
-			if born {
+			staging := strings.HasPrefix(e.Name(), stagingPrefix)
+			if staging {
 				path = filepath.Join(path, name)
 			}
 			switch errno := connectTo(s.Link.Network, path); {
 			case errno == 0:
 				say("in at %s", strings.TrimPrefix(path, dir))
 				return
-			case errno == syscall.EACCES && born:
-				atBirthplace++
+			case errno == syscall.EACCES && staging:
+				atStaging++
 			case errno == syscall.EACCES && e.Name() == name:
 				atPlace++
 			default:

@@ -34,16 +34,16 @@ func (c *Config) listenFile(path, network string) (*net.UnixListener, fs.FileInf
 	if err := checkDead(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
-	b, err := newBirthplace(path)
+	d, err := newStagingDir(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer b.remove()
-	ln, err := b.listen(c, network)
+	defer d.remove()
+	ln, err := d.listen(c, network)
 	if err != nil {
 		return nil, nil, err
 	}
-	fi, err := b.publish(path)
+	fi, err := d.publish(path)
 	if err != nil {
 		ln.Close()
 		return nil, nil, err
@@ -51,66 +51,66 @@ func (c *Config) listenFile(path, network string) (*net.UnixListener, fs.FileInf
 	return ln, fi, nil
 }
 
-// birthplace is a directory that only this process's user can enter, in which a socket is made.
-type birthplace struct {
-	dir   string // its path
-	file  string // the socket's
-	addr  string // a path of the socket that is short enough to bind
-	alias *os.File
+// stagingDir is a directory that only this process's user can enter, in which a socket is made.
+type stagingDir struct {
+	path  string
+	file  string   // the path of the socket
+	addr  string   // a path of the socket that is short enough to bind
+	alias *os.File // of the directory, for addr; nil: it needs none
 }
 
-const birthplacePrefix = ".fastpass-"
+const stagingPrefix = ".fastpass-"
 
-func newBirthplace(path string) (*birthplace, error) {
-	b := new(birthplace)
+func newStagingDir(path string) (*stagingDir, error) {
+	d := new(stagingDir)
 	parent, name := filepath.Dir(path), filepath.Base(path)
 	for {
-		b.dir = filepath.Join(parent, fmt.Sprintf("%s%08x", birthplacePrefix, rand.Uint32()))
-		err := os.Mkdir(b.dir, 0o700)
+		d.path = filepath.Join(parent, fmt.Sprintf("%s%08x", stagingPrefix, rand.Uint32()))
+		err := os.Mkdir(d.path, 0o700)
 		if err == nil {
-			err = os.Chmod(b.dir, 0o700) // a strict umask would keep even this process out
+			err = os.Chmod(d.path, 0o700) // a strict umask would keep even this process out
 			if err == nil {
 				break
 			}
-			os.Remove(b.dir)
+			os.Remove(d.path)
 		}
 		if !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("cannot make a directory in %s: %w", parent, bareError(err))
 		}
 	}
-	b.file = filepath.Join(b.dir, name)
-	b.addr = b.file
-	if len(b.addr) >= sunPath {
-		if err := b.shorten(path); err != nil {
-			b.remove()
+	d.file = filepath.Join(d.path, name)
+	d.addr = d.file
+	if len(d.addr) >= sunPath {
+		if err := d.shorten(path); err != nil {
+			d.remove()
 			return nil, err
 		}
 	}
-	return b, nil
+	return d, nil
 }
 
 // shorten finds a way to name the socket in which its directory's path does not count.
-func (b *birthplace) shorten(path string) error {
-	b.file = filepath.Join(b.dir, "s")
-	b.addr = b.file
-	if len(b.addr) < sunPath {
+func (d *stagingDir) shorten(path string) error {
+	d.file = filepath.Join(d.path, "s")
+	d.addr = d.file
+	if len(d.addr) < sunPath {
 		return nil
 	}
 	var err error
-	if b.alias, b.addr, err = aliasOf(b.dir); err != nil {
-		return tooLong(path, sunPath-1-(len(b.file)-len(path)))
+	if d.alias, d.addr, err = aliasOf(d.path); err != nil {
+		return tooLong(path, sunPath-1-(len(d.file)-len(path)))
 	}
-	b.addr += "/s"
+	d.addr += "/s"
 	return nil
 }
 
-func (b *birthplace) listen(c *Config, network string) (*net.UnixListener, error) {
-	ln, err := c.listenUnix(network, b.addr)
+func (d *stagingDir) listen(c *Config, network string) (*net.UnixListener, error) {
+	ln, err := c.listenUnix(network, d.addr)
 	if err != nil {
 		return nil, bareError(err)
 	}
 	ln.SetUnlinkOnClose(false)
-	if err := os.Chmod(b.file, 0o600); err != nil {
+	if err := os.Chmod(d.file, 0o600); err != nil {
 		ln.Close()
 		return nil, bareError(err)
 	}
@@ -118,30 +118,30 @@ func (b *birthplace) listen(c *Config, network string) (*net.UnixListener, error
 }
 
 // publish moves the socket to path, after removing a dead one.
-func (b *birthplace) publish(path string) (fs.FileInfo, error) {
-	fi, err := os.Lstat(b.file)
+func (d *stagingDir) publish(path string) (fs.FileInfo, error) {
+	fi, err := os.Lstat(d.file)
 	if err != nil {
 		return nil, bareError(err)
 	}
-	if err = moveNew(b.file, path); errors.Is(err, fs.ErrExist) {
-		err = b.replaceDead(path)
+	if err = moveNew(d.file, path); errors.Is(err, fs.ErrExist) {
+		err = d.replaceDead(path)
 	}
 	return fi, bareError(err)
 }
 
 // remove removes what is left here.
-func (b *birthplace) remove() {
-	os.Remove(b.file)
-	if b.alias != nil {
-		b.alias.Close()
+func (d *stagingDir) remove() {
+	os.Remove(d.file)
+	if d.alias != nil {
+		d.alias.Close()
 	}
-	os.Remove(b.dir)
+	os.Remove(d.path)
 }
 
 // replaceDead removes a dead socket and publishes. Whoever does that holds a lock: without it, one might look at the
 // dead socket, another replace it, and the first then remove the other's. Those who find the place free need no lock:
 // what they put there is alive.
-func (b *birthplace) replaceDead(path string) error {
+func (d *stagingDir) replaceDead(path string) error {
 	unlock, err := lockPlace(path)
 	if err != nil {
 		return err
@@ -153,7 +153,7 @@ func (b *birthplace) replaceDead(path string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err = moveNew(b.file, path); errors.Is(err, fs.ErrExist) {
+	if err = moveNew(d.file, path); errors.Is(err, fs.ErrExist) {
 		return errInUse // somebody has found the place free
 	}
 	return err
