@@ -2,8 +2,8 @@
 
 package fastpass
 
-// leastMargin is 0, for none: to look for a margin would mean to duplicate that many descriptors.
-const leastMargin = 0
+// probeIsCheap: a probe takes longer the more slots it looks for, so it looks for no margin.
+const probeIsCheap = false
 
 // fillShort waits: where peeking is not to be trusted a message is received only when there is room for the largest
 // that there can be.

@@ -70,7 +70,7 @@ func (in *inbox) init(p *Passer) {
 	if r.shared = p.kernel.Slots(); !p.framed() && p.cfg.receives() {
 		in.looker = r.shared.NewLooker()
 	}
-	r.least, r.pause, r.processors = leastMargin, shortage, runtime.NumCPU()
+	r.cheap, r.minMargin, r.pause, r.processors = probeIsCheap, minMargin, shortage, runtime.NumCPU()
 	in.last = cmsgpool.MaxFDs
 	in.ready = in.recvReady
 	in.queue = &queue{reaper: p.reaper}

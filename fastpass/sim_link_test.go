@@ -142,8 +142,9 @@ func (s *sim) end(name string, proc *simProc, fd int, d Direction) *simEnd {
 		k = s.wrap(e, k)
 	}
 	e.p = assemble(k, e.conn, fd, s.kind == unix.SOCK_STREAM, full)
-	e.p.in.slots.least = s.rng.IntN(2) // the tables are small
-	e.p.in.slots.processors = 2        // whatever this machine has
+	e.p.in.slots.cheap = s.rng.IntN(2) == 1
+	e.p.in.slots.minMargin = 1  // the tables are small
+	e.p.in.slots.processors = 2 // whatever this machine has
 	e.conn.Idle = func() {
 		e.idle = true
 		e.p.in.read.expired.Store(true)

@@ -23,34 +23,37 @@ const (
 	// certainFor is how long it is relied on: in that time somebody may lower the limit.
 	certainFor = time.Millisecond
 
-	maxCPU = 1 << 10
+	// minMargin is how many slots must at least be left over by a receive that does not peek first: other threads would
+	// have to open that many descriptors during one system call. To peek costs a fifth.
+	minMargin = 4096
 )
 
-// slotEstimate is how many free slots the table of descriptors has, as far as it is known: so many more can be taken in. The probe
-// is a system call or two, if not more, so its result is used until a quarter of it is taken, or a full call where it is cheap, or it
-// is old: what was closed meanwhile is not seen before.
+// slotEstimate is how many free slots the table of descriptors has, as far as it is known: so many more can be taken in.
+// A probe is at least one system call. So its result is used until it is old, or a quarter of those slots is taken, or,
+// where a probe is cheap, as many as a full call takes. What is closed meanwhile is not seen before that.
 type slotEstimate struct {
 	kernel       sys.Kernel
 	clock        *clock        // read just now for certain, and not long ago for available
 	source       int           // any open descriptor
 	shared       *sys.Slots    // for lock
 	taken        uint64        // shared.Taken at the last unlock
-	initialLimit int           // the limit when the link was made
-	least        int           // the least margin; 0: none
+	initialLimit int           // the soft limit when the link was made
+	cheap        bool          // a probe is: see probeIsCheap
+	minMargin    int           // where a probe is cheap; otherwise there is no margin
 	processors   int           // how many descriptors may be opened at the same moment
 	asked        atomic.Bool   // the application has called Recv
 	free         int           // slots at the last probe
 	used         int           // of them, since then
-	probedLimit  int           // the limit at the last probe
-	margin       int           // slots that must remain free for what is not looked at first, judging by probedLimit
+	probedLimit  int           // the soft limit at the last probe
+	margin       int           // slots that must be left over by a receive that does not peek first
 	probedAt     time.Duration // when that was, on the clock
 	noneUntil    time.Duration // there is no room before
 	doubt        bool          // descriptors were lost although the probe saw room, and nothing has come in since
 	pause        backoff       // how long to wait before trying again
 }
 
-// limit is how many descriptors may come at most, room or not.
-func (s *slotEstimate) limit() int {
+// creditLimit is how many descriptors may be in flight at most, room or not.
+func (s *slotEstimate) creditLimit() int {
 	if s.asked.Load() {
 		return maxCredit
 	}
@@ -63,7 +66,7 @@ func (s *slotEstimate) available() int {
 		return 0
 	}
 	most := s.free / 4
-	if s.least > 0 { // it does not take long to find out
+	if s.cheap {
 		most = min(most, fullCall)
 	}
 	if s.used >= most || s.clock.now-s.probedAt > probeFor {
@@ -71,12 +74,12 @@ func (s *slotEstimate) available() int {
 		if lookedAt { // a probe may take slots for a moment
 			s.shared.Lock()
 		}
-		s.free, s.used, s.probedAt = s.kernel.FreeSlots(s.source, s.limit()), 0, s.clock.now
+		s.free, s.used, s.probedAt = s.kernel.FreeSlots(s.source, s.creditLimit()), 0, s.clock.now
 		if lookedAt {
 			s.shared.Unlock()
 		}
 	}
-	return min(s.limit(), s.free-s.used)
+	return min(s.creditLimit(), s.free-s.used)
 }
 
 // lock has no other link of the process take slots until unlock.
@@ -99,31 +102,31 @@ func (s *slotEstimate) unlock(some bool) {
 	s.shared.Unlock()
 }
 
-// certain is how many descriptors there is surely room for now, if not more than want. What is known counts as long as it is
-// enough, or enough for a message where there is no margin, because it takes long to find out. Since the probe others may
-// have opened some, but no faster than the processors can, and during the call that receives no more than the margin.
-// After a shortage nothing is certain until something has come in. The caller holds the lock.
+// certain is how many descriptors there is surely room for now; more than want need not be looked for. The result of the
+// last probe counts as long as it is enough for want, or for one message where a probe is not cheap. Since then others
+// may have opened some, but no faster than the processors can, and during the call that receives no more than the
+// margin. After a shortage nothing is certain until something has come in. The caller holds the lock.
 func (s *slotEstimate) certain(want int) int {
 	if s.doubt {
 		return 0
 	}
-	enough, ceiling := want, s.probedLimit
-	if s.least == 0 { // no margin: a lowered limit counts at once
+	enough, limit := want, s.probedLimit
+	if !s.cheap { // no margin: a lowered limit counts at once
 		enough, want = cmsgpool.MaxFDs, min(want, fullCall)
-		ceiling = s.kernel.SoftLimit()
+		limit = s.kernel.SoftLimit()
 	}
 	const fastest = 50 * time.Nanosecond // what installing one takes, at the least
-	if age := s.clock.now - s.probedAt; s.free > 0 && age < certainFor && ceiling == s.probedLimit {
-		others := int(age/fastest) * min(s.processors, maxCPU)
+	if age := s.clock.now - s.probedAt; s.free > 0 && age < certainFor && limit == s.probedLimit {
+		others := int(age/fastest) * s.processors
 		if left := s.free - s.used - others - s.margin; left >= enough {
 			return left
 		}
 	}
-	if s.least > 0 {
-		ceiling = s.kernel.SoftLimit()
-		s.margin = max(s.least, ceiling/4)
+	if s.cheap {
+		limit = s.kernel.SoftLimit()
+		s.margin = max(s.minMargin, limit/4)
 	}
-	s.probedLimit = ceiling
+	s.probedLimit = limit
 	s.free, s.used, s.probedAt = s.kernel.FreeSlots(s.source, want+s.margin), 0, s.clock.now
 	return max(s.free-s.margin, 0)
 }

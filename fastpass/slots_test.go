@@ -32,15 +32,15 @@ func TestRoomIsLookedForAgainBeforeACallIsCutDown(t *testing.T) {
 	for what, tc := range map[string]struct {
 		least, most int // probes
 		want        int // descriptors at least, each time
-		margin      int
+		cheap       bool
 	}{
-		"cheap": {least: 2, most: 50, want: call, margin: 4096},
+		"cheap": {least: 2, most: 50, want: call, cheap: true},
 		"dear":  {least: 1, most: 25, want: cmsgpool.MaxFDs},
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := &tableKernel{limit: 20_000}
-				r := slotEstimate{kernel: k, shared: new(sys.Slots), clock: new(clock), least: tc.margin, processors: 2}
+				r := slotEstimate{kernel: k, shared: new(sys.Slots), clock: new(clock), cheap: tc.cheap, minMargin: minMargin, processors: 2}
 				for range 50 { // one descriptor in each message
 					r.clock.read()
 					if n := r.certain(call); n < tc.want {
@@ -61,17 +61,18 @@ func TestRoomIsLookedForAgainBeforeACallIsCutDown(t *testing.T) {
 // descriptors are not worth a probe.
 func TestCreditCountsWhatWasClosedSinceAFullCall(t *testing.T) {
 	for what, tc := range map[string]struct {
-		margin, each, probes int
-		want                 int // descriptors at least, each time
+		cheap        bool
+		each, probes int
+		want         int // descriptors at least, each time
 	}{
-		"full calls":             {margin: 4096, each: fullCall, probes: 20, want: maxCredit},
+		"full calls":             {cheap: true, each: fullCall, probes: 20, want: maxCredit},
 		"full calls, dear probe": {each: fullCall, probes: 7, want: maxCredit - 2*fullCall},
-		"few":                    {margin: 4096, each: 8, probes: 1, want: maxCredit - 20*8},
+		"few":                    {cheap: true, each: 8, probes: 1, want: maxCredit - 20*8},
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := &tableKernel{limit: 20_000}
-				r := slotEstimate{kernel: k, shared: new(sys.Slots), clock: new(clock), least: tc.margin}
+				r := slotEstimate{kernel: k, shared: new(sys.Slots), clock: new(clock), cheap: tc.cheap, minMargin: minMargin}
 				r.asked.Store(true)
 				for range 20 {
 					r.clock.read()
