@@ -12,12 +12,12 @@ import (
 
 // recvCloexec receives a message and makes its descriptors close-on-exec. There is no MSG_CMSG_CLOEXEC here: this process starts no other one
 // in between.
-func recvCloexec(fd int, data, control []byte, flags int) (n, ctllen, came int, err error) {
+func recvCloexec(fd int, data, control []byte, flags int) (n, ctllen, recvflags int, err error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
-	n, ctllen, came, _, err = syscall.Recvmsg(fd, data, control, flags)
+	n, ctllen, recvflags, _, err = syscall.Recvmsg(fd, data, control, flags)
 	if err != nil {
-		return n, ctllen, came, err
+		return n, ctllen, recvflags, err
 	}
 	p := cmsgpool.Parse(control[:ctllen])
 	for m, ok := p.Next(); ok; m, ok = p.Next() {
@@ -27,5 +27,5 @@ func recvCloexec(fd int, data, control []byte, flags int) (n, ctllen, came int, 
 			}
 		}
 	}
-	return n, ctllen, came, nil
+	return n, ctllen, recvflags, nil
 }

@@ -19,8 +19,8 @@ type Vector struct {
 }
 
 type message struct {
-	data, control       []byte
-	bytes, ctllen, flag int
+	data, control        []byte
+	bytes, ctllen, flags int
 }
 
 // NewVector returns a vector of n messages, without buffers.
@@ -37,19 +37,15 @@ func (v *Vector) Limit(i, data, control int) {
 	m.data, m.control = m.data[:data], m.control[:control]
 }
 
-// send goes through package syscall, not x/sys: there sendmsg sets the control buffer on illumos and Solaris, too.
 func (v *Vector) send(fd, count int) (int, syscall.Errno) {
 	for i := range count {
 		m := &v.msgs[i]
-		n, err := syscall.SendmsgN(fd, m.data, m.control, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		for err == syscall.EINTR {
-			n, err = syscall.SendmsgN(fd, m.data, m.control, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		}
-		if err != nil {
+		n, errno := sendmsg(fd, m.data, m.control)
+		if errno != 0 {
 			if i > 0 {
 				return i, 0
 			}
-			return 0, sendErrno(err)
+			return 0, errno
 		}
 		m.bytes = n
 		if n < len(m.data) {
@@ -64,7 +60,7 @@ func (v *Vector) recv(fd, n, flags int) (int, syscall.Errno) {
 		m := &v.msgs[i]
 		err := error(syscall.EINTR)
 		for err == syscall.EINTR {
-			m.bytes, m.ctllen, m.flag, err = recvTruncated(recvCloexec, fd, m.data, m.control, flags|unix.MSG_DONTWAIT)
+			m.bytes, m.ctllen, m.flags, err = recvTruncated(recvCloexec, fd, m.data, m.control, flags|unix.MSG_DONTWAIT)
 		}
 		if err != nil {
 			if i > 0 {
@@ -81,19 +77,19 @@ func (v *Vector) recv(fd, n, flags int) (int, syscall.Errno) {
 
 // recvTruncated is recv that says MSG_CTRUNC where the descriptors of a stream's message find no room in the table of this process. On the BSDs
 // and macOS recvmsg fails then, all descriptors of the message are gone, and its bytes are what the next call returns.
-func recvTruncated(recv recvFunc, fd int, data, control []byte, flags int) (n, ctllen, came int, err error) {
-	n, ctllen, came, err = recv(fd, data, control, flags)
+func recvTruncated(recv recvFunc, fd int, data, control []byte, flags int) (n, ctllen, recvflags int, err error) {
+	n, ctllen, recvflags, err = recv(fd, data, control, flags)
 	if err != unix.EMSGSIZE && err != unix.EMFILE {
-		return n, ctllen, came, err
+		return n, ctllen, recvflags, err
 	}
 	if kind, _ := SocketType(fd); kind != unix.SOCK_STREAM {
-		return n, ctllen, came, err
+		return n, ctllen, recvflags, err
 	}
-	n, ctllen, came, err = recv(fd, data, control, flags)
-	return n, ctllen, came | unix.MSG_CTRUNC, err
+	n, ctllen, recvflags, err = recv(fd, data, control, flags)
+	return n, ctllen, recvflags | unix.MSG_CTRUNC, err
 }
 
-type recvFunc func(fd int, data, control []byte, flags int) (n, ctllen, came int, err error)
+type recvFunc func(fd int, data, control []byte, flags int) (n, ctllen, recvflags int, err error)
 
 // Bytes is how many data bytes of message i were sent or received.
 func (v *Vector) Bytes(i int) int { return v.msgs[i].bytes }
@@ -102,7 +98,7 @@ func (v *Vector) Bytes(i int) int { return v.msgs[i].bytes }
 func (v *Vector) Control(i int) int { return v.msgs[i].ctllen }
 
 // Flags are the MSG_ flags that came with message i.
-func (v *Vector) Flags(i int) int { return v.msgs[i].flag }
+func (v *Vector) Flags(i int) int { return v.msgs[i].flags }
 
 // Message returns the data and control bytes that message i was given; both are views.
 func (v *Vector) Message(i int) (data, control []byte) { return v.msgs[i].data, v.msgs[i].control }
@@ -110,7 +106,7 @@ func (v *Vector) Message(i int) (data, control []byte) { return v.msgs[i].data, 
 // Deliver notes what message i brought, or how much of it was sent: a simulated kernel does that.
 func (v *Vector) Deliver(i, bytes, control, flags int) {
 	m := &v.msgs[i]
-	m.bytes, m.ctllen, m.flag = bytes, control, flags
+	m.bytes, m.ctllen, m.flags = bytes, control, flags
 }
 
 // acceptNonblock keeps forks away until the connection is close-on-exec. Where it may wait for one they must not wait as long.
@@ -141,9 +137,12 @@ func fileFlags(fd int) (int, syscall.Errno) {
 	return n, 0
 }
 
-func write(fd int, b []byte) (int, syscall.Errno) {
+func write(fd int, b []byte) (int, syscall.Errno) { return sendmsg(fd, b, nil) }
+
+// sendmsg goes through package syscall, not x/sys, since only that one passes the control buffer on illumos and Solaris.
+func sendmsg(fd int, data, control []byte) (int, syscall.Errno) {
 	for {
-		n, err := syscall.SendmsgN(fd, b, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		n, err := syscall.SendmsgN(fd, data, control, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		if err == nil {
 			return n, 0
 		}
