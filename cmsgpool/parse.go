@@ -116,16 +116,12 @@ func OnlyRights(oob []byte) []int32 {
 // which comes with each message gets closed.
 func AppendFDs(dst []int, oob []byte) []int {
 	p := Parse(oob)
-	for {
-		m, ok := p.Next()
-		if !ok {
-			return dst
-		}
-		if !m.IsRights() {
-			continue
-		}
-		for _, fd := range m.FDs() {
-			dst = append(dst, int(fd))
+	for m, ok := p.Next(); ok; m, ok = p.Next() {
+		if m.IsRights() {
+			for _, fd := range m.FDs() {
+				dst = append(dst, int(fd))
+			}
 		}
 	}
+	return dst
 }
