@@ -25,8 +25,8 @@ func (in *inbox) fill() bool {
 	default:
 		some = in.fillPackets()
 	}
-	if n := in.queue.len(); n > 0 || in.eof.Load() {
-		in.queued.Store(int32(n))
+	if in.queue.len() > 0 || in.eof.Load() {
+		in.countQueue()
 		in.arrived.Notify()
 	}
 	return some

@@ -27,7 +27,7 @@ type inbox struct {
 	ready   func() bool  // recvReady, bound once
 	freed   ring.Event   // places in the queue: for the pump of a Bare link, which has nothing else to hold the peer back
 	parked  atomic.Int32 // callers of Recv that wait for it
-	queued  atomic.Int32
+	queued  atomic.Int32 // the length of queue: see countQueue
 	blocked atomic.Int32 // callers of Recv that wait for the socket to take an acknowledgement
 	cut     atomic.Bool  // the peer hears no acknowledgements any more
 	eof     atomic.Bool  // nothing more comes
@@ -65,12 +65,14 @@ type inbox struct {
 func (in *inbox) init(p *Passer) {
 	in.p = p
 	in.clock.read()
-	r := &in.slots
-	r.kernel, r.clock, r.source, r.initialLimit = p.kernel, &in.clock, p.socket, p.kernel.SoftLimit()
-	if r.shared = p.kernel.Slots(); !p.framed() && p.cfg.receives() {
-		in.looker = r.shared.NewLooker()
+	in.slots = slotEstimate{
+		kernel: p.kernel, clock: &in.clock, source: p.socket, shared: p.kernel.Slots(),
+		initialLimit: p.kernel.SoftLimit(), processors: runtime.NumCPU(),
+		cheap: probeIsCheap, minMargin: minMargin, pause: shortage,
 	}
-	r.cheap, r.minMargin, r.pause, r.processors = probeIsCheap, minMargin, shortage, runtime.NumCPU()
+	if !p.framed() && p.cfg.receives() {
+		in.looker = in.slots.shared.NewLooker()
+	}
 	in.last = cmsgpool.MaxFDs
 	in.ready = in.recvReady
 	in.queue = &queue{reaper: p.reaper}
@@ -203,7 +205,7 @@ func (in *inbox) collect(ds []Desc) (n int, direct bool) {
 func (in *inbox) putBack(ds []Desc, direct bool, err error) error {
 	if direct {
 		in.queue.prepend(ds)
-		in.queued.Store(int32(in.queue.len()))
+		in.countQueue()
 	}
 	for i := range ds {
 		ds[i] = Desc{Payload: ds[i].Payload[:0]}
@@ -245,9 +247,17 @@ func (in *inbox) copyQueue(ds []Desc) int {
 // dropFront removes the n oldest queued entries, which the application has now.
 func (in *inbox) dropFront(n int) {
 	in.queue.drop(n)
-	in.queued.Store(int32(in.queue.len()))
+	in.queueShrank()
+}
+
+// queueShrank publishes the length of the queue, and that places in it are free.
+func (in *inbox) queueShrank() {
+	in.countQueue()
 	in.freed.Notify()
 }
+
+// countQueue publishes the length of the queue to those who do not hold mu.
+func (in *inbox) countQueue() { in.queued.Store(int32(in.queue.len())) }
 
 // closeQueue closes and removes what is queued, but for what the peer knows to be the application's.
 func (in *inbox) closeQueue() {
@@ -255,7 +265,7 @@ func (in *inbox) closeQueue() {
 		in.redeem(0)
 	}
 	in.queue.closeFrom(in.pledged)
-	in.dropFront(0)
+	in.queueShrank()
 }
 
 // discard closes what the application will not get any more.
@@ -267,6 +277,6 @@ func (in *inbox) discard() {
 		in.tick.Stop()
 	}
 	in.queue.close()
-	in.dropFront(0)
+	in.queueShrank()
 	in.partial.close()
 }

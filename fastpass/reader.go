@@ -48,7 +48,7 @@ func (r *readerRole) init(in *inbox) {
 	r.mine = func() bool { return !r.callers.Load() }
 	r.timer = time.AfterFunc(lull, in.checkLull)
 	r.timer.Stop()
-	r.spinner.kernel, r.spinner.clock, r.spinner.spin = in.p.kernel, &in.clock, in.p.cfg.Spin
+	r.spinner = spinner{kernel: in.p.kernel, clock: &in.clock, spin: in.p.cfg.Spin}
 	r.tryCaller = func(uintptr) bool { return in.fillUp() }
 	r.tryPump = func(uintptr) bool {
 		in.mu.Lock()
