@@ -11,9 +11,9 @@ import (
 	"example.com/fdpass/ring"
 )
 
-// readerRole says who reads the socket: callers of Recv, straight into their own slices and one at a time, as inbox.mu has it;
-// or the pump, a goroutine of the link's own, since what the peer acknowledges must be read although nobody calls Recv.
-// Where this end only receives there is no pump.
+// readerRole says who reads the socket: callers of Recv, straight into their own slices and one at a time, as inbox.mu
+// has it; or the pump, a goroutine of the link's own, since what the peer acknowledges must be read although nobody
+// calls Recv. Where this end only receives there is no pump.
 //
 // A descriptor that the pump brings costs a second change of goroutines. So when a caller had to wait for it the pump
 // gives the role away and stands by. It gets it back
@@ -35,8 +35,9 @@ type readerRole struct {
 
 	spinner spinner
 
-	tryCaller func(fd uintptr) bool // fillUp, and fill that takes mu: for RawConn.Read, whose fd is Passer.socket; bound once
-	tryPump   func(fd uintptr) bool
+	// What RawConn.Read calls; its fd is Passer.socket. Both are bound once.
+	tryCaller func(fd uintptr) bool // fillUp: the caller of Recv holds inbox.mu
+	tryPump   func(fd uintptr) bool // fill, which takes inbox.mu first
 }
 
 // lull is after how long without a caller of Recv that reads the pump takes over; it may be twice as long. No ackPoller
@@ -65,7 +66,7 @@ func (in *inbox) readInto(ds []Desc) int {
 	in.role.reads++
 	for in.got == 0 && !in.mustLeave() && in.reaped() {
 		var err error
-		if !in.spin() { // or else it does not need the poller
+		if !in.spin() { // nothing has come meanwhile
 			err = in.p.conn.Read(in.role.tryCaller)
 		}
 		if err != nil {
@@ -131,8 +132,9 @@ func (in *inbox) checkLull() {
 	}
 }
 
-// returnToPump gives the role back to the pump, unless a caller is reading: that one does when it leaves, if the pump is
-// needed. So whoever needs the pump says so first, and then calls this; who leaves gives up mu first, and then looks.
+// returnToPump gives the role back to the pump, unless a caller is reading: that one does when it leaves, if the pump
+// is needed. So whoever needs the pump says so first, and then calls this; who leaves gives up mu first, and then
+// looks.
 func (in *inbox) returnToPump() {
 	if in.role.callers.Load() && in.p.cfg.sends() && in.mu.TryLock() {
 		in.role.callers.Store(false)
@@ -158,9 +160,9 @@ func (in *inbox) pump() {
 	}
 }
 
-// holdBack has the pump of a Bare link, which has nothing else to hold the peer back, wait until the application takes what is queued, if that
-// is much. Once the link has ended it reads the rest. But a peer that takes nothing any more, and lives, may go on for ever: what the application
-// has never asked for ends there.
+// holdBack holds the peer of a Bare link back, which nothing else does: while much is queued, the pump waits until the
+// application takes it. Once the link has ended the pump reads the rest. But a peer that takes nothing any more, and
+// lives, may go on for ever: if the application has never asked for anything, nothing more is read.
 func (in *inbox) holdBack() {
 	if in.p.framed() || in.queued.Load() < unaskedCredit {
 		return
@@ -221,22 +223,23 @@ func (in *inbox) pumpSome() bool {
 	return false
 }
 
-// reaped waits while too much of what came is still to be closed. If that takes long, it ends the link and returns false.
+// reaped waits while too many of the descriptors that came are still to be closed. If that takes too long it ends the
+// link and returns false.
 func (in *inbox) reaped() bool {
-	if !in.p.reaper.full() || in.p.reaper.wait(maxDoomed, in.hasElse) {
+	if !in.p.reaper.full() || in.p.reaper.wait(maxPending, in.hasElse) {
 		return true
 	}
 	in.stop(ending{err: protocolError("it sent %d descriptors that nobody here takes, and that take long to close", in.p.reaper.pending.Load())})
 	return false
 }
 
-// hasElse reports whether the reader has something else to do than to wait for the reaper.
+// hasElse reports whether the reader has anything else to do than wait for the reaper.
 func (in *inbox) hasElse() bool {
 	return in.p.ending.Load() != nil || in.role.callers.Load() && in.read.passed()
 }
 
-// woken deals with an error of RawConn.Read: a deadline, which means only that somebody wants the reader to look
-// around, or the end.
+// woken deals with an error of RawConn.Read: a deadline, which is how wakeReader has the reader look around, or the
+// end.
 func (in *inbox) woken(err error) {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		in.stop(ending{err: ErrPeerGone})

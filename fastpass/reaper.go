@@ -14,26 +14,26 @@ import (
 )
 
 const (
-	// maxDoomed is how many descriptors may wait to be closed before a link takes in no more.
-	maxDoomed = unaskedCredit
+	// maxPending is how many descriptors may wait to be closed before a link takes in no more.
+	maxPending = unaskedCredit
 
-	// closeTime is how long whoever needs what a reaper closes to be closed waits for it.
+	// closeTime is how long to wait, where need be, until what a reaper closes is closed.
 	closeTime = time.Second
 )
 
-// reaper closes what a peer has made, and nobody here wants: its descriptors, and sockets in whose queue they may lie. Closing
-// may take as long as the peer likes: with SO_LINGER set, for example, the last close of a connection whose other end does
-// not read. So nobody waits for it but a goroutine, which exists only while there is something to close.
+// reaper closes what a peer has sent and nobody here wants: descriptors, and sockets in whose queue they may lie.
+// Closing may take as long as the peer likes, as does, with SO_LINGER set, the last close of a connection whose other
+// end does not read. So a goroutine of its own does it, which exists only while there is something to close.
 //
 // It does not point to the Passer, so that it can outlive it.
 type reaper struct {
 	kernel  sys.Kernel
 	mu      sync.Mutex
-	doomed  []int32      // to be closed
-	spare   []int32      // room for the next of them
+	doomed  []int32      // to be closed: what run has not begun with
+	spare   []int32      // the slice that doomed is to use next
 	running bool         // the goroutine exists
 	work    func()       // run, bound once
-	pending atomic.Int32 // what is doomed and not closed yet
+	pending atomic.Int32 // how much is not closed yet
 	freed   ring.Event   // fewer are pending, or those who wait have another reason to look around
 }
 
@@ -94,7 +94,7 @@ type socket interface {
 	io.Closer
 }
 
-// closeSocket closes s, for a moment's wait at most if it is ordinary, and a second's if it is not.
+// closeSocket closes s, and waits for that: closeTime at most, if a peer makes closing take long.
 func closeSocket(s socket) {
 	r := newReaper(sys.System)
 	r.closeSocket(s)
@@ -103,8 +103,8 @@ func closeSocket(s socket) {
 
 // closeSocket closes s. It does not block.
 func (r *reaper) closeSocket(s socket) {
-	// Who uses s at this moment, a reader that is being woken for example, would otherwise be the one that closes the socket,
-	// and wait. If the table has no room for a duplicate, that remains.
+	// With the duplicate the last close is that of this goroutine. Otherwise it would be that of whoever uses s at this
+	// moment, a reader that is being woken for example. If the table has no room for a duplicate, that remains so.
 	dup := -1
 	if raw, err := s.SyscallConn(); err == nil {
 		raw.Control(func(fd uintptr) { dup = r.kernel.Dup(int(fd)) })
@@ -120,7 +120,7 @@ func (r *reaper) closeSocket(s socket) {
 }
 
 // full reports whether as much is to be closed as may be.
-func (r *reaper) full() bool { return r.pending.Load() >= maxDoomed }
+func (r *reaper) full() bool { return r.pending.Load() >= maxPending }
 
 // wait waits until less than n is to be closed, and returns false if that takes too long. It returns true if stop does.
 func (r *reaper) wait(n int32, stop func() bool) bool {

@@ -200,7 +200,7 @@ func TestDescriptorsThatAreSlowToCloseAreFew(t *testing.T) {
 				t.Errorf("Recv: %v", err)
 			}
 		}()
-		most := maxDoomed + unaskedCredit + 2*fullCall
+		most := maxPending + unaskedCredit + 2*fullCall
 		rights := unix.UnixRights(make([]int, cmsgpool.MaxFDs)...) // of descriptor 0
 		until(t, "the link ends", func() bool {
 			for range 10 {

@@ -75,15 +75,15 @@ func TestWhoHasWaitedForTheReaperLooksAtTheTableAgain(t *testing.T) {
 	t.Cleanup(func() { errors.Join(stream.Close(), end.Close()) })
 	got := make(chan error)
 	go func() {
-		ds := make([]Desc, maxDoomed)
+		ds := make([]Desc, maxPending)
 		n, err := p.RecvBatch(ds)
 		CloseFDs(fdsOf(ds[:n]))
 		got <- err
 	}()
-	for range maxDoomed/200 + 1 {
+	for range maxPending/200 + 1 {
 		r.send([]byte{0}, 200) // none is of its kind, so all are to be closed
 	}
-	until(t, "it waits for the reaper", func() bool { return p.Stats().Rejected > maxDoomed })
+	until(t, "it waits for the reaper", func() bool { return p.Stats().Rejected > maxPending })
 	time.Sleep(2 * certainFor)
 	if err := r.sendmsg([]byte{0}, unix.UnixRights(int(stream.Fd()))); err != nil {
 		t.Fatal(err)
