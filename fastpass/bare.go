@@ -25,7 +25,8 @@ func (in *inbox) fillBare() bool {
 	return some
 }
 
-// fillWhole takes in up to n messages. There is room for all their descriptors, and the slots are locked until they are received.
+// fillWhole takes in up to n messages. There is room for all their descriptors, and the slots are locked until they are
+// received.
 func (in *inbox) fillWhole(v *vector, n int) bool {
 	v.prepare(n)
 	n, ok := in.receive(v, n, 0)
@@ -42,8 +43,8 @@ func (in *inbox) fillWhole(v *vector, n int) bool {
 	return ok
 }
 
-// takeMessage takes in one message, with the descriptors in fds. Its bytes are the payload of the first, but for the single
-// zero byte of a sender that has nothing to say.
+// takeMessage takes in one message, with the descriptors in fds. Its bytes are the payload of the first, but for the
+// single zero byte of a sender that has nothing to say.
 func (in *inbox) takeMessage(data []byte) {
 	if len(data) == 1 && data[0] == 0 && len(in.fds) > 0 {
 		data = data[:0]
@@ -78,7 +79,8 @@ func (in *inbox) takeMessage(data []byte) {
 // library and its standard streams.
 const fewOpen = 16
 
-// retryForLargest has the reader woken again and again until there is room for the largest message that there can be. It returns false, for fill.
+// retryForLargest has the reader woken again and again until there is room for the largest message that there can be.
+// It returns false, for fill.
 func (in *inbox) retryForLargest() bool {
 	in.checkTable(cmsgpool.MaxFDs)
 	in.retryIn(in.slots.none())

@@ -25,9 +25,9 @@ func (in *inbox) fillShort(v *vector) bool {
 	data, control := v.received(0)
 	in.gather(control)
 	came := len(in.fds)
-	// A peek that fills the buffer goes on to the next message and takes duplicates of its descriptors along, without any of its
-	// bytes. Whose they are tells MSG_CTRUNC when the bytes are consumed, unless other control messages, which a socket option
-	// asks for, are always cut off then.
+	// A peek that fills the buffer goes on to the next message and takes duplicates of its descriptors along, without
+	// any of its bytes. Whose they are tells MSG_CTRUNC when the bytes are consumed, unless other control messages,
+	// which a socket option asks for, are always cut off then.
 	ambiguous := came > 0 && in.p.stream && len(data) == len(v.data[0])
 	tells := sys.ReportsTruncation() && len(cmsgpool.OnlyRights(control)) > 0
 	switch {
@@ -67,8 +67,8 @@ func (in *inbox) fillShort(v *vector) bool {
 	return true
 }
 
-// closePeeked closes the duplicates that a peek has brought, at once: others need their places in the table. It does not
-// block, as the originals remain.
+// closePeeked closes the duplicates that a peek has brought, at once: others need their places in the table. It does
+// not block, as the originals remain.
 func (in *inbox) closePeeked() {
 	c := sys.Closer{Kernel: in.p.kernel}
 	for _, fd := range in.fds {

@@ -4,8 +4,8 @@ package fastpass
 
 import "time"
 
-// clock is a clock that several go by, so that it is read once for all of them: that takes a third of the time in which a full message
-// passes a descriptor.
+// clock is a clock that several parts of a link go by, so that it is read once for all of them: a reading takes a third
+// of the time that a descriptor takes in a full message.
 type clock struct {
 	start time.Time // when it was read first
 	now   time.Duration

@@ -51,8 +51,9 @@ func (in *inbox) fillPackets() bool {
 	return ok
 }
 
-// messages is how many messages to ask for: what a caller of Recv has room for, and no more than make a full call, judging by
-// the last one. A peer may make the next ones larger, so where no caller has asked it is no more than if they were.
+// messages is how many messages to ask for. For a caller of Recv that is as many as it has room for, and no more than
+// make a full call, if they are like the last one. Where no caller has asked it is no more than make a full call if
+// they are as large as they can be: a peer may send such ones, and all that comes is queued here.
 func (in *inbox) messages() int {
 	n := fullMessages
 	if in.target != nil {
@@ -95,7 +96,8 @@ func (in *inbox) receive(v *vector, n, flags int) (int, bool) {
 	}
 }
 
-// recvmsg is one system call. What a Framed link loses is sent again, but it must not take the slots that a Bare one sees free.
+// recvmsg is one system call. What a Framed link loses is sent again, but it must not take slots that a Bare link of
+// this process has seen free and is about to fill.
 func (in *inbox) recvmsg(v *vector, n, flags int) (got int, errno syscall.Errno) {
 	if !in.p.framed() || !in.slots.shared.LookedAt() {
 		return in.p.kernel.Recv(in.p.socket, v.Vector, n, flags)
@@ -106,8 +108,8 @@ func (in *inbox) recvmsg(v *vector, n, flags int) (got int, errno syscall.Errno)
 	return got, errno
 }
 
-// fail ends the link because of an error that says nothing of the peer. It may live, so this is no end of what it sends:
-// an end that also sends reads on for acknowledgements, unless that fails again.
+// fail ends the link because of an error that says nothing about the peer. The peer may live and go on sending, so an
+// end that also sends reads on for acknowledgements, unless that fails again.
 func (in *inbox) fail(err error) {
 	again := in.p.ending.Load() != nil
 	in.p.fail(err)
@@ -136,7 +138,7 @@ func (in *inbox) gatherAll(control []byte) {
 	}
 }
 
-// countBatch notes that fds is a batch that came.
+// countBatch counts the message at hand.
 func (in *inbox) countBatch() {
 	in.stats.batches.add(min(len(in.fds), cmsgpool.MaxFDs))
 	if len(in.fds) > 0 {
@@ -186,9 +188,9 @@ func (in *inbox) store(fd int32, tag uint64, shared bool, payload []byte) {
 	queuePayloads.add(e, nil, payload)
 }
 
-// nothing is for a message without bytes and descriptors, which is what the kernel returns at the end. On SEQPACKET it does so a moment
-// too early if the last message and the end come while it looks: it finds the queue empty, and then the peer gone. Only the second time
-// in a row is it the end. Before the peer has gone it is a message.
+// nothing takes in a message without bytes and descriptors, which is what the kernel returns at the end. On SEQPACKET
+// it may do so a moment too early: if the last message and the end come while it looks, it finds the queue empty, and
+// then the peer gone. So only the second time in a row it is the end. While the peer is there, it is a message.
 func (in *inbox) nothing() {
 	switch {
 	case in.p.stream:
@@ -217,7 +219,7 @@ func (in *inbox) hangUp() {
 	in.stop(ending{err: ErrPeerGone})
 }
 
-// stop notes that nothing more comes.
+// stop ends the link, if it has not ended before, and notes that nothing more comes.
 func (in *inbox) stop(e ending) {
 	in.p.conclude(e)
 	in.eof.Store(true)

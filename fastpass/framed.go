@@ -232,7 +232,8 @@ func (in *inbox) watchCredit() {
 	}
 }
 
-// tailWaits reports whether an ACK has gone in part. On a Bare link it is a payload: the flusher's, who tells those who wait for that.
+// tailWaits reports whether the socket has taken only a part of a frame. (On a Bare link the tail is a payload, and the
+// flusher's business.)
 func (in *inbox) tailWaits() bool { return in.p.framed() && in.p.tail.waiting() }
 
 // awaited reports whether the peer waits for word from this end: credit, or what was lost.
@@ -251,7 +252,8 @@ func (in *inbox) offer() {
 		a := in.flow.Ack(0, in.credit())
 		switch {
 		case a.Credit <= in.flow.Held() && !a.Resend && !in.owed:
-			if in.role.callers.Load() || in.parked.Load() > 0 { // or else it is not for want of room that nobody takes anything
+			// If nobody calls Recv, it is not for want of room that nothing is taken.
+			if in.role.callers.Load() || in.parked.Load() > 0 {
 				in.page.Pulse()
 			}
 		case in.page != nil:

@@ -18,27 +18,27 @@ import (
 	"example.com/fdpass/ring"
 )
 
-// inbox is the receiving half of a link. One goroutine at a time reads the socket: who has the reader's role.
+// inbox is the receiving half of a link. One goroutine at a time reads the socket: the one that has the reader's role.
 type inbox struct {
 	p       *Passer
 	role    readerRole
-	read    deadline
+	read    deadline     // of Recv
 	arrived ring.Event   // something for callers of Recv, while the pump reads
 	ready   func() bool  // recvReady, bound once
-	freed   ring.Event   // places in the queue: for the pump of a Bare link, which has nothing else to hold the peer back
+	freed   ring.Event   // places in the queue: for holdBack
 	parked  atomic.Int32 // callers of Recv that wait for it
 	queued  atomic.Int32 // the length of queue: see countQueue
 	blocked atomic.Int32 // callers of Recv that wait for the socket to take an acknowledgement
 	cut     atomic.Bool  // the peer hears no acknowledgements any more
 	eof     atomic.Bool  // nothing more comes
-	tight   atomic.Int32 // the descriptor table is too small for a message of this many; 0: for none, as far as is known
+	tight   atomic.Int32 // the descriptor table can never hold a message of this many; 0: none is known
 
 	mu        sync.Mutex // held by who reads the socket or takes from the queue
 	one       [1]Desc    // what Recv receives into: a slice of its own would be allocated
 	queue     *queue     // taken in, not acknowledged
 	page      *page.Page // where to acknowledge; nil: by ACK frames
 	owed      bool       // with a page: the peer has asked for an ACK frame, and the socket has not taken it yet
-	pledged   int        // how many of the first in queue are acknowledged by an ACK of which the socket has taken only a part
+	pledged   int        // the first in queue, acknowledged by an ACK of which the socket has taken only a part
 	target    []Desc     // where to store what comes while the queue is empty: a caller's own slice
 	got       int        // how many of target are filled
 	flow      flow.Receiver
@@ -117,8 +117,8 @@ func (in *inbox) recv(ds []Desc, one *Desc) (int, error) {
 	}
 }
 
-// errWait and errShort say that an acknowledgement has to wait, until the socket takes it or for a while; errCut that the
-// peer hears no more of them.
+// errWait and errShort say that an acknowledgement has to wait, until the socket takes it or for a while; errCut that
+// the peer hears no more of them.
 var (
 	errWait  = errors.New("fastpass: the socket is full")
 	errShort = errors.New("fastpass: the kernel is short of memory")
@@ -151,8 +151,8 @@ func (in *inbox) recvReady() bool {
 		in.tight.Load() > 0 || in.read.passed() || in.p.closed.Load()
 }
 
-// take moves descriptors to ds, acknowledged. If there are none it returns an error if there is a reason, and 0, nil
-// if it is to be called again: after the pump has brought some, unless the callers read themselves. The caller holds mu.
+// take moves descriptors to ds, acknowledged. If there are none it returns an error if there is a reason, and 0, nil if
+// it is to be called again: after the pump has brought some, unless the callers read themselves. The caller holds mu.
 func (in *inbox) take(ds []Desc) (int, error) {
 	if !in.slots.asked.Load() {
 		in.slots.asked.Store(true)
@@ -180,8 +180,8 @@ func (in *inbox) take(ds []Desc) (int, error) {
 	return n, nil
 }
 
-// collect stores in ds what may be acknowledged next, and returns how many that are: copies of what is queued, or, if direct, what it has read from the
-// socket just now.
+// collect stores in ds what may be acknowledged next, and returns how many that are: copies of what is queued, or, if
+// direct, what it has read from the socket just now.
 func (in *inbox) collect(ds []Desc) (n int, direct bool) {
 	switch cut, over := in.cut.Load(), in.eof.Load(); {
 	case in.pledged > 0:
@@ -200,8 +200,8 @@ func (in *inbox) collect(ds []Desc) (n int, direct bool) {
 	return 0, false
 }
 
-// putBack takes ds back, which could not be acknowledged because of err, and returns what to tell the caller of Recv. What was copied from the
-// queue is still there.
+// putBack takes ds back, which could not be acknowledged because of err, and returns what to tell the caller of Recv.
+// What was copied from the queue is still there.
 func (in *inbox) putBack(ds []Desc, direct bool, err error) error {
 	if direct {
 		in.queue.prepend(ds)

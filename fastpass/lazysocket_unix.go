@@ -16,9 +16,10 @@ import (
 	"example.com/fdpass/internal/sys"
 )
 
-// lazySocket is a stream socket that the runtime's poller learns of only when somebody has to wait for it: until then calls go
-// straight to the descriptor. A short connection may never have to wait, because its request has come before the worker gets
-// it and there is room for the answer. That halves what a net.Conn costs, and the poller wakes nobody for what is not waited for.
+// lazySocket is a stream socket that the runtime's poller learns of only when somebody has to wait for it: until then
+// calls go straight to the descriptor. A short connection may never have to wait, because its request has come before
+// the worker gets it and there is room for the answer. That halves what a net.Conn costs, and the poller wakes nobody
+// for what is not waited for.
 type lazySocket struct {
 	stream  sys.Stream
 	writing sync.Mutex              // one Write at a time, so that the bytes of each lie together
@@ -32,7 +33,8 @@ type lazySocket struct {
 	refused         *refusedPoll  // nil: the runtime has not refused to poll it
 }
 
-// refusedPoll is a file that the runtime cannot poll, and why. It owns the descriptor all the same, which its finalizer would close.
+// refusedPoll is a file that the runtime cannot poll, and why. It owns the descriptor all the same, which its finalizer
+// would close.
 type refusedPoll struct {
 	file *os.File
 	err  error
@@ -49,7 +51,8 @@ func (s *lazySocket) begin(by *time.Time) error {
 	return err
 }
 
-// check returns net.ErrClosed or os.ErrDeadlineExceeded if nobody may begin any more. A deadline of nil is none. The caller holds mu.
+// check returns net.ErrClosed or os.ErrDeadlineExceeded if nobody may begin any more. A deadline of nil is none. The
+// caller holds mu.
 func (s *lazySocket) check(by *time.Time) error {
 	switch {
 	case s.closed:
@@ -68,8 +71,8 @@ func (s *lazySocket) end() {
 	}
 }
 
-// poll returns the file that waits for the socket, and has the runtime poll it if that is the first time: not if it is closed or by has
-// passed, since nobody is going to wait then.
+// poll returns the file that waits for the socket, and has the runtime poll it if that is the first time: not if it is
+// closed or by has passed, since nobody is going to wait then.
 func (s *lazySocket) poll(by *time.Time) (*os.File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,7 +110,7 @@ func (s *lazySocket) Read(b []byte) (int, error) {
 		if err != syscall.EAGAIN {
 			return n, err
 		}
-		runtime.Gosched() // net/http reads beside each handler, and calls that off when the handler has returned: often by now
+		runtime.Gosched() // net/http reads beside a handler until that returns: after this it often has
 		if file, err = s.poll(&s.readBy); err != nil {
 			return 0, err
 		}
@@ -176,7 +179,8 @@ func transfer(call func([]byte) (int, syscall.Errno), b []byte) (int, error) {
 	}
 }
 
-// usable returns net.ErrClosed if the socket is closed, and readable also os.ErrDeadlineExceeded if the read deadline has passed.
+// usable returns net.ErrClosed if the socket is closed, and readable also os.ErrDeadlineExceeded if the read deadline
+// has passed.
 func (s *lazySocket) usable() error   { return s.checked(nil) }
 func (s *lazySocket) readable() error { return s.checked(&s.readBy) }
 
@@ -256,8 +260,8 @@ func (s *lazySocket) shut() bool {
 	return true
 }
 
-// close is called once, after shut. It has everybody return who waits, and closes the descriptor when nobody uses it any more; with shut, it
-// shuts the connection down first.
+// close is called once, after shut. It has everybody return who waits, and closes the descriptor when nobody uses it
+// any more; with shut, it shuts the connection down first.
 func (s *lazySocket) close(shut bool) {
 	if shut {
 		s.stream.Shutdown()

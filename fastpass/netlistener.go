@@ -23,8 +23,8 @@ type netListener struct {
 	*acceptQueue
 }
 
-// acceptQueue is what a listener has taken and not handed out yet. It is acknowledged, so it is nobody else's. It does not point to the
-// listener, so that it can outlive it.
+// acceptQueue is what a listener has taken and not handed out yet. It is acknowledged, so it is nobody else's. It does
+// not point to the listener, so that it can outlive it.
 type acceptQueue struct {
 	reaper    *reaper // for close
 	ds        [acceptBatch]Desc

@@ -10,9 +10,9 @@ import (
 	"example.com/fdpass/internal/wire"
 )
 
-// The two ends of a Framed link share a page of memory for the acknowledgements of each direction, where the
-// system can: a memfd that the sender has made, sealed, and handed over with HELLO. A receiver that gets none, or none that
-// it can trust, acknowledges with ACK frames. It still sends one where the sender asks for it, because somebody waits, and
+// The two ends of a Framed link share a page of memory for the acknowledgements of each direction, where the system
+// can: a memfd that the sender has made, sealed, and handed over with HELLO. A receiver that gets none, or none that it
+// can trust, acknowledges with ACK frames. It still sends one where the sender asks for it, because somebody waits, and
 // to have lost descriptors sent again; what counts is the page.
 
 // sayHello opens the link from this end.
@@ -59,7 +59,8 @@ func (in *inbox) takePage() {
 	}
 }
 
-// openPage is where this end tells the peer how many connections it has open; nil: nowhere. The caller has received something.
+// openPage is where this end tells the peer how many connections it has open; nil: nowhere. The caller has received
+// something.
 func (p *Passer) openPage() *page.Page {
 	p.in.mu.Lock()
 	page := p.in.page
@@ -68,7 +69,8 @@ func (p *Passer) openPage() *page.Page {
 	return page
 }
 
-// takeOnPage is acknowledge where there is a page. The peer may be dead: if it has taken nothing back before, it never will.
+// takeOnPage is acknowledge where there is a page. The peer may be dead: if it has taken nothing back before, it never
+// will.
 func (in *inbox) takeOnPage(n int) error {
 	a := in.flow.Ack(n, in.credit())
 	switch in.page.Take(a.Seq-uint64(n), a.Seq) {

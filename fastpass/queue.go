@@ -2,7 +2,7 @@
 
 package fastpass
 
-// queue is a FIFO of entries that grows to what it once held, and stays.
+// queue is a FIFO of entries. It grows when it is full, and never shrinks.
 type queue struct {
 	reaper  *reaper // for close
 	ring    []entry // its length is a power of two, or 0

@@ -28,9 +28,9 @@ const (
 	minMargin = 4096
 )
 
-// slotEstimate is how many free slots the table of descriptors has, as far as it is known: so many more can be taken in.
-// A probe is at least one system call. So its result is used until it is old, or a quarter of those slots is taken, or,
-// where a probe is cheap, as many as a full call takes. What is closed meanwhile is not seen before that.
+// slotEstimate is how many free slots the table of descriptors has, as far as it is known: so many more can be taken
+// in. A probe is at least one system call. So its result is used until it is old, or a quarter of those slots is taken,
+// or, where a probe is cheap, as many as a full call takes. What is closed meanwhile is not seen before that.
 type slotEstimate struct {
 	kernel       sys.Kernel
 	clock        *clock        // read just now for certain, and not long ago for available
@@ -102,10 +102,10 @@ func (s *slotEstimate) unlock(some bool) {
 	s.shared.Unlock()
 }
 
-// certain is how many descriptors there is surely room for now; more than want need not be looked for. The result of the
-// last probe counts as long as it is enough for want, or for one message where a probe is not cheap. Since then others
-// may have opened some, but no faster than the processors can, and during the call that receives no more than the
-// margin. After a shortage nothing is certain until something has come in. The caller holds the lock.
+// certain is how many descriptors there is surely room for now; more than want need not be looked for. The result of
+// the last probe counts as long as it is enough for want, or for one message where a probe is not cheap. Since then
+// others may have opened some, but no faster than the processors can, and during the call that receives no more than
+// the margin. After a shortage nothing is certain until something has come in. The caller holds the lock.
 func (s *slotEstimate) certain(want int) int {
 	if s.doubt {
 		return 0
@@ -131,8 +131,8 @@ func (s *slotEstimate) certain(want int) int {
 	return max(s.free-s.margin, 0)
 }
 
-// truncated notes that a message did not come in whole for want of room, and returns how long to wait until there might be
-// some.
+// truncated notes that a message did not come in whole for want of room, and returns how long to wait until there might
+// be some.
 func (s *slotEstimate) truncated() time.Duration {
 	s.free, s.doubt = 0, true
 	return s.none()

@@ -20,9 +20,9 @@ import (
 //
 // A thread that computes and never waits would keep the processor for milliseconds, whereas a thread that is woken is
 // scheduled before it. So after a long yield there is none for as long again, and for longer each time that another one
-// follows soon. A single one, as when the scheduler moves a thread, then costs little, and a thread that computes hardly
-// a twentieth of the time. To read the clock takes as long as to parse a message. So before a yield it is read only for
-// a while after two readings lay far apart.
+// follows soon. A single one, as when the scheduler moves a thread, then costs little, and a thread that computes
+// hardly a twentieth of the time. To read the clock takes as long as to parse a message. So before a yield it is read
+// only for a while after two readings lay far apart.
 //
 // The Go runtime keeps a thread in epoll_wait while others run, if a timer was started or another descriptor is waited
 // for, and each message wakes that thread, too. Parking puts the caller in its place. So after the link has started a

@@ -45,7 +45,7 @@ func (t *tail) send(k sys.Kernel, fd int) syscall.Errno {
 	return 0
 }
 
-// flush is send for who does not hold mu.
+// flush is send for a caller that does not hold mu.
 func (t *tail) flush(k sys.Kernel, fd int) syscall.Errno {
 	t.mu.Lock()
 	defer t.mu.Unlock()
