@@ -94,8 +94,9 @@ func (p *Parser) Next() (m Message, ok bool) {
 	return m, true
 }
 
-// OnlyRights returns the descriptors of oob if it is a single SCM_RIGHTS message, whole, as it nearly always is, and nil if
-// not: then [Parse] tells what there is. It takes half of the time. oob is as for [Parse], and the result as for [Message.FDs].
+// OnlyRights returns the descriptors of oob if it is a single SCM_RIGHTS message, whole,
+// as it nearly always is, and nil if not: then [Parse] tells what there is. It takes half
+// of the time. oob is as for [Parse], and the result as for [Message.FDs].
 func OnlyRights(oob []byte) []int32 {
 	if len(oob) <= host.data {
 		return nil

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// recvCloexec receives a message and makes its descriptors close-on-exec. There is no MSG_CMSG_CLOEXEC here: this process starts no other one
-// in between.
+// recvCloexec receives a message and makes its descriptors close-on-exec. There is no MSG_CMSG_CLOEXEC here: this
+// process starts no other one in between.
 func recvCloexec(fd int, data, control []byte, flags int) (n, ctllen, recvflags int, err error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()

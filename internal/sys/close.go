@@ -46,7 +46,8 @@ func (c *Closer) Flush() {
 	}
 }
 
-// CloseFDs closes fds, contiguous runs together. It has its own loop: a Closer with all of them takes 4 ns more for each.
+// CloseFDs closes fds, contiguous runs together. It has its own loop: a Closer with all of them takes 4 ns more for
+// each.
 func CloseFDs(fds []int) {
 	for len(fds) > 0 {
 		n := run(fds)
@@ -77,8 +78,8 @@ func (*system) CloseRange(lo, hi int) {
 // CloseBriefly implements Kernel.
 func (*system) CloseBriefly(lo, hi int) { closeBriefly(lo, hi) }
 
-// closeFD closes one descriptor. There is nothing to do about an error: Linux frees the number in any case. With the build
-// tag invariants a number that is not open panics: it was closed twice, or never the library's.
+// closeFD closes one descriptor. There is nothing to do about an error: Linux frees the number in any case. With the
+// build tag invariants a number that is not open panics: it was closed twice, or never the library's.
 func closeFD(fd int) {
 	if err := syscall.Close(fd); invariants && err == syscall.EBADF {
 		panic(fmt.Sprintf("sys: close of descriptor %d, which is not open", fd))

@@ -17,8 +17,8 @@ func closeRange(lo, hi int) {
 	}
 }
 
-// closeBriefly closes without telling the Go runtime. What that does on every system call that may block, it wakes the thread of its
-// monitor, costs more than to close a few connections, in a process that sleeps and wakes for a few at a time.
+// closeBriefly closes without telling the Go runtime, which wakes the thread of its monitor on every system call that
+// may block. In a process that sleeps, and wakes for a few connections at a time, that costs more than to close them.
 func closeBriefly(lo, hi int) {
 	if lo == hi {
 		unix.RawSyscall(unix.SYS_CLOSE, uintptr(lo), 0, 0)

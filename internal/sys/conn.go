@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// Conn is the socket of a link. Its RawConn is for waiting. System calls that do not block are made on the number that Own has returned: to be
-// called back by the runtime would cost a tenth of passing a descriptor. Who makes them is between Acquire and Release, or is sure that
-// nobody closes the Conn meanwhile.
+// Conn is the socket of a link. Its RawConn is for waiting. System calls that do not block are made on the number that
+// Own has returned: to be called back by the runtime would cost a tenth of passing a descriptor. They are made between
+// Acquire and Release, or where it is sure that nobody closes the Conn meanwhile.
 type Conn interface {
 	syscall.RawConn
 	syscall.Conn
@@ -29,9 +29,10 @@ type Conn interface {
 	Close() error
 }
 
-// Own makes a Conn of the socket of c, whose RawConn is raw, and returns it with its number for the socket. Nobody may be at work in c. The
-// Conn has a duplicate, and c is closed, so that whoever still has c can do nothing to the socket. If there is no room for a duplicate,
-// or the socket is in blocking mode, the Conn uses c itself. Idle says that the socket is hardly ever waited for.
+// Own makes a Conn of the socket of c, whose RawConn is raw, and returns it with its number for the socket. Nobody may
+// be at work in c. The Conn has a duplicate, and c is closed, so that whoever still has c can do nothing to the socket.
+// If there is no room for a duplicate, or the socket is in blocking mode, the Conn uses c itself. Idle says that the
+// socket is hardly ever waited for.
 func Own(c *net.UnixConn, raw syscall.RawConn, idle bool) (Conn, int) {
 	fd, dup := -1, -1
 	raw.Control(func(s uintptr) {
@@ -47,8 +48,8 @@ func Own(c *net.UnixConn, raw syscall.RawConn, idle bool) (Conn, int) {
 	return newPolled(c, raw, c.LocalAddr(), fd), fd
 }
 
-// newConn makes a Conn of the socket fd. Where that is not possible it closes fd and returns nil. It does not touch the mode of the socket,
-// which other processes may share.
+// newConn makes a Conn of the socket fd. Where that is not possible it closes fd and returns nil. It does not touch the
+// mode of the socket, which other processes may share.
 func newConn(fd int, addr net.Addr, idle bool) Conn {
 	if idle {
 		if q := newQuiet(fd, addr); q != nil {
@@ -91,7 +92,8 @@ func (g *guard) Acquire() bool {
 	}
 }
 
-// Release implements Conn. It closes nothing: whoever is the last may hold what the rest of the link needs, and to close may take long.
+// Release implements Conn. It closes nothing: whoever is the last may hold what the rest of the link needs, and to
+// close may take long.
 func (g *guard) Release() {
 	if g.state.Add(^uint32(0)) == closed {
 		close(g.unused)

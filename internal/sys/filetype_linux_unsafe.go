@@ -11,9 +11,9 @@ import (
 // noPath is the path of a descriptor itself, for AT_EMPTY_PATH.
 var noPath [1]byte
 
-// FileType returns the type of file that fd is, as in st_mode: S_IFREG and so on, 0 for what is none of the usual, such as an
-// eventfd, and for what is not open. The kernel knows it of every open file, but fstat(2) would ask the filesystem,
-// which may be a process that never answers (FUSE): whoever sent the descriptor chose it.
+// FileType returns the type of file that fd is, as in st_mode: S_IFREG and so on, 0 for what is none of the usual, such
+// as an eventfd, and for what is not open. The kernel knows it of every open file, but fstat(2) would ask the
+// filesystem, which may be a process that never answers (FUSE): whoever sent the descriptor chose it.
 func FileType(fd int) uint32 {
 	var st unix.Statx_t
 	// Both pointers are to memory that this call keeps alive; noPath does not move.

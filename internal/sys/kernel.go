@@ -8,8 +8,8 @@ import (
 	"example.com/fdpass/internal/page"
 )
 
-// Kernel is what a link asks of the operating system, without blocking but for what closes and for Yield. System is the real one; tests put a
-// simulated one in its place, to see what faults do.
+// Kernel is what a link asks of the operating system. Nothing of it blocks, except what closes, and Yield. System is
+// the real one; tests put a simulated one in its place, to see what faults do.
 type Kernel interface {
 	// Send sends the first n messages of v on fd in order, and returns how many were taken. On a stream the last of
 	// those may have been taken in part: see Vector.Bytes. An errno other than 0 comes only when none was taken.
@@ -22,26 +22,28 @@ type Kernel interface {
 	// Write sends one message without descriptors; on a stream perhaps only its first bytes.
 	Write(fd int, b []byte) (int, syscall.Errno)
 
-	// ShutdownRead fences the peer: from now on it can send nothing more, and what it sent stays readable. That is so on Linux; elsewhere what
-	// it sent may be gone, and what it sends now may seem to have arrived.
+	// ShutdownRead fences the peer: from now on it can send nothing more, and what it sent stays readable. That is so
+	// on Linux; elsewhere what it sent may be gone, and what it sends now may seem to have arrived.
 	ShutdownRead(fd int)
 
-	// RaiseSendBuffer makes room for at least one more message in a send buffer that is full, if KeepRaisable was called
-	// before it was.
+	// RaiseSendBuffer makes room for at least one more message in a send buffer that is full, if KeepRaisable was
+	// called before it was.
 	RaiseSendBuffer(fd int)
 
 	// Writable reports whether fd would take a message now, or never again.
 	Writable(fd int) bool
 
-	// HungUp reports whether the other end of fd sends nothing more, whether or not all that it has sent is read. Where the system does not tell it is true.
+	// HungUp reports whether the other end of fd sends nothing more, whether or not all that it has sent is read. Where
+	// the system does not tell it is true.
 	HungUp(fd int) bool
 
-	// Untaken is how much of what was sent on fd the other end has not taken, in bytes as the system counts them; -1 where it does not tell.
+	// Untaken is how much of what was sent on fd the other end has not taken, in bytes as the system counts them; -1
+	// where it does not tell.
 	Untaken(fd int) int
 
-	// FreeSlots is how many descriptors this process could open now. A caller that needs want of them may be told
-	// fewer than there are, but not fewer than want, or than those of a full message. Source is any open descriptor. Any answer races with other
-	// goroutines and threads.
+	// FreeSlots is how many descriptors this process could open now. A caller that needs want of them may be told fewer
+	// than there are, but not fewer than want, or than those of a full message. Source is any open descriptor. Any
+	// answer races with other goroutines and threads.
 	FreeSlots(source, want int) int
 
 	// Slots is how the links of this process share the slots that FreeSlots counts.
@@ -65,7 +67,8 @@ type Kernel interface {
 	// MapPage maps the memory that came as fd, which can be closed then; nil if it is none that can be trusted.
 	MapPage(fd int) *page.Page
 
-	// Yield lets other threads have the processor that want it. It takes as long as they do, or as the scheduler lets them.
+	// Yield lets other threads have the processor that want it. It takes as long as they do, or as the scheduler lets
+	// them.
 	Yield()
 
 	// Go runs f, which may block, beside the caller.

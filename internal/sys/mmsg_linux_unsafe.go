@@ -52,14 +52,15 @@ func (v *Vector) recv(fd, n, flags int) (int, syscall.Errno) {
 	return v.call(unix.SYS_RECVMMSG, fd, n, flags|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
 }
 
-// shortCall is how many messages a call may carry and still take no more than about 100 µs, if there are about 2,000 descriptors in them.
+// shortCall is how many messages a call may carry and still take no more than about 100 µs, if there are about 2,000
+// descriptors in them.
 const shortCall = 32
 
-// call makes a system call that never blocks. The scheduler is told of it, for it may want the processor for others meanwhile,
-// only if it may take long: that costs 150 ns of processor time, a twelfth of sending, receiving and closing one
-// descriptor, and several µs if the runtime's monitor slept, which is woken by it. (The price of not telling: if the table is full,
-// the kernel destroys what does not fit within the call, and if closing that takes long, on SO_LINGER, the processor is held that
-// long, or until the runtime interrupts it.)
+// call makes a system call that never blocks. Only if it may take long does it tell the scheduler, which may then give
+// the processor to others. That costs 150 ns of processor time, a twelfth of sending, receiving and closing one
+// descriptor, and several µs if the runtime's monitor sleeps and is woken by it. (The price of not telling: if the table
+// is full, the kernel destroys within the call what does not fit. Where closing that takes long, because of SO_LINGER,
+// the processor is held as long, or until the runtime interrupts the call.)
 func (v *Vector) call(trap uintptr, fd, n, flags int) (int, syscall.Errno) {
 	for {
 		var done uintptr
@@ -99,8 +100,8 @@ func (v *Vector) Deliver(i, bytes, control, flags int) {
 	v.hdrs[i].Hdr.Flags = int32(flags)
 }
 
-// acceptNonblock accepts a connection, which is made non-blocking. Blocking says that the listening socket is in blocking mode: only then
-// may the call take long, and the scheduler hears of it.
+// acceptNonblock accepts a connection, which is made non-blocking. Blocking says that the listening socket is in
+// blocking mode: only then may the call take long, and the scheduler hears of it.
 func acceptNonblock(fd int, blocking bool) (int, syscall.Errno) {
 	call := syscall.RawSyscall6
 	if blocking {
@@ -127,8 +128,8 @@ func fileFlags(fd int) (int, syscall.Errno) {
 	return int(n), errno
 }
 
-// pollOnce does not block. A sender asks after each burst whether the socket takes more, and telling the scheduler would wake the
-// runtime's monitor each time (see closeBriefly).
+// pollOnce does not block. A sender asks after each burst whether the socket takes more, and telling the scheduler
+// would wake the runtime's monitor each time (see closeBriefly).
 func pollOnce(fds []unix.PollFd) (int, error) {
 	var now unix.Timespec
 	n, _, errno := syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(fds))), uintptr(len(fds)),

@@ -75,8 +75,9 @@ func (v *Vector) recv(fd, n, flags int) (int, syscall.Errno) {
 	return n, 0
 }
 
-// recvTruncated is recv that says MSG_CTRUNC where the descriptors of a stream's message find no room in the table of this process. On the BSDs
-// and macOS recvmsg fails then, all descriptors of the message are gone, and its bytes are what the next call returns.
+// recvTruncated is recv that says MSG_CTRUNC where the descriptors of a stream's message find no room in the table of
+// this process. On the BSDs and macOS recvmsg fails then, all descriptors of the message are gone, and its bytes are
+// what the next call returns.
 func recvTruncated(recv recvFunc, fd int, data, control []byte, flags int) (n, ctllen, recvflags int, err error) {
 	n, ctllen, recvflags, err = recv(fd, data, control, flags)
 	if err != unix.EMSGSIZE && err != unix.EMFILE {
@@ -109,7 +110,8 @@ func (v *Vector) Deliver(i, bytes, control, flags int) {
 	m.bytes, m.ctllen, m.flags = bytes, control, flags
 }
 
-// acceptNonblock keeps forks away until the connection is close-on-exec. Where it may wait for one they must not wait as long.
+// acceptNonblock keeps forks away until the connection is close-on-exec. Where it may wait for one they must not wait
+// as long.
 func acceptNonblock(fd int, blocking bool) (int, syscall.Errno) {
 	if !blocking {
 		syscall.ForkLock.RLock()
@@ -139,7 +141,8 @@ func fileFlags(fd int) (int, syscall.Errno) {
 
 func write(fd int, b []byte) (int, syscall.Errno) { return sendmsg(fd, b, nil) }
 
-// sendmsg goes through package syscall, not x/sys, since only that one passes the control buffer on illumos and Solaris.
+// sendmsg goes through package syscall, not x/sys, since only that one passes the control buffer on illumos and
+// Solaris.
 func sendmsg(fd int, data, control []byte) (int, syscall.Errno) {
 	for {
 		n, err := syscall.SendmsgN(fd, data, control, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
@@ -152,11 +155,13 @@ func sendmsg(fd int, data, control []byte) (int, syscall.Errno) {
 	}
 }
 
-// fullIsTooLong is true where a socket that has little room left says EMSGSIZE: these kernels lower the size of the send buffer by what the
-// peer has not read (so_snd.sb_hiwat in uipc_send), and find the message larger than that before they find no room for it.
+// fullIsTooLong is true where a socket that has little room left says EMSGSIZE: these kernels lower the size of the
+// send buffer by what the peer has not read (so_snd.sb_hiwat in uipc_send), and find the message larger than that
+// before they find no room for it.
 const fullIsTooLong = runtime.GOOS == "darwin" || runtime.GOOS == "ios" || runtime.GOOS == "netbsd"
 
-// sendErrno is the errno of a send: ENOBUFS, which tells to try again a little later, for a socket that is full and does not say so.
+// sendErrno is the errno of a send: ENOBUFS, which tells to try again a little later, for a socket that is full and
+// does not say so.
 func sendErrno(err error) syscall.Errno {
 	if errno := errnoOf(err); errno != syscall.EMSGSIZE || !fullIsTooLong {
 		return errno

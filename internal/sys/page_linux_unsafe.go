@@ -32,8 +32,8 @@ func (*system) NewPage() (*page.Page, int) {
 	return nil, -1
 }
 
-// MapPage implements Kernel. Whoever sent the descriptor could shrink a file without a seal, which would kill this process
-// when it looks at its mapping. Only memory has seals: asking for them does not ask a filesystem.
+// MapPage implements Kernel. Whoever sent the descriptor could shrink a file without a seal, which would kill this
+// process when it looks at its mapping. Only memory has seals: asking for them does not ask a filesystem.
 func (*system) MapPage(fd int) *page.Page {
 	seals, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
 	if err != nil || seals&unix.F_SEAL_SHRINK == 0 {
@@ -46,8 +46,8 @@ func (*system) MapPage(fd int) *page.Page {
 	return mapPage(fd)
 }
 
-// mapPage maps the file, whose page is made now, when want of memory is only an error. It stays mapped as long as the Page
-// is reachable.
+// mapPage maps the file, and has the kernel make the page now, when a lack of memory is only an error. It stays mapped
+// as long as the Page is reachable.
 func mapPage(fd int) *page.Page {
 	b, err := unix.Mmap(fd, 0, page.Size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
 	if err != nil {

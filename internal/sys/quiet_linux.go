@@ -15,10 +15,10 @@ import (
 
 // quiet is a Conn that wakes the process only for what is waited for, or was when a deadline ended the last Write.
 //
-// The Go runtime asks its poller for everything that may happen to a socket. So whenever the peer takes a message, and with that
-// makes room for another one, a thread is woken that finds nobody waiting for room: a context switch for each message
-// that an end sends which has something else to do, or nothing. A quiet asks a poller of its own, for what comes in, and for room only
-// in Write, and the runtime asks that one: an epoll instance can be polled.
+// The Go runtime asks its poller for everything that may happen to a socket. So whenever the peer takes a message, and
+// with that makes room for another one, a thread is woken that finds nobody waiting for room. That is a context switch
+// for each message that is sent. A quiet asks a poller of its own: always for what comes in, but for room only in Write.
+// The runtime asks that poller, as an epoll instance can itself be polled.
 //
 // Errors are those of package os, but for net.ErrClosed.
 type quiet struct {
@@ -28,7 +28,8 @@ type quiet struct {
 	out  interest
 }
 
-// newQuiet makes a quiet of the socket fd. It returns nil where that is not possible, for want of descriptors for example, and leaves fd as it is.
+// newQuiet makes a quiet of the socket fd. It returns nil where that is not possible, for want of descriptors for
+// example, and leaves fd as it is.
 func newQuiet(fd int, addr net.Addr) *quiet {
 	q := &quiet{addr: addr}
 	q.guard.init(fd)

@@ -2,5 +2,6 @@
 
 package sys
 
-// HasSeqpacket tells whether AF_UNIX sockets are to be had that keep messages whole and in order, and take as large ones as ours.
+// HasSeqpacket tells whether AF_UNIX sockets are to be had that keep messages whole and in order, and take as large
+// ones as ours.
 const HasSeqpacket = true

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// procFD is a descriptor of this process's own /proc/self/fd, kept for good. One that came through fork or exec would go on reporting
-// the parent.
+// procFD is a descriptor of this process's own /proc/self/fd, kept for good. One that came through fork or exec would
+// go on reporting the parent.
 var procFD struct {
 	mu    sync.Mutex
 	known atomic.Bool

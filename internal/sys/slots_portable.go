@@ -29,8 +29,8 @@ var numbers struct {
 }
 
 // probeByPoll counts the numbers below the limit that are not open, from the top down, until it has found want: poll(2)
-// says POLLNVAL of each, for a thousand in one call. To ask for a thousand takes a quarter of the time of trying 253, and no slot from others.
-// It returns false where it cannot tell.
+// says POLLNVAL of each, for a thousand in one call. To ask for a thousand takes a quarter of the time of trying 253,
+// and no slot from others. It returns false where it cannot tell.
 func probeByPoll(source, want int) (free int, ok bool) {
 	limit := System.SoftLimit()
 	// The number of descriptors may be limited further than RLIMIT_NOFILE says: then this is no number that can be had.

@@ -7,10 +7,10 @@ import (
 	"sync/atomic"
 )
 
-// Slots is how the links of a process share the free slots of its descriptor table. A link that cannot have sent again what is
-// lost looks how many are free, and then receives no more descriptors than that. It holds the lock from the one to the other, for what it
-// sees free is free for the others as well: two could take the same. While there is such a link all others hold the lock
-// while they receive.
+// Slots is how the links of a process share the free slots of its descriptor table. A link whose peer does not send
+// again what is lost looks how many slots are free, and then receives no more descriptors than that. From the look to
+// the end of the receive it holds the lock: the others see the same slots free, and two could take the same ones. While
+// there is such a link all others hold the lock while they receive.
 //
 // With the lock held nobody waits for anything else, closes what may take long, or calls the application.
 type Slots struct {

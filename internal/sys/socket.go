@@ -58,8 +58,9 @@ func Waiting(fd int) (n int, exactly bool) {
 	return 1, false // or accept says what is wrong
 }
 
-// Accept takes one connection from the listening socket fd: non-blocking and close-on-exec, without its address. It waits for one only if the
-// listening socket is Blocking, of which its caller has to tell: the scheduler hears of the call then.
+// Accept takes one connection from the listening socket fd: non-blocking and close-on-exec, without its address. It
+// waits for one only if the listening socket is Blocking, of which its caller has to tell: the scheduler hears of the
+// call then.
 func Accept(fd int, blocking bool) (int, syscall.Errno) {
 	for {
 		n, errno := acceptNonblock(fd, blocking)

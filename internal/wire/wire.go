@@ -8,13 +8,14 @@
 //	|0x50FD|1        |      |       |       |        |        |        |
 //	+------+---------+------+-------+-------+--------+--------+--------+------
 //
-// A DATA body is count records {tag u64, payload length u32, flags u32} and then the payloads in the same order. With FlagPlain there
-// is none: no descriptor has a tag or a payload, and FlagShared says of all what RecordShared does of one.
-// A HELLO body is a [Hello]. An ACK with FlagResend has a body of eight bytes: the number to resend from.
+// A DATA body is count records {tag u64, payload length u32, flags u32} and then the payloads in the same order. With
+// FlagPlain there is none: no descriptor has a tag or a payload, and FlagShared says of all what RecordShared does of
+// one. A HELLO body is a [Hello]. An ACK with FlagResend has a body of eight bytes: the number to resend from.
 //
-// With HELLO on SEQPACKET an end that sends may hand over a descriptor: a page of memory for acknowledgements (internal/page). Where the
-// other end uses it, it says there what an ACK would, and ACK frames come only where the page asks for one, when there is
-// room again after there was none, and with FlagResend; the numbers and the credit of the page count, not those of the frame.
+// With HELLO on SEQPACKET an end that sends may hand over a descriptor: a page of memory for acknowledgements
+// (internal/page). Where the other end uses it, it says there what an ACK would, and ACK frames come only where the
+// page asks for one, when there is room again after there was none, and with FlagResend; the numbers and the credit of
+// the page count, not those of the frame.
 package wire
 
 import (
