@@ -99,7 +99,7 @@ func (c *Conn) readPayload(b []byte) (int, error) {
 		return 0, nil
 	}
 	// Close and a deadline that has passed count although the bytes are at hand, as with any net.Conn.
-	if err := c.socket.readable(); err != nil {
+	if err := c.socket.check(&c.socket.readBy); err != nil {
 		return 0, err
 	}
 	n := copy(b, c.payload)

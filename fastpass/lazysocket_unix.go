@@ -44,16 +44,23 @@ type refusedPoll struct {
 func (s *lazySocket) begin(by *time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.check(by)
+	err := s.checkLocked(by)
 	if err == nil {
 		s.users++
 	}
 	return err
 }
 
-// check returns net.ErrClosed or os.ErrDeadlineExceeded if nobody may begin any more. A deadline of nil is none. The
-// caller holds mu.
+// check returns net.ErrClosed if the socket is closed, or os.ErrDeadlineExceeded if by has passed. A deadline of nil is
+// none.
 func (s *lazySocket) check(by *time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.checkLocked(by)
+}
+
+// checkLocked is check for a caller that holds mu.
+func (s *lazySocket) checkLocked(by *time.Time) error {
 	switch {
 	case s.closed:
 		return net.ErrClosed
@@ -79,7 +86,7 @@ func (s *lazySocket) poll(by *time.Time) (*os.File, error) {
 	if file := s.polled.Load(); file != nil {
 		return file, nil
 	}
-	if err := s.check(by); err != nil {
+	if err := s.checkLocked(by); err != nil {
 		return nil, err
 	}
 	if s.refused != nil {
@@ -121,7 +128,7 @@ func (s *lazySocket) Read(b []byte) (int, error) {
 // readNow returns EAGAIN if there is nothing.
 func (s *lazySocket) readNow(b []byte) (int, error) {
 	if len(b) == 0 {
-		return 0, s.usable()
+		return 0, s.check(nil)
 	}
 	if err := s.begin(&s.readBy); err != nil {
 		return 0, err
@@ -179,17 +186,6 @@ func transfer(call func([]byte) (int, syscall.Errno), b []byte) (int, error) {
 	}
 }
 
-// usable returns net.ErrClosed if the socket is closed, and readable also os.ErrDeadlineExceeded if the read deadline
-// has passed.
-func (s *lazySocket) usable() error   { return s.checked(nil) }
-func (s *lazySocket) readable() error { return s.checked(&s.readBy) }
-
-func (s *lazySocket) checked(by *time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.check(by)
-}
-
 // Control, rawRead and rawWrite are the three methods of a syscall.RawConn.
 func (s *lazySocket) Control(f func(fd uintptr)) error {
 	if err := s.begin(nil); err != nil {
@@ -233,7 +229,7 @@ func (s *lazySocket) SetWriteDeadline(t time.Time) error {
 func (s *lazySocket) setDeadline(by *time.Time, set func(*os.File, time.Time) error, t time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.check(nil); err != nil {
+	if err := s.checkLocked(nil); err != nil {
 		return err
 	}
 	if !t.IsZero() {
@@ -285,4 +281,4 @@ func (s *lazySocket) close(shut bool) {
 	}
 }
 
-func (s *lazySocket) isClosed() bool { return s.usable() != nil }
+func (s *lazySocket) isClosed() bool { return s.check(nil) != nil }
