@@ -110,35 +110,6 @@ func (v *Vector) Deliver(i, bytes, control, flags int) {
 	m.bytes, m.ctllen, m.flags = bytes, control, flags
 }
 
-// acceptNonblock keeps forks away until the connection is close-on-exec. Where it may wait for one they must not wait
-// as long.
-func acceptNonblock(fd int, blocking bool) (int, syscall.Errno) {
-	if !blocking {
-		syscall.ForkLock.RLock()
-		defer syscall.ForkLock.RUnlock()
-	}
-	n, _, err := syscall.Accept(fd)
-	if err != nil {
-		return -1, errnoOf(err)
-	}
-	syscall.CloseOnExec(n)
-	if err := syscall.SetNonblock(n, true); err != nil {
-		syscall.Close(n)
-		return -1, errnoOf(err)
-	}
-	return n, 0
-}
-
-func queued(int) (n int, known bool) { return 0, false }
-
-func fileFlags(fd int) (int, syscall.Errno) {
-	n, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-	if err != nil {
-		return 0, errnoOf(err)
-	}
-	return n, 0
-}
-
 func write(fd int, b []byte) (int, syscall.Errno) { return sendmsg(fd, b, nil) }
 
 // sendmsg goes through package syscall, not x/sys, since only that one passes the control buffer on illumos and
@@ -175,5 +146,3 @@ func errnoOf(err error) syscall.Errno {
 	}
 	return unix.EIO
 }
-
-func pollOnce(fds []unix.PollFd) (int, error) { return unix.Poll(fds, 0) }

@@ -53,24 +53,9 @@ func (s Stream) Close() {
 	}
 }
 
-// sockopt is getsockopt(2) for a number. What it is used for takes no lock.
-func sockopt(fd, level, name int) (n int, errno syscall.Errno) {
-	var value int32
-	_, errno = getsockopt(fd, level, name, unsafe.Pointer(&value), unsafe.Sizeof(value))
-	return int(value), errno
-}
-
 // lingers reports whether a close of the socket fd may wait for the peer.
 func lingers(fd int) bool {
 	var l unix.Linger
 	_, errno := getsockopt(fd, unix.SOL_SOCKET, unix.SO_LINGER, unsafe.Pointer(&l), unsafe.Sizeof(l))
 	return errno != 0 || l.Onoff != 0
-}
-
-// getsockopt is getsockopt(2), of which the runtime is not told. It returns the length of what it has found.
-func getsockopt(fd, level, name int, value unsafe.Pointer, length uintptr) (uintptr, syscall.Errno) {
-	size := uint32(length)
-	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name), uintptr(value),
-		uintptr(unsafe.Pointer(&size)), 0)
-	return uintptr(size), errno
 }

@@ -33,11 +33,3 @@ func (s Stream) Shutdown() { _ = syscall.Shutdown(s.FD, syscall.SHUT_RDWR) }
 
 // Close closes it.
 func (s Stream) Close() { System.CloseRange(s.FD, s.FD) }
-
-func sockopt(fd, level, name int) (int, syscall.Errno) {
-	n, err := unix.GetsockoptInt(fd, level, name)
-	if err != nil {
-		return 0, errnoOf(err)
-	}
-	return n, 0
-}
