@@ -75,8 +75,8 @@ func (o *outbox) waitsFor() (target uint64, urgent bool) {
 	return math.MaxUint64, false
 }
 
-// countPoll notes that the flusher has looked at the page, which says so much. It reports whether it has done so often enough by the timer
-// without anything new.
+// countPoll notes that the flusher has looked at the page, and how much progress it has found. It reports whether the
+// timer has had it look often enough without anything new.
 func (o *outbox) countPoll(progress uint64) (idle bool) {
 	l, seq := &o.polls, o.flow.Seq()
 	sent := int(seq - l.seq) // less than 0 if it is to send again
@@ -93,8 +93,8 @@ func (o *outbox) countPoll(progress uint64) (idle bool) {
 	return idle
 }
 
-// ask asks the peer, in the page, for an ACK frame once it has acknowledged up to target. It reports whether the page has news, for what the peer
-// has written before that it has written without being asked.
+// ask asks the peer, in the page, for an ACK frame once it has acknowledged up to target. It reports whether the page
+// has news already: what the peer wrote before it was asked, it wrote without sending a frame.
 func (o *outbox) ask(target, progress uint64) bool {
 	o.page.Ask(target)
 	acked, limit, used := o.page.Read()

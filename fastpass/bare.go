@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fillBare takes in messages of the Bare protocol: nobody sends again what was lost for want of room here, so room
+// fillBare takes in messages of the Bare protocol: nobody sends again what was lost for lack of room here, so room
 // comes first.
 func (in *inbox) fillBare() bool {
 	in.slots.lock()
@@ -43,7 +43,7 @@ func (in *inbox) fillWhole(v *vector, n int) bool {
 	return ok
 }
 
-// takeMessage takes in one message, with the descriptors in fds. Its bytes are the payload of the first, but for the
+// takeMessage takes in one message, with the descriptors in fds. Its bytes are the payload of the first, except for the
 // single zero byte of a sender that has nothing to say.
 func (in *inbox) takeMessage(data []byte) {
 	if len(data) == 1 && data[0] == 0 && len(in.fds) > 0 {

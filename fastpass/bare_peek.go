@@ -26,7 +26,7 @@ func (in *inbox) fillShort(v *vector) bool {
 	in.gather(control)
 	came := len(in.fds)
 	// A peek that fills the buffer goes on to the next message and takes duplicates of its descriptors along, without
-	// any of its bytes. Whose they are tells MSG_CTRUNC when the bytes are consumed, unless other control messages,
+	// any of its bytes. MSG_CTRUNC tells whose they are when the bytes are consumed, unless other control messages,
 	// which a socket option asks for, are always cut off then.
 	ambiguous := came > 0 && in.p.stream && len(data) == len(v.data[0])
 	tells := sys.ReportsTruncation() && len(cmsgpool.OnlyRights(control)) > 0

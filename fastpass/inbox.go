@@ -33,7 +33,7 @@ type inbox struct {
 	eof     atomic.Bool  // nothing more comes
 	tight   atomic.Int32 // the descriptor table can never hold a message of this many; 0: none is known
 
-	mu        sync.Mutex // held by who reads the socket or takes from the queue
+	mu        sync.Mutex // held by the goroutine that reads the socket or takes from the queue
 	one       [1]Desc    // what Recv receives into: a slice of its own would be allocated
 	queue     *queue     // taken in, not acknowledged
 	page      *page.Page // where to acknowledge; nil: by ACK frames
@@ -259,7 +259,7 @@ func (in *inbox) queueShrank() {
 // countQueue publishes the length of the queue to those who do not hold mu.
 func (in *inbox) countQueue() { in.queued.Store(int32(in.queue.len())) }
 
-// closeQueue closes and removes what is queued, but for what the peer knows to be the application's.
+// closeQueue closes and removes what is queued, except what the peer knows to be the application's.
 func (in *inbox) closeQueue() {
 	if in.pledged > 0 {
 		in.redeem(0)

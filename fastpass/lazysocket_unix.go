@@ -27,7 +27,7 @@ type lazySocket struct {
 
 	mu              sync.Mutex
 	readBy, writeBy time.Time     // the deadlines
-	users           int32         // who is at work with fd, but for those who wait in polled
+	users           int32         // calls that use fd, without those that wait in polled
 	closed          bool          // nobody begins any more
 	idle            chan struct{} // closed with the last of the users; nil: Close does not wait for them
 	refused         *refusedPoll  // nil: the runtime has not refused to poll it
@@ -256,7 +256,7 @@ func (s *lazySocket) shut() bool {
 	return true
 }
 
-// close is called once, after shut. It has everybody return who waits, and closes the descriptor when nobody uses it
+// close is called once, after shut. It has all calls that wait return, and closes the descriptor when nobody uses it
 // any more; with shut, it shuts the connection down first.
 func (s *lazySocket) close(shut bool) {
 	if shut {
@@ -270,7 +270,7 @@ func (s *lazySocket) close(shut bool) {
 	s.mu.Unlock()
 	if idle != nil {
 		if file != nil {
-			_ = file.SetDeadline(longAgo) // or who waits would return only after the last of the users
+			_ = file.SetDeadline(longAgo) // otherwise those that wait would return only after the last of the users
 		}
 		<-idle
 	}

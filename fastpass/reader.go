@@ -31,7 +31,7 @@ type readerRole struct {
 	reads uint64 // how often a caller has begun to read; guarded by inbox.mu
 	seen  uint64 // reads when the timer ran out last; guarded by inbox.mu
 	armed atomic.Bool
-	timer *time.Timer // runs checkLull; who sets armed may start it
+	timer *time.Timer // runs checkLull; only the one that sets armed starts it
 
 	spinner spinner
 
@@ -92,7 +92,7 @@ func (in *inbox) mustLeave() bool {
 		in.p.cfg.sends() && in.p.ending.Load() != nil
 }
 
-// readerLeft is called by who may have read, and holds mu no more.
+// readerLeft is called by a goroutine that may have been the reader, after it has released mu.
 func (in *inbox) readerLeft() {
 	r := &in.role
 	switch {
@@ -118,7 +118,7 @@ func (r *readerRole) startTimer() {
 // checkLull returns the role to the pump if no caller has read lately.
 func (in *inbox) checkLull() {
 	r := &in.role
-	r.armed.Store(false) // from now on who leaves starts the timer again
+	r.armed.Store(false) // from now on the next one that leaves starts the timer
 	if !in.mu.TryLock() {
 		return // that one will
 	}
@@ -133,8 +133,8 @@ func (in *inbox) checkLull() {
 }
 
 // returnToPump gives the role back to the pump, unless a caller is reading: that one does when it leaves, if the pump
-// is needed. So whoever needs the pump says so first, and then calls this; who leaves gives up mu first, and then
-// looks.
+// is needed. So whoever needs the pump says so first, and then calls this; a caller that leaves releases mu first, and
+// then looks.
 func (in *inbox) returnToPump() {
 	if in.role.callers.Load() && in.p.cfg.sends() && in.mu.TryLock() {
 		in.role.callers.Store(false)
@@ -272,7 +272,7 @@ func (in *inbox) kick() {
 	in.arrived.Notify()
 }
 
-// fillUp is fill for a caller of Recv, who may have room for what several calls bring.
+// fillUp is fill for a caller of Recv, which may have room for what several calls bring.
 func (in *inbox) fillUp() (some bool) {
 	for in.clock.read(); in.fill(); in.clock.read() {
 		if some = true; !in.wantsMore() {
@@ -282,7 +282,7 @@ func (in *inbox) fillUp() (some bool) {
 	return some
 }
 
-// spin is fillUp for a caller of Recv who does not park at once.
+// spin is fillUp for a caller of Recv that does not park at once.
 func (in *inbox) spin() bool {
 	s := &in.role.spinner
 	first := s.triesFirst()

@@ -131,7 +131,7 @@ func (s *slotEstimate) certain(want int) int {
 	return max(s.free-s.margin, 0)
 }
 
-// truncated notes that a message did not come in whole for want of room, and returns how long to wait until there might
+// truncated notes that a message did not come in whole for lack of room, and returns how long to wait until there might
 // be some.
 func (s *slotEstimate) truncated() time.Duration {
 	s.free, s.doubt = 0, true

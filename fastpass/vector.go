@@ -30,7 +30,7 @@ type vector struct {
 // vector is too large to be made because of that.
 type vectorPool struct {
 	messages, body int
-	free           atomic.Uint32        // bit i: vectors[i] is nobody's; who clears it has that one
+	free           atomic.Uint32        // bit i: vectors[i] is free; whoever clears the bit owns it
 	vectors        [vectorsKept]*vector // each made when it is needed first
 }
 

@@ -170,7 +170,7 @@ func (p *polled) Close() error {
 	if !p.shut() {
 		return net.ErrClosed
 	}
-	p.owner.SetDeadline(time.Unix(1, 0)) // who waits returns, although somebody may still use the socket
+	p.owner.SetDeadline(time.Unix(1, 0)) // the calls that wait return, although others may still use the socket
 	<-p.unused
 	return p.owner.Close()
 }

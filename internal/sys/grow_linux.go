@@ -11,8 +11,8 @@ const tableSize = 16 << 10
 
 // GrowTable makes the kernel's table of this process's descriptors large, the first time. The kernel doubles it
 // whenever it is full, and in a process with threads, like all of Go, waits until no processor can be looking at the
-// old one: 5 to 32 ms in which nobody opens a descriptor (measured on a virtual machine). Who serves connections would
-// have its clients wait at the 256th, the 512th and so on.
+// old one: 5 to 32 ms in which nobody opens a descriptor (measured on a virtual machine). The clients of a server
+// would wait at the 256th connection, the 512th and so on.
 var GrowTable = sync.OnceFunc(func() {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {

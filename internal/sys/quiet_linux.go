@@ -17,10 +17,10 @@ import (
 //
 // The Go runtime asks its poller for everything that may happen to a socket. So whenever the peer takes a message, and
 // with that makes room for another one, a thread is woken that finds nobody waiting for room. That is a context switch
-// for each message that is sent. A quiet asks a poller of its own: always for what comes in, but for room only in Write.
-// The runtime asks that poller, as an epoll instance can itself be polled.
+// for each message that is sent. A quiet asks a poller of its own: always for what comes in, but for room only in
+// Write. The runtime asks that poller, as an epoll instance can itself be polled.
 //
-// Errors are those of package os, but for net.ErrClosed.
+// Errors are those of package os, except net.ErrClosed.
 type quiet struct {
 	guard
 	addr net.Addr
@@ -28,7 +28,7 @@ type quiet struct {
 	out  interest
 }
 
-// newQuiet makes a quiet of the socket fd. It returns nil where that is not possible, for want of descriptors for
+// newQuiet makes a quiet of the socket fd. It returns nil where that is not possible, for lack of descriptors for
 // example, and leaves fd as it is.
 func newQuiet(fd int, addr net.Addr) *quiet {
 	q := &quiet{addr: addr}
@@ -79,7 +79,7 @@ func (q *quiet) Close() error {
 	if !q.shut() {
 		return net.ErrClosed
 	}
-	err := errors.Join(q.in.file.Close(), q.out.file.Close()) // who waits there returns
+	err := errors.Join(q.in.file.Close(), q.out.file.Close()) // the calls that wait there return
 	<-q.unused
 	closeFD(q.fd)
 	return err
