@@ -17,6 +17,11 @@ const probeIsCheap = true
 // control buffer, which closes the originals; if not, the duplicates are closed, and the message waits until there
 // is room. The slots are locked until the duplicates have come.
 func (in *inbox) fillShort(v *vector) bool {
+	if in.peeks.pending.Load() > 0 {
+		in.slots.unlock(false)
+		in.retryLater()
+		return false
+	}
 	v.prepare(1)
 	n, ok := in.receive(v, 1, unix.MSG_PEEK)
 	if in.slots.unlock(n > 0); n == 0 {
@@ -67,13 +72,11 @@ func (in *inbox) fillShort(v *vector) bool {
 	return true
 }
 
-// closePeeked closes the duplicates that a peek has brought, at once: others need their places in the table. It does
-// not block, as the originals remain.
+// closePeeked closes the duplicates that a peek has brought, and waits for that: others need their places in the table.
+// Though the originals remain, each close asks the filesystem of a file (FUSE, NFS), so that may take as long as the peer
+// likes. What takes longer goes on beside, and nothing is peeked at meanwhile.
 func (in *inbox) closePeeked() {
-	c := sys.Closer{Kernel: in.p.kernel}
-	for _, fd := range in.fds {
-		c.Add(int(fd), false)
-	}
-	c.Flush()
+	in.peeks.addAll(in.fds)
 	in.fds = in.fds[:0]
+	in.peeks.wait(1, in.hasElse)
 }

@@ -32,6 +32,7 @@ func (p *Passer) conclude(e ending) {
 	p.in.arrived.Notify()
 	p.in.freed.Notify()
 	p.reaper.freed.Notify()
+	p.in.peeks.freed.Notify()
 }
 
 // peerMayLive reports, once the link has ended, whether the peer may still have copies of what it has not acknowledged in its socket's queue. They

@@ -44,6 +44,7 @@ type inbox struct {
 	flow      flow.Receiver
 	clock     clock // read immediately before each look at the socket, and to offer credit
 	slots     slotEstimate
+	peeks     *reaper     // closes what a Bare link has peeked at in vain
 	looker    *sys.Looker // of a Bare link that receives: see slotEstimate.lock
 	tick      *time.Timer // wakes the reader when there might be room again
 	helloSeen bool        // HELLO has come
@@ -76,6 +77,7 @@ func (in *inbox) init(p *Passer) {
 	in.last = cmsgpool.MaxFDs
 	in.ready = in.recvReady
 	in.queue = &queue{reaper: p.reaper}
+	in.peeks = newReaper(p.kernel)
 	in.partial = &partialFrame{reaper: p.reaper}
 	in.ack.p = p
 	in.role.init(in)

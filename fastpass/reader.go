@@ -269,6 +269,7 @@ func (in *inbox) kick() {
 		in.p.conn.SetWriteDeadline(longAgo)
 	}
 	in.p.reaper.freed.Notify()
+	in.peeks.freed.Notify()
 	in.arrived.Notify()
 }
 
