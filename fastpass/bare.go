@@ -29,6 +29,7 @@ func (in *inbox) fillBare() bool {
 // received.
 func (in *inbox) fillWhole(v *vector, n int) bool {
 	v.prepare(n)
+	doubted := in.maybeEOF
 	n, ok := in.receive(v, n, 0)
 	in.slots.unlock(n > 0)
 	for i := range n {
@@ -38,21 +39,21 @@ func (in *inbox) fillWhole(v *vector, n int) bool {
 			in.stats.lost.Add(1)
 			in.slots.free = 0 // the next call looks first
 		}
-		in.takeMessage(data)
+		in.takeMessage(data, len(control) > 0, doubted)
 	}
 	return ok
 }
 
 // takeMessage takes in one message, with the descriptors in fds. Its bytes are the payload of the first, except for the
-// single zero byte of a sender that has nothing to say.
-func (in *inbox) takeMessage(data []byte) {
+// single zero byte of a sender that has nothing to say. For marked and doubted see nothing.
+func (in *inbox) takeMessage(data []byte, marked, doubted bool) {
 	if len(data) == 1 && data[0] == 0 && len(in.fds) > 0 {
 		data = data[:0]
 	}
 	in.countBatch()
 	in.peeked = false
 	if len(data)+len(in.fds) == 0 {
-		in.nothing()
+		in.nothing(marked, doubted)
 		return
 	}
 	in.maybeEOF = false

@@ -55,7 +55,7 @@ func (in *inbox) fillShort(v *vector) bool {
 		return in.fillWhole(v, 1)
 	}
 	empty := len(data)+came == 0
-	if empty && !in.peeked && in.p.kernel.HungUp(in.p.socket) {
+	if empty && len(control) == 0 && !in.peeked && in.p.kernel.HungUp(in.p.socket) {
 		in.peeked = true // it may have come too early (see nothing): what would be consumed is another message
 		return true
 	}
@@ -68,7 +68,7 @@ func (in *inbox) fillShort(v *vector) bool {
 	if ambiguous && v.Flags(0)&unix.MSG_CTRUNC == 0 {
 		in.closePeeked() // there was nothing to cut off: they belong to the next message
 	}
-	in.takeMessage(data)
+	in.takeMessage(data, len(control) > 0, in.maybeEOF)
 	return true
 }
 

@@ -42,7 +42,7 @@ func (in *inbox) fillPackets() bool {
 		data, control := v.received(i)
 		in.gather(control)
 		if len(data) == 0 && len(in.fds) == 0 {
-			in.nothing()
+			in.nothing(false, in.maybeEOF)
 		} else {
 			in.takeFrame(data, v.Flags(i)&unix.MSG_CTRUNC != 0)
 		}
@@ -190,8 +190,9 @@ func (in *inbox) store(fd int32, tag uint64, shared bool, payload []byte) {
 
 // nothing takes in a message without bytes and descriptors, which is what the kernel returns at the end. On SEQPACKET
 // it may do so a moment too early: if the last message and the end come while it looks, it finds the queue empty, and
-// then the peer gone. So only the second time in a row it is the end. While the peer is there, it is a message.
-func (in *inbox) nothing() {
+// then the peer gone. So only the second time it is the end. While the peer is there, it is a message, and also if it is
+// marked. Doubted says that it was asked for after maybeEOF was set, from when on messages are marked.
+func (in *inbox) nothing(marked, doubted bool) {
 	switch {
 	case in.p.stream:
 		in.hangUp()
@@ -199,10 +200,14 @@ func (in *inbox) nothing() {
 		if in.p.framed() {
 			in.stop(ending{err: protocolError("a message without a frame")})
 		}
-	case in.maybeEOF:
+	case marked:
+	case doubted:
 		in.hangUp()
-	default:
+	case !in.maybeEOF:
 		in.maybeEOF = true
+		if !in.p.framed() {
+			in.p.kernel.MarkMessages(in.p.socket)
+		}
 	}
 }
 

@@ -148,6 +148,9 @@ func (p *Process) Writable(fd int) bool {
 	return errno != 0 || s.writable()
 }
 
+// MarkMessages implements sys.Kernel.
+func (p *Process) MarkMessages(int) {}
+
 // HungUp implements sys.Kernel.
 func (p *Process) HungUp(fd int) bool {
 	p.k.mu.Lock()
