@@ -66,7 +66,8 @@ const lockPatience = 5 * time.Second
 // go of it: a process that has the lock on a file that is not there any more has nothing, and tries again.
 func lockPlace(path string) (unlock func(), err error) {
 	placeLocks.Lock()
-	name := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".lock")
+	dir, base := filepath.Split(path)
+	name := dir + "." + base + ".fastpass-lock"
 	var f *os.File
 	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)
 	defer cancel()
@@ -111,6 +112,9 @@ func lockFile(f *os.File, name string) error {
 	}
 	if !fi.Mode().IsRegular() || int(fi.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() {
 		return fmt.Errorf("it is not this user's file: %w", fs.ErrPermission)
+	}
+	if fi.Size() > 0 {
+		return fmt.Errorf("it is no lock, for there is something in it: %w", fs.ErrExist)
 	}
 	switch err := unix.FcntlFlock(f.Fd(), unix.F_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err {
 	case nil:

@@ -397,17 +397,17 @@ func TestListenReplacesADeadSocketOfItsOwnUserOnly(t *testing.T) {
 		{"a dead socket, and a lock that is another user's", func(t *testing.T, path string) {
 			needRoot(t)
 			deadSocket(t, "unixpacket", path)
-			lock := filepath.Join(filepath.Dir(path), ".socket.lock")
+			lock := filepath.Join(filepath.Dir(path), ".socket.fastpass-lock")
 			ok(t, os.WriteFile(lock, nil, 0o666))
 			ok(t, os.Chown(lock, nobody, nobody))
 		}, fs.ErrPermission, "not this user's file"},
 		{"a dead socket, and a lock that leads elsewhere", func(t *testing.T, path string) {
 			deadSocket(t, "unixpacket", path)
-			ok(t, os.Symlink("elsewhere", filepath.Join(filepath.Dir(path), ".socket.lock")))
-		}, syscall.ELOOP, ".socket.lock"},
+			ok(t, os.Symlink("elsewhere", filepath.Join(filepath.Dir(path), ".socket.fastpass-lock")))
+		}, syscall.ELOOP, ".socket.fastpass-lock"},
 		{"a dead socket, and a lock that a killed process has left", func(t *testing.T, path string) {
 			deadSocket(t, "unixpacket", path)
-			ok(t, os.WriteFile(filepath.Join(filepath.Dir(path), ".socket.lock"), nil, 0o600))
+			ok(t, os.WriteFile(filepath.Join(filepath.Dir(path), ".socket.fastpass-lock"), nil, 0o600))
 		}, nil, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
