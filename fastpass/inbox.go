@@ -162,6 +162,9 @@ func (in *inbox) take(ds []Desc) (int, error) {
 	if in.p.closed.Load() {
 		return 0, net.ErrClosed
 	}
+	if in.queue.len() > 0 && in.read.passed() {
+		return 0, os.ErrDeadlineExceeded
+	}
 	n, direct := in.collect(ds)
 	if n == 0 {
 		return 0, in.emptyError()
