@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,7 +85,7 @@ func (l *Listener) listen(path string) (err error) {
 		return err
 	}
 	// The caller may change the working directory before Close looks for the file again.
-	if l.path, err = filepath.Abs(path); err != nil {
+	if l.path, err = absolute(path); err != nil {
 		return err
 	}
 	l.ln, l.file, err = l.cfg.listenFile(path, l.addr.Net)

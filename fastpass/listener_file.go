@@ -63,9 +63,9 @@ const stagingPrefix = ".fastpass-"
 
 func newStagingDir(path string) (*stagingDir, error) {
 	d := new(stagingDir)
-	parent, name := filepath.Dir(path), filepath.Base(path)
+	parent, name := filepath.Split(path)
 	for {
-		d.path = filepath.Join(parent, fmt.Sprintf("%s%08x", stagingPrefix, rand.Uint32()))
+		d.path = parent + fmt.Sprintf("%s%08x", stagingPrefix, rand.Uint32())
 		err := os.Mkdir(d.path, 0o700)
 		if err == nil {
 			err = os.Chmod(d.path, 0o700) // a strict umask would keep even this process out
@@ -75,10 +75,10 @@ func newStagingDir(path string) (*stagingDir, error) {
 			os.Remove(d.path)
 		}
 		if !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("cannot make a directory in %s: %w", parent, bareError(err))
+			return nil, fmt.Errorf("cannot make a directory in %s: %w", filepath.Dir(path), bareError(err))
 		}
 	}
-	d.file = filepath.Join(d.path, name)
+	d.file = d.path + "/" + name
 	d.addr = d.file
 	if len(d.addr) >= sunPath {
 		if err := d.shorten(path); err != nil {
@@ -91,7 +91,7 @@ func newStagingDir(path string) (*stagingDir, error) {
 
 // shorten finds a way to name the socket in which its directory's path does not count.
 func (d *stagingDir) shorten(path string) error {
-	d.file = filepath.Join(d.path, "s")
+	d.file = d.path + "/s"
 	d.addr = d.file
 	if len(d.addr) < sunPath {
 		return nil

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -38,6 +39,15 @@ func checkPath(path string) error {
 
 func tooLong(path string, limit int) error {
 	return fmt.Errorf("the path is %d bytes long, and a socket's may be %d here: %w", len(path), limit, syscall.ENAMETOOLONG)
+}
+
+// absolute returns path from the root on. It leaves ".." in it: behind a symbolic link that leads to another place than filepath.Abs says.
+func absolute(path string) (string, error) {
+	if filepath.IsAbs(path) {
+		return path, nil
+	}
+	dir, err := os.Getwd()
+	return dir + "/" + path, err
 }
 
 // isAbstract tells whether path is a name outside the filesystem, which package net writes with an "@".
