@@ -17,8 +17,6 @@ import (
 
 	"example.com/fdpass/internal/page"
 	"example.com/fdpass/internal/sys"
-
-	"golang.org/x/sys/unix"
 )
 
 // Conn is a received stream socket, TCP or Unix, as a net.Conn. It uses the descriptor itself, where net.FileConn makes
@@ -56,9 +54,9 @@ type Conn struct {
 // Passer.NetListener. The error is a *DescError: the descriptor is not a stream socket. Should the runtime be unable to
 // poll it, each Read and Write that would have to wait says so.
 //
-// A descriptor in blocking mode is made non-blocking. The mode belongs to the open file, not to the descriptor, so
-// every process that holds a duplicate sees the change. Descriptors 1 and 2 are moved to another number,
-// because the os package answers EPIPE there by killing the process.
+// A descriptor in blocking mode is made non-blocking when a Read or Write has to wait. The mode belongs to the open file,
+// not to the descriptor, so every process that holds a duplicate sees the change; whichever mode it sets, no call here
+// waits in the kernel.
 //
 // NewConn does not block.
 func NewConn(d Desc) (*Conn, error) {
@@ -198,7 +196,7 @@ func (c *Conn) Std() (net.Conn, error) {
 	file, e := c.socket.poll(nil)
 	if e == nil {
 		// Control keeps the number from being closed and given to another file in between.
-		e = c.socket.Control(func(uintptr) { std, err = net.FileConn(file) })
+		e = c.socket.Control(func(uintptr) { std, err = net.FileConn(file.File) })
 	}
 	if e != nil {
 		return nil, c.opError("file", e)
@@ -259,9 +257,12 @@ func (c *Conn) wrap(op string, err error) error {
 
 var errNotStream = errors.New("not a stream socket")
 
-// takeSocket makes fd, which has to be a stream socket, non-blocking, and returns it with the number under which it goes
-// from now on. It is Brief only if it may be. On error it stays open.
-func takeSocket(fd int, mayBeBrief bool) (s sys.Stream, err error) {
+// takeSocket sees to it that fd is a stream socket. It is Brief only if it may be.
+func takeSocket(fd int, mayBeBrief bool) (sys.Stream, error) {
+	s := sys.Stream{FD: fd}
+	if !isNumber(fd) {
+		return s, os.NewSyscallError("getsockopt", syscall.EBADF) // the kernel would look at its lowest bits only
+	}
 	if s.Brief = mayBeBrief && sys.Brief(fd); !s.Brief { // or else it is TCP's
 		typ, err := sys.SocketType(fd)
 		if err != nil {
@@ -271,19 +272,5 @@ func takeSocket(fd int, mayBeBrief bool) (s sys.Stream, err error) {
 			return s, errNotStream
 		}
 	}
-	if sys.Blocking(fd) {
-		if err := syscall.SetNonblock(fd, true); err != nil {
-			return s, os.NewSyscallError("fcntl", err)
-		}
-	}
-	if s.FD = fd; fd != 1 && fd != 2 {
-		return s, nil
-	}
-	// The os package raises SIGPIPE for these. A process that was started with them closed receives its connections
-	// there.
-	if s.FD, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3); err != nil {
-		return s, os.NewSyscallError("fcntl", err)
-	}
-	_ = syscall.Close(fd)
 	return s, nil
 }

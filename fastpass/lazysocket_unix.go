@@ -22,8 +22,8 @@ import (
 // for what is not waited for.
 type lazySocket struct {
 	stream  sys.Stream
-	writing sync.Mutex              // one Write at a time, so that the bytes of each lie together
-	polled  atomic.Pointer[os.File] // the runtime polls it, and it owns the descriptor; nil: nobody has had to wait
+	writing sync.Mutex                 // one Write at a time, so that the bytes of each lie together
+	polled  atomic.Pointer[polledFile] // the runtime polls it, and it owns the descriptor; nil: nobody has had to wait
 
 	mu              sync.Mutex
 	readBy, writeBy time.Time     // the deadlines
@@ -38,6 +38,54 @@ type lazySocket struct {
 type refusedPoll struct {
 	file *os.File
 	err  error
+}
+
+// polledFile is a file that the runtime polls. It is read and written through raw only, by calls that never wait: another
+// process that has the socket may put it into blocking mode at any time.
+type polledFile struct {
+	*os.File
+	raw    syscall.RawConn
+	stream sys.Stream
+}
+
+func (f *polledFile) read(b []byte) (int, error)  { return f.do(syscall.RawConn.Read, read, b) }
+func (f *polledFile) write(b []byte) (int, error) { return f.do(syscall.RawConn.Write, writeAll, b) }
+
+// do makes calls until one returns something else than EAGAIN, and waits in between.
+func (f *polledFile) do(wait func(syscall.RawConn, func(uintptr) bool) error, call func(sys.Stream, []byte) (int, error), b []byte) (int, error) {
+	t := transfers.Get().(*transferring)
+	t.stream, t.call, t.b, t.n, t.err = f.stream, call, b, 0, nil
+	err := wait(f.raw, t.attempt)
+	n := t.n
+	if err == nil {
+		err = t.err
+	}
+	t.call, t.b = nil, nil
+	transfers.Put(t)
+	return n, err
+}
+
+// transferring is a call of polledFile.do at work.
+type transferring struct {
+	stream  sys.Stream
+	call    func(sys.Stream, []byte) (int, error)
+	b       []byte
+	n       int
+	err     error
+	attempt func(uintptr) bool // try, bound once
+}
+
+var transfers = sync.Pool{New: func() any {
+	t := new(transferring)
+	t.attempt = t.try
+	return t
+}}
+
+func (t *transferring) try(uintptr) bool {
+	var n int
+	n, t.err = t.call(t.stream, t.b[t.n:])
+	t.n += n
+	return t.err != syscall.EAGAIN
 }
 
 // begin keeps the descriptor open until end, unless it is closed, or by has passed.
@@ -80,7 +128,7 @@ func (s *lazySocket) end() {
 
 // poll returns the file that waits for the socket, and has the runtime poll it if that is the first time: not if it is
 // closed or by has passed, since nobody is going to wait then.
-func (s *lazySocket) poll(by *time.Time) (*os.File, error) {
+func (s *lazySocket) poll(by *time.Time) (*polledFile, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if file := s.polled.Load(); file != nil {
@@ -93,8 +141,10 @@ func (s *lazySocket) poll(by *time.Time) (*os.File, error) {
 		return nil, s.refused.err
 	}
 	// os.NewFile does not have a blocking one polled, and another process may have made it that.
-	if err := syscall.SetNonblock(s.stream.FD, true); err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
+	if sys.Blocking(s.stream.FD) {
+		if err := syscall.SetNonblock(s.stream.FD, true); err != nil {
+			return nil, os.NewSyscallError("fcntl", err)
+		}
 	}
 	file := os.NewFile(uintptr(s.stream.FD), "socket")
 	err := file.SetReadDeadline(s.readBy)
@@ -105,12 +155,20 @@ func (s *lazySocket) poll(by *time.Time) (*os.File, error) {
 		s.refused = &refusedPoll{file, fmt.Errorf("the runtime cannot poll descriptor %d, or does already: %w", s.stream.FD, err)}
 		return nil, s.refused.err
 	}
-	s.polled.Store(file)
-	return file, nil
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	p := &polledFile{file, raw, s.stream}
+	s.polled.Store(p)
+	return p, nil
 }
 
 // Read reads what there is, or waits.
 func (s *lazySocket) Read(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, s.check(nil)
+	}
 	file := s.polled.Load()
 	if file == nil {
 		n, err := s.readNow(b)
@@ -122,23 +180,16 @@ func (s *lazySocket) Read(b []byte) (int, error) {
 			return 0, err
 		}
 	}
-	return file.Read(b)
+	return file.read(b)
 }
 
 // readNow returns EAGAIN if there is nothing.
 func (s *lazySocket) readNow(b []byte) (int, error) {
-	if len(b) == 0 {
-		return 0, s.check(nil)
-	}
 	if err := s.begin(&s.readBy); err != nil {
 		return 0, err
 	}
 	defer s.end()
-	n, err := transfer(s.stream.Read, b)
-	if n == 0 && err == nil {
-		err = io.EOF
-	}
-	return n, err
+	return read(s.stream, b)
 }
 
 // Write writes all of b, and waits whenever there is no room.
@@ -154,7 +205,7 @@ func (s *lazySocket) Write(b []byte) (n int, err error) {
 			return n, err
 		}
 	}
-	m, err := file.Write(b[n:])
+	m, err := file.write(b[n:])
 	return n + m, err
 }
 
@@ -164,8 +215,22 @@ func (s *lazySocket) writeNow(b []byte) (n int, err error) {
 		return 0, err
 	}
 	defer s.end()
+	return writeAll(s.stream, b)
+}
+
+// read returns io.EOF at the end, and EAGAIN if there is nothing.
+func read(s sys.Stream, b []byte) (int, error) {
+	n, err := transfer(s.Read, b)
+	if n == 0 && err == nil {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// writeAll returns EAGAIN if there is not room for all of b.
+func writeAll(s sys.Stream, b []byte) (n int, err error) {
 	for {
-		m, err := transfer(s.stream.Write, b[n:])
+		m, err := transfer(s.Write, b[n:])
 		if n += m; err != nil || n == len(b) {
 			return n, err
 		}
@@ -211,11 +276,7 @@ func (s *lazySocket) raw(by *time.Time, call func(syscall.RawConn, func(uintptr)
 	if err != nil {
 		return err
 	}
-	raw, err := file.SyscallConn()
-	if err != nil {
-		return err
-	}
-	return call(raw, f)
+	return call(file.raw, f)
 }
 
 func (s *lazySocket) SetReadDeadline(t time.Time) error {
@@ -237,7 +298,7 @@ func (s *lazySocket) setDeadline(by *time.Time, set func(*os.File, time.Time) er
 	}
 	*by = t
 	if file := s.polled.Load(); file != nil {
-		return set(file, t)
+		return set(file.File, t)
 	}
 	return nil
 }
@@ -263,8 +324,11 @@ func (s *lazySocket) close(shut bool) {
 		s.stream.Shutdown()
 	}
 	s.mu.Lock()
-	idle, file := s.idle, s.polled.Load()
-	if file == nil && s.refused != nil {
+	idle := s.idle
+	var file *os.File
+	if p := s.polled.Load(); p != nil {
+		file = p.File
+	} else if s.refused != nil {
 		file = s.refused.file
 	}
 	s.mu.Unlock()

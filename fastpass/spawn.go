@@ -100,7 +100,7 @@ func inheritedFD() (int, error) {
 		return -1, err
 	}
 	fd, err := strconv.Atoi(value)
-	if err != nil || fd < 0 {
+	if err != nil || !isNumber(fd) {
 		return -1, fmt.Errorf("%s is %q, which is not the number of a descriptor", inheritEnv, value)
 	}
 	if err := checkInherited(fd); err != nil {

@@ -4,6 +4,7 @@ package sys
 
 import (
 	"fmt"
+	"math"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -51,7 +52,10 @@ func (c *Closer) Flush() {
 func CloseFDs(fds []int) {
 	for len(fds) > 0 {
 		n := run(fds)
-		System.CloseRange(fds[0], fds[n-1])
+		// Of what is no number the kernel would look at the lowest bits only.
+		if lo, hi := max(fds[0], 0), min(fds[n-1], math.MaxInt32); lo <= hi {
+			System.CloseRange(lo, hi)
+		}
 		fds = fds[n:]
 	}
 }
