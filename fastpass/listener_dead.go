@@ -32,7 +32,7 @@ func checkDead(path string) error {
 	switch errno := probeSocket(path); errno {
 	case syscall.ECONNREFUSED:
 		return nil
-	case 0, syscall.EPROTOTYPE:
+	case 0, syscall.EPROTOTYPE, syscall.EPERM: // EPERM: a datagram socket that is connected to another one
 		return errInUse
 	default:
 		return fmt.Errorf("there is a socket, and whether it is in use cannot be told: %w", os.NewSyscallError("connect", errno))
