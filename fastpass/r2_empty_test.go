@@ -16,6 +16,9 @@ func TestR2EmptyMessagesBeforeTheEndHideNothing(t *testing.T) {
 	for name, k := range map[string]sys.Kernel{"room": sys.System, "tight": tight} {
 		for _, script := range []string{"0d", "00d", "d00d", "000d", "0000000000d"} {
 			t.Run(name+" "+script, func(t *testing.T) {
+				if k == tight && sys.Implementation == "sendmsg/recvmsg" {
+					t.Skip("without MSG_PEEK nothing comes into a table that has no room for the largest message")
+				}
 				noLeaks(t)
 				p, r := bareOn(t, k, Config{})
 				n := 0
