@@ -23,12 +23,12 @@ func TestR2CloseFDsCutsNoNumberShort(t *testing.T) {
 			fds = append(fds, fd)
 		}
 		for _, fd := range fds {
-			wrong = append(wrong, fd+1<<31<<1)
+			wrong = append(wrong, beyond(fd))
 		}
 		CloseFDs(wrong)
 		for _, fd := range fds {
 			if !isOpen(fd) {
-				t.Errorf("%d is closed by way of %d", fd, fd+1<<31<<1)
+				t.Errorf("%d is closed by way of %d", fd, beyond(fd))
 			} else {
 				unix.Close(fd)
 			}
@@ -36,24 +36,33 @@ func TestR2CloseFDsCutsNoNumberShort(t *testing.T) {
 	}
 	fd := null(t)
 	defer unix.Close(fd)
-	if c, err := NewConn(Desc{FD: fd + 1<<31<<1}); err == nil || !errors.Is(err, syscall.EBADF) {
+	if c, err := NewConn(Desc{FD: beyond(fd)}); err == nil || !errors.Is(err, syscall.EBADF) {
 		t.Errorf("NewConn: %v, %v", c, err)
 	}
 }
 
 // A number that no descriptor has is refused.
 func TestR2InheritCutsNoNumberShort(t *testing.T) {
+	if ^uint(0)>>32 == 0 {
+		t.Skip("int has 32 bits")
+	}
 	a, b := socketpair(t, "unixpacket")
 	defer b.Close()
 	fd, _ := dupFD(a)
 	a.Close()
 	_ = fd
-	t.Setenv(inheritEnv, strconv.Itoa(fd+1<<31<<1))
+	t.Setenv(inheritEnv, strconv.Itoa(beyond(fd)))
 	p, err := Inherit(nil)
 	if err == nil {
 		p.Close()
-		t.Errorf("Inherit takes %d for %d", fd+1<<31<<1, fd)
+		t.Errorf("Inherit takes %d for %d", beyond(fd), fd)
 	} else {
 		unix.Close(fd)
 	}
+}
+
+// beyond is a number whose lowest bits are those of fd. It has more than 32 bits; where int has no more it is fd.
+func beyond(fd int) int {
+	high := 1 << 30
+	return fd + 4*high
 }
