@@ -17,6 +17,8 @@ import (
 
 	"example.com/fdpass/internal/page"
 	"example.com/fdpass/internal/sys"
+
+	"golang.org/x/sys/unix"
 )
 
 // Conn is a received stream socket, TCP or Unix, as a net.Conn. It uses the descriptor itself, where net.FileConn makes
@@ -56,7 +58,7 @@ type Conn struct {
 //
 // A descriptor in blocking mode is made non-blocking when a Read or Write has to wait. The mode belongs to the open file,
 // not to the descriptor, so every process that holds a duplicate sees the change; whichever mode it sets, no call here
-// waits in the kernel.
+// waits in the kernel. Descriptors 1 and 2, which package os uses, are moved to another number.
 //
 // NewConn does not block.
 func NewConn(d Desc) (*Conn, error) {
@@ -257,7 +259,8 @@ func (c *Conn) wrap(op string, err error) error {
 
 var errNotStream = errors.New("not a stream socket")
 
-// takeSocket sees to it that fd is a stream socket. It is Brief only if it may be.
+// takeSocket returns fd, which has to be a stream socket, under the number that it has from now on. It is Brief only if
+// it may be. On error fd stays open.
 func takeSocket(fd int, mayBeBrief bool) (sys.Stream, error) {
 	s := sys.Stream{FD: fd}
 	if !isNumber(fd) {
@@ -272,5 +275,16 @@ func takeSocket(fd int, mayBeBrief bool) (sys.Stream, error) {
 			return s, errNotStream
 		}
 	}
+	if fd != 1 && fd != 2 {
+		return s, nil
+	}
+	// A process that was started with these closed receives its connections there, and package os has the runtime poll
+	// them already.
+	moved, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return s, os.NewSyscallError("fcntl", err)
+	}
+	_ = syscall.Close(fd)
+	s.FD = moved
 	return s, nil
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"time"
 
 	"example.com/fdpass/internal/page"
 	"example.com/fdpass/internal/sys"
@@ -88,6 +89,10 @@ func (l *netListener) Accept() (net.Conn, error) {
 			// connection is closed: its client would wait for the end, and the peer would pay for it.
 			d.Shared = d.Shared || l.p.framed()
 			c, err := newConn(d, brief)
+			for pause := shortage; isShortage(errnoOf(err)) && !l.p.closed.Load(); { // it cannot keep its number, and there is no other
+				time.Sleep(pause.next())
+				c, err = newConn(d, brief)
+			}
 			if err == nil {
 				c.openCount = l.openCount
 				return c, nil
