@@ -202,6 +202,9 @@ func (p *Passer) Push(d Desc) error {
 	}
 	ds := [1]Desc{d}
 	_, n, err := p.out.push(ds[:])
+	if p.out.closing.Load() {
+		p.out.flush() // Shutdown may have flushed before this was queued, and waits for it
+	}
 	if n == 0 && err == nil {
 		return ErrFull
 	}
