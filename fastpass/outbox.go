@@ -28,7 +28,8 @@ type outbox struct {
 	p           *Passer
 	window      *ring.Window[entry]
 	freed       ring.Event  // slots of the window: for those who wait until it has room, or is empty
-	ready       func() bool // sendReady, bound once
+	ready       func() bool // sendReady for who has a payload to send, bound once
+	readyPlain  func() bool // and for who has none
 	flushBeside func()      // flush, bound once, for a goroutine of its own
 	waiters     waiters
 	onFreed     atomic.Pointer[func()] // what else to call when slots are freed: member.nudge
@@ -79,7 +80,8 @@ func (o *outbox) init(p *Passer) {
 	o.closer.Kernel = p.kernel
 	o.batch, o.body = min(p.cfg.Batch, sys.MaxRights), p.cfg.maxBody()
 	o.pause = shortage
-	o.ready = o.sendReady
+	o.ready = func() bool { return o.sendReady(false) }
+	o.readyPlain = func() bool { return o.sendReady(true) }
 	o.flushBeside = o.flush
 	o.waiters.moment = time.AfterFunc(moment, o.wakeContent)
 	o.waiters.moment.Stop()
@@ -126,8 +128,8 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 			continue
 		}
 		if wait {
-			o.waitForRoom(len(ds) < largeBatch)
-		} else if o.flush(); !o.hasAnyRoom() { // it may have found acknowledgements
+			o.waitForRoom(len(ds) < largeBatch, len(ds[n].Payload) == 0)
+		} else if o.flush(); !o.hasRoom(len(ds[n].Payload) == 0) { // it may have found acknowledgements
 			return n, ErrFull
 		}
 	}

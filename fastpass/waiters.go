@@ -15,15 +15,21 @@ import (
 type waiters struct {
 	all     atomic.Int32
 	hasty   atomic.Int32 // of them, those that send less than largeBatch at a time
+	plain   atomic.Int32 // of them, those whose next descriptor has no payload: for it there is room where there is none for payloads
 	armed   atomic.Bool  // moment runs; who sets this may start it
 	moment  *time.Timer
 	content atomic.Bool // it has run out
 }
 
 // waitForRoom is for a sender that has found the window full. What Push has queued is sent by nobody else.
-func (o *outbox) waitForRoom(hasty bool) {
+func (o *outbox) waitForRoom(hasty, plain bool) {
 	if hasty {
 		o.waiters.hasty.Add(1)
+	}
+	ready := o.ready
+	if plain {
+		o.waiters.plain.Add(1)
+		ready = o.readyPlain
 	}
 	o.waiters.all.Add(1) // first: the flusher then sees to it that room is noticed
 	o.flush()
@@ -31,9 +37,12 @@ func (o *outbox) waitForRoom(hasty bool) {
 		o.wakeSoon() // whoever made that room may have seen nobody wait for it
 	}
 	o.p.in.returnToPump()
-	o.freed.Wait(o.ready)
+	o.freed.Wait(ready)
 	if hasty {
 		o.waiters.hasty.Add(-1)
+	}
+	if plain {
+		o.waiters.plain.Add(-1)
 	}
 	o.waiters.content.Store(false)
 	if o.waiters.all.Add(-1) > 0 && o.hasAnyRoom() {
@@ -41,9 +50,9 @@ func (o *outbox) waitForRoom(hasty bool) {
 	}
 }
 
-// sendReady reports whether a sender need not wait (any longer).
-func (o *outbox) sendReady() bool {
-	return o.hasMuchRoom() || o.waiters.content.Load() && o.hasAnyRoom() || o.write.passed() || o.closing.Load() || o.p.peerSendOnly.Load() || o.p.ending.Load() != nil
+// sendReady reports whether a sender, whose next descriptor has no payload if it is plain, need not wait (any longer).
+func (o *outbox) sendReady(plain bool) bool {
+	return o.hasMuchRoom() || o.waiters.content.Load() && o.hasRoom(plain) || o.write.passed() || o.closing.Load() || o.p.peerSendOnly.Load() || o.p.ending.Load() != nil
 }
 
 // hasMuchRoom reports whether much of the window is free. Who found it full waits for that, or for a while: woken
@@ -52,8 +61,12 @@ func (o *outbox) hasMuchRoom() bool {
 	return o.window.Len() <= o.muchRoom() && o.bytes.Load() <= maxQueuedBytes-maxQueuedBytes/8
 }
 
-func (o *outbox) hasAnyRoom() bool {
-	return o.window.Len() < o.window.Cap() && o.bytes.Load() < maxQueuedBytes
+// hasAnyRoom reports whether there is room for one of those who wait.
+func (o *outbox) hasAnyRoom() bool { return o.hasRoom(o.waiters.plain.Load() > 0) }
+
+// hasRoom reports whether there is room for a descriptor, without a payload if it is plain.
+func (o *outbox) hasRoom(plain bool) bool {
+	return o.window.Len() < o.window.Cap() && (plain || o.bytes.Load() < maxQueuedBytes)
 }
 
 // largeBatch is from how many descriptors at a time on it costs less to send them as they come than to put them together with others
