@@ -43,7 +43,7 @@ func (p *Pool) checkStalled() {
 			p.poke() // something may wait for it
 		}
 		m.held, m.releases = held, releases
-		if signs := o.signs(); signs != m.signs || o.drained() {
+		if signs := o.signs(); signs != m.signs || o.drained() || !o.established.Load() { // the last: StartTimeout is for that
 			m.signs, m.still = signs, 0
 			continue
 		}
