@@ -130,7 +130,7 @@ func (o *outbox) send(ds []Desc, wait bool) (n int, err error) {
 		if wait {
 			o.waitForRoom(len(ds) < largeBatch, len(ds[n].Payload) == 0)
 		} else if o.flush(); !o.hasRoom(len(ds[n].Payload) == 0) { // it may have found acknowledgements
-			return n, ErrFull
+			return n, o.fullError()
 		}
 	}
 	return n, refused
@@ -155,6 +155,14 @@ func (o *outbox) closedError() error {
 		return errPeerSendOnly
 	}
 	return nil
+}
+
+// fullError says why there is no room: a window that the end of the link has shut meanwhile looks full.
+func (o *outbox) fullError() error {
+	if err := o.closedError(); err != nil {
+		return err
+	}
+	return ErrFull
 }
 
 var (

@@ -206,7 +206,7 @@ func (p *Passer) Push(d Desc) error {
 		p.out.flush() // Shutdown may have flushed before this was queued, and waits for it
 	}
 	if n == 0 && err == nil {
-		return ErrFull
+		return p.out.fullError()
 	}
 	return err
 }
