@@ -167,7 +167,9 @@ func (p *Pool) watch(m *member) {
 	p.back += uint64(len(ds))
 	p.refused += m.p.out.refusals.total.Load()
 	p.backlog.prepend(ds)
-	p.drain()
+	if p.drain(); p.reached(poolShut) { // Shutdown has not waited for this one
+		p.giveBack()
+	}
 	p.flushUnlock()
 	p.poke()
 	p.watched.Done()

@@ -30,8 +30,9 @@ func (p *Pool) enter(stage int32) { p.stage.Store(stage) }
 // if none is left and descriptors wait, only ctx ends it.
 //
 // Errors: that of ctx, or that the Policy has failed; the links are closed all the same, and Undelivered returns what
-// was not delivered (and what a Serve has accepted that cannot be woken, once that returns). Shutting down twice
-// returns net.ErrClosed.
+// was not delivered (and what a Serve has accepted that cannot be woken, once that returns, and what is on its way to a
+// worker that has made the front's copy of a connection linger, once that is closed). Shutting down twice returns
+// net.ErrClosed.
 func (p *Pool) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
 	if p.reached(poolClosing) {
@@ -51,8 +52,20 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 		closers.Go(func() { m.p.Close() }) // side by side: each may take a while
 	}
 	p.mu.Unlock()
-	closers.Wait()
-	p.watched.Wait()
+	ended := make(chan struct{})
+	go func() {
+		closers.Wait()
+		p.watched.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		select {
+		case <-ended:
+		case <-time.After(closeTime): // a copy of what a worker has taken, and made to linger, is still being closed
+		}
+	}
 	close(p.stopped)
 	p.mu.Lock()
 	defer p.mu.Unlock()
