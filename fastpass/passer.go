@@ -204,6 +204,8 @@ func (p *Passer) Push(d Desc) error {
 	_, n, err := p.out.push(ds[:])
 	if p.out.closing.Load() {
 		p.out.flush() // Shutdown may have flushed before this was queued, and waits for it
+	} else if f := p.out.onFreed.Load(); f != nil {
+		(*f)() // and likewise that of a pool
 	}
 	if n == 0 && err == nil {
 		return p.out.fullError()

@@ -92,10 +92,7 @@ func (p *Pool) settle(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	p.enter(poolSettling)
-	for _, m := range p.members {
-		p.touch(m) // Push may have queued something
-	}
-	p.flushUnlock()
+	p.mu.Unlock()
 	p.poke()
 	select {
 	case <-p.idle:
@@ -112,9 +109,14 @@ func (p *Pool) settle(ctx context.Context) error {
 func (p *Pool) drainAndTell() {
 	p.mu.Lock()
 	p.drain()
-	if p.stage.Load() == poolSettling && p.delivered() {
-		p.enter(poolIdle)
-		close(p.idle)
+	if p.stage.Load() == poolSettling {
+		if p.delivered() {
+			p.enter(poolIdle)
+			close(p.idle)
+		}
+		for _, m := range p.members {
+			p.touch(m) // Push may have queued something
+		}
 	}
 	p.flushUnlock()
 }
