@@ -11,7 +11,8 @@ type deadline struct {
 	expired atomic.Bool
 	mu      sync.Mutex
 	timer   *time.Timer
-	set     int // counts the settings, so that the timer of an earlier one does nothing
+	over    bool // there is nothing to wake any more
+	set     int  // counts the settings, so that the timer of an earlier one does nothing
 }
 
 // passed reports whether the deadline has been reached.
@@ -30,7 +31,7 @@ func (d *deadline) reset(t time.Time, wake func()) {
 	d.expired.Store(!t.IsZero() && left <= 0)
 	if d.expired.Load() {
 		wake()
-	} else if !t.IsZero() {
+	} else if !t.IsZero() && !d.over {
 		set := d.set
 		d.timer = time.AfterFunc(left, func() { d.fire(set, wake) })
 	}
@@ -42,6 +43,17 @@ func (d *deadline) fire(set int, wake func()) {
 	if d.set == set {
 		d.expired.Store(true)
 		wake()
+	}
+}
+
+// end stops the timer for good: it would keep what it wakes from the garbage collector until then.
+func (d *deadline) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.over = true
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
 	}
 }
 

@@ -115,6 +115,8 @@ func (p *Passer) endLink() {
 		p.in.looker.Leave()
 	}
 	p.reaper.closeSocket(p.conn)
+	p.in.read.end() // nobody waits any more, and there need not be a Close
+	p.out.write.end()
 	close(p.done)
 	p.out.freed.Notify()
 	p.in.arrived.Notify()

@@ -42,7 +42,7 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 	p.enter(poolClosing)
 	close(p.closing)
 	p.mu.Unlock()
-	p.write.stop()
+	p.write.end()
 	p.freed.Notify()
 	err := p.settle(ctx)
 	p.mu.Lock()

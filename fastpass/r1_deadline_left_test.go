@@ -1,0 +1,48 @@
+//go:build linux
+
+package fastpass
+
+import (
+	"runtime"
+	"testing"
+	"time"
+)
+
+// A deadline that is far away does not keep a link that has ended, and what nobody fetches there, from the garbage collector.
+func TestADeadlineDoesNotKeepALinkThatHasEnded(t *testing.T) {
+	fd := null(t)
+	func() {
+		p, q := pairOf(t, nil, nil)
+		until(t, "HELLO", p.out.established.Load)
+		if err := p.SetDeadline(time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Send(Desc{FD: fd}); err != nil {
+			t.Fatal(err)
+		}
+		q.Close()
+		wait(t, "the link ends", p.Done())
+	}()
+	until(t, "what was not delivered is closed", func() bool { runtime.GC(); return !isOpen(fd) })
+}
+
+func TestADeadlineSetBesideCloseLeavesNoTimer(t *testing.T) {
+	for range 200 {
+		p, q := pairOf(t, nil, nil)
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			for p.SetWriteDeadline(time.Now().Add(time.Hour)) == nil {
+			}
+		}()
+		time.Sleep(20 * time.Microsecond)
+		p.Close()
+		q.Close()
+		wait(t, "SetWriteDeadline says that the link is closed", over)
+		p.out.write.mu.Lock()
+		if p.out.write.timer != nil {
+			t.Fatal("a timer of an hour is left")
+		}
+		p.out.write.mu.Unlock()
+	}
+}
