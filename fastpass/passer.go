@@ -298,9 +298,10 @@ func (p *Passer) SetWriteDeadline(t time.Time) error {
 // everything (Framed) or the kernel has taken it (Bare), until ctx is done, or until the link ends. From the start of
 // the call sending fails with net.ErrClosed.
 //
-// In any case the link is closed when it returns, as by Close. Unless everything was delivered, the error says why:
-// that of ctx, or what Send returns when the link has ended; Undelivered then returns the rest, with what a concurrent
-// Send has still queued. For a link that was closed before, the error is net.ErrClosed.
+// In any case the link is closed when it returns, as by Close, which may take longer than ctx for the same reasons.
+// Unless everything was delivered, the error says why: that of ctx, or what Send returns when the link has ended;
+// Undelivered then returns the rest, with what a concurrent Send has still queued. For a link that was closed before,
+// the error is net.ErrClosed.
 func (p *Passer) Shutdown(ctx context.Context) error {
 	p.out.closing.Store(true)
 	stop := context.AfterFunc(ctx, p.out.freed.Notify)
@@ -331,8 +332,9 @@ func (p *Passer) Shutdown(ctx context.Context) error {
 // those that wait return net.ErrClosed. Undelivered then returns what the peer has not acknowledged.
 //
 // The socket is closed, and so are descriptors that have come and were not taken with Recv. Close waits for that a
-// second at most: a peer can make closing take longer, and then it goes on in the background. Closing twice returns
-// net.ErrClosed.
+// second at most: a peer can make closing take longer, and then it goes on in the background. It does wait for this
+// end's copy of a descriptor that the peer has acknowledged and made linger (SO_LINGER), if that is just being closed;
+// Keep rules that out. Closing twice returns net.ErrClosed.
 func (p *Passer) Close() error {
 	if p.closed.Swap(true) {
 		return net.ErrClosed
@@ -369,9 +371,9 @@ func (p *Passer) Err() error {
 }
 
 // Undelivered returns, after Done, the descriptors that no receiver's application has, in order; they are the caller's
-// now. Each is returned once; before Done the result is nil. Tag, Payload (a copy), Keep and Shared are as they were
-// sent, so that they can be sent again as they are. It does not block. If the link is in a Pool, that takes them: leave
-// it to the pool.
+// now. Each is returned once; before Done the result is nil. Tag, Payload (a copy) and Keep are as they were sent;
+// Shared is also true for what a peer that may live may still have a copy of. So they can be sent again as they are. It
+// does not block. If the link is in a Pool, that takes them: leave it to the pool.
 func (p *Passer) Undelivered() []Desc {
 	select {
 	case <-p.done:

@@ -14,8 +14,8 @@ type Policy interface {
 	// time for each pool: it must be quick and must not call the pool. It is called for each descriptor, again if the
 	// worker turns out to have no room (for so many bytes of payload). Number counts the descriptors that the pool has
 	// placed. The slice is valid during the call, and only has workers with room: an index means another worker next
-	// time, Worker.ID does not. Pick may set d.Tag, which travels, and stands in the slice given to Dispatch then.
-	// The bytes of d.Payload are valid only during the call.
+	// time, Worker.ID does not. Pick may sort it, and set d.Tag, which travels, and stands in the slice given to
+	// Dispatch then. The bytes of d.Payload are valid only during the call.
 	Pick(d *Desc, number uint64, workers []Worker) int
 }
 
@@ -28,7 +28,8 @@ type Worker struct {
 	Passed   uint64  // descriptors placed with it so far
 	Passer   *Passer // its link
 
-	idle bool // every worker tells, and this one has nothing to do
+	member *member
+	idle   bool // every worker tells, and this one has nothing to do
 }
 
 // PolicyFunc is a Policy of the user's own.

@@ -37,7 +37,6 @@ type Pool struct {
 	backlog  queue // taken, and not placed with a worker; the pool closes nothing of it
 	members  []*member
 	choice   []Worker  // those that have room
-	chosen   []*member // the same ones
 	touched  []*member // those to be flushed
 	scratch  [64]Desc  // entries of the backlog on their way out
 	joined   uint64    // how many workers ever joined

@@ -3,6 +3,7 @@
 package fastpass
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -507,5 +508,24 @@ func TestHashAsksAgainForAnotherDescriptorInTheSamePlace(t *testing.T) {
 	}
 	if len(known) != 2 || known[1] != 0 {
 		t.Errorf("known were %v", known)
+	}
+}
+
+// A policy may sort the workers that it is shown: its answer is a place in that order.
+func TestAPolicyMaySortTheWorkers(t *testing.T) {
+	var picked *Passer
+	pool := newPool(t, &PoolConfig{Policy: PolicyFunc(func(_ *Desc, _ uint64, workers []Worker) int {
+		slices.SortFunc(workers, func(a, b Worker) int { return cmp.Compare(b.ID, a.ID) })
+		picked = workers[0].Passer
+		return 0
+	})})
+	newWorker(t, pool, nil)
+	_, last := newWorker(t, pool, nil)
+	dispatch(t, pool, []Desc{{FD: 0, Keep: true}})
+	if picked != last {
+		t.Fatal("the worker that joined last is not the first one")
+	}
+	if last.Stats().Queued != 1 {
+		t.Error("the descriptor went to another worker than the policy picked")
 	}
 }

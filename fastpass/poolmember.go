@@ -141,7 +141,7 @@ func (m *member) nudge() {
 
 // worker is what a Policy may know of m, n of whose descriptors are in the window, but for how many connections are open.
 func (m *member) worker(n int) Worker {
-	return Worker{ID: m.id, Ready: m.p.out.established.Load(), InFlight: n, Passed: m.passed, Passer: m.p}
+	return Worker{ID: m.id, Ready: m.p.out.established.Load(), InFlight: n, Passed: m.passed, Passer: m.p, member: m}
 }
 
 // watch waits for the end of a worker's link, and takes back what it has not delivered.
@@ -163,7 +163,6 @@ func (p *Pool) watch(m *member) {
 	p.mu.Lock()
 	p.members = slices.DeleteFunc(p.members, func(other *member) bool { return other == m })
 	clear(p.choice[:cap(p.choice)]) // they would keep its Passer's memory
-	clear(p.chosen[:cap(p.chosen)])
 	p.back += uint64(len(ds))
 	p.refused += m.p.out.refusals.total.Load()
 	p.backlog.prepend(ds)

@@ -16,11 +16,11 @@ func (p *Pool) place(ds []Desc) (n int, err error) {
 			p.wrong.Store(&policyError{i, len(p.choice)})
 			return n, p.wrong.Load()
 		}
-		w, m := &p.choice[i], p.chosen[i]
+		w := &p.choice[i]
+		m := w.member
 		_, k, _ := m.p.out.push(ds[n:min(len(ds), n+piece-n%piece)])
 		if k == 0 {
 			p.choice = append(p.choice[:i], p.choice[i+1:]...) // full
-			p.chosen = append(p.chosen[:i], p.chosen[i+1:]...)
 			continue
 		}
 		p.touch(m)
@@ -54,7 +54,7 @@ func (p *Pool) piece(n int) int {
 
 // gather lists the workers that have room, without those that are still starting.
 func (p *Pool) gather() {
-	p.choice, p.chosen = p.choice[:0], p.chosen[:0]
+	p.choice = p.choice[:0]
 	tell := true
 	for _, m := range p.members {
 		o := &m.p.out
@@ -68,7 +68,6 @@ func (p *Pool) gather() {
 				}
 			}
 			p.choice = append(p.choice, w)
-			p.chosen = append(p.chosen, m)
 		}
 	}
 	for i := range p.choice {

@@ -146,3 +146,6 @@ func (*Pool) Workers() []Worker { return nil }
 
 // CloseFDs does nothing: there are no descriptors here.
 func CloseFDs([]int) {}
+
+// member is a worker in a pool: there is none.
+type member struct{}
