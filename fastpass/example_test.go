@@ -73,6 +73,7 @@ func Example_front() {
 // The worker: a net/http server like any other, but for its listener. It ends when the front does, and drops no request
 // then.
 func Example_worker() {
+	signal.Ignore(os.Interrupt, syscall.SIGTERM) // Ctrl-C and systemd tell the front as well, and this one ends with it
 	front, err := fastpass.Inherit(&fastpass.Config{Direction: fastpass.RecvOnly})
 	if err != nil {
 		log.Fatal(err)
@@ -80,8 +81,7 @@ func Example_worker() {
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "hello from process", os.Getpid())
 	})
-	signal.Ignore(os.Interrupt, syscall.SIGTERM) // Ctrl-C and systemd tell the front as well, and this one ends with it
-	var open sync.WaitGroup                      // the connections being served
+	var open sync.WaitGroup // the connections being served
 	srv := &http.Server{ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	srv.ConnState = func(_ net.Conn, state http.ConnState) {
 		switch state {
@@ -103,13 +103,13 @@ func Example_worker() {
 // taken is still served, and the front gives the rest to others. http.Server.Shutdown is no help before that is done,
 // as it drops connections from which no request has been read.
 func ExamplePasser_NetListener() {
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM) // before the front hears of this worker, and may tell it to end
 	front, err := fastpass.Inherit(&fastpass.Config{Direction: fastpass.RecvOnly})
 	if err != nil {
 		log.Fatal(err)
 	}
 	ln := front.NetListener()
-	term := make(chan os.Signal, 1)
-	signal.Notify(term, syscall.SIGTERM)
 	go func() {
 		<-term
 		ln.Close()
