@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -101,7 +102,8 @@ func Example_worker() {
 
 // A worker that also ends when it gets SIGTERM, without dropping a request. The link is closed first: what has been
 // taken is still served, and the front gives the rest to others. http.Server.Shutdown is no help before that is done,
-// as it drops connections from which no request has been read.
+// as it drops connections from which no request has been read. Of clients that keep their connections, those that go on
+// asking are told to connect anew; closing such a connection at once would break the request that is on its way then.
 func ExamplePasser_NetListener() {
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM) // before the front hears of this worker, and may tell it to end
@@ -115,8 +117,15 @@ func ExamplePasser_NetListener() {
 		ln.Close()
 	}()
 
+	var leaving atomic.Bool
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if leaving.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		http.DefaultServeMux.ServeHTTP(w, r)
+	})
 	var open sync.WaitGroup // the connections being served
-	srv := &http.Server{ReadHeaderTimeout: 10 * time.Second, ConnState: func(_ net.Conn, state http.ConnState) {
+	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ConnState: func(_ net.Conn, state http.ConnState) {
 		switch state {
 		case http.StateNew:
 			open.Add(1)
@@ -128,7 +137,8 @@ func ExamplePasser_NetListener() {
 	if err != io.EOF && !errors.Is(err, net.ErrClosed) && !errors.Is(err, fastpass.ErrPeerGone) {
 		log.Fatal(err)
 	}
-	srv.SetKeepAlivesEnabled(false)
+	leaving.Store(true)
+	time.AfterFunc(5*time.Second, func() { srv.SetKeepAlivesEnabled(false) }) // closes those that ask nothing more
 	open.Wait()
 }
 
