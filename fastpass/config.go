@@ -21,7 +21,8 @@ const (
 
 	// Bare is plain SCM_RIGHTS for any peer: no header, no acknowledgement. A descriptor is gone once the kernel has
 	// taken it; if the peer dies before it receives it, it is lost. The bytes of a message are the payload of its first
-	// descriptor (a single zero byte counts as none), and bytes without a descriptor arrive with FD -1. A packet longer
+	// descriptor (a single zero byte counts as none), so that one with a payload begins a message; tags do not travel.
+	// Shared is false also for what was lent (Keep). Bytes without a descriptor arrive with FD -1. A packet longer
 	// than 16 KiB and than MaxPayload is cut. On SOCK_STREAM bytes have no boundaries: of a payload that the socket
 	// takes in parts, the rest comes in front of the next message's.
 	//
