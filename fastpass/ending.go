@@ -127,6 +127,8 @@ func (p *Passer) sendError() error {
 	switch e := p.ending.Load(); {
 	case p.closed.Load() || e == nil || e.local:
 		return net.ErrClosed
+	case e.err == nil && !p.framed():
+		return ErrPeerGone // killed, maybe: nobody says goodbye there
 	case e.err == nil:
 		return fmt.Errorf("%w, after saying goodbye", ErrPeerGone)
 	default:
