@@ -51,7 +51,7 @@ func (e *BatchError) Unwrap() error { return e.Err }
 type tableError struct{ need, limit int }
 
 func (e *tableError) Error() string {
-	return fmt.Sprintf("fastpass: the next message needs room for %d descriptors, and RLIMIT_NOFILE is %d: raise it (ulimit -n) and receive again: %v",
+	return fmt.Sprintf("fastpass: the next message needs room for %d descriptors or more, and RLIMIT_NOFILE is %d: raise it (ulimit -n) and receive again: %v",
 		e.need, e.limit, syscall.EMFILE)
 }
 
