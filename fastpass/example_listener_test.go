@@ -111,6 +111,7 @@ func ExampleListener_Accept() {
 		}
 		if err := pool.Add(worker); err != nil {
 			log.Print(err)
+			worker.Close()
 		}
 	}
 }
