@@ -123,7 +123,7 @@ func ExampleSpawn() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		log.Fatal(http.Serve(p.NetListener(), nil))
+		log.Fatal(http.Serve(p.NetListener(), nil)) // ends with the front, in the middle of requests; the example "worker" does not
 	}
 
 	worker := exec.Command(os.Args[0])
