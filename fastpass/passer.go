@@ -194,8 +194,9 @@ func (p *Passer) TrySend(d Desc) error {
 	return p.out.sendOne(d, false)
 }
 
-// Push queues d and sends nothing: Flush does, or the next Send. It does not wait: ErrFull means that the window is
-// full. Ownership and errors are those of Send.
+// Push queues d and sends nothing: Flush does, or the next Send, or the link itself when it has something to do anyway,
+// such as at the peer's HELLO. It does not wait: ErrFull means that the window is full. Ownership and errors are those
+// of Send.
 func (p *Passer) Push(d Desc) error {
 	if err := p.out.check(&d); err != nil {
 		return err
