@@ -75,14 +75,25 @@ func (s *series) add(at float64, f Figure) {
 	s.at, s.figures = append(s.at, at), append(s.figures, f)
 }
 
+// The plots are so wide, with the legend in what is at the right of them. Of the axis, room is what is left to it.
+const (
+	width  = 28 * vg.Centimeter
+	beside = 7.6 * vg.Centimeter
+	room   = 1.45
+)
+
 func (s *Suite) plot(group string, m Metric, path string) error {
 	p := plot.New()
 	p.Title.Text = s.heading(group)
 	p.Title.Padding = vg.Points(8)
 	p.Y.Label.Text = m.Name
-	p.Legend.Top = true
+	p.Legend.Top, p.Legend.Left, p.Legend.XOffs = true, true, width-beside // names behind their marks: other fonts are wider than the plotter believes
+	p.Legend.TextStyle.Font.Size = vg.Points(10)
 	p.Add(plotter.NewGrid())
 	cases := s.InGroup(group)
+	if _, err := strconv.Atoi(cases[0].Label); err == nil {
+		p.X.Label.Text = group // what the bare numbers count
+	}
 	of := s.marks
 	if cases[0].X != cases[len(cases)-1].X {
 		of = s.lines
@@ -97,7 +108,7 @@ func (s *Suite) plot(group string, m Metric, path string) error {
 		}
 	}
 	scaleY(p, all)
-	return p.Save(28*vg.Centimeter, 15*vg.Centimeter, path)
+	return p.Save(width, 15*vg.Centimeter, path)
 }
 
 func (s series) draw(p *plot.Plot) error {
@@ -129,7 +140,7 @@ func (s *Suite) lines(p *plot.Plot, cases []Case, m Metric) (all []series) {
 		low, high = min(low, c.X), max(high, c.X)
 	}
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.ConstantTicks(ticks)
-	p.X.Min, p.X.Max = low, high*math.Pow(high/low, 0.45)
+	p.X.Min, p.X.Max = low, high*math.Pow(high/low, room-1)
 	for i, of := range s.Contenders {
 		one := series{name: of.Name, style: styleOf(i, of.Role)}
 		for _, c := range cases {
@@ -142,7 +153,7 @@ func (s *Suite) lines(p *plot.Plot, cases []Case, m Metric) (all []series) {
 	return all
 }
 
-// marks makes marks for the contenders side by side, of one kind for each case.
+// marks makes marks for the contenders side by side, of one kind for each case, and leaves room for the legend at the right.
 func (s *Suite) marks(p *plot.Plot, cases []Case, m Metric) (all []series) {
 	var names []string
 	for i, c := range cases {
@@ -160,6 +171,7 @@ func (s *Suite) marks(p *plot.Plot, cases []Case, m Metric) (all []series) {
 		all = append(all, one)
 	}
 	p.NominalX(names...)
+	p.X.Max = room * float64(len(names)-1)
 	p.X.Tick.Label.Rotation = 0.6
 	p.X.Tick.Label.XAlign, p.X.Tick.Label.YAlign = draw.XRight, draw.YCenter
 	return all

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -171,6 +172,19 @@ func TestPlotsShowEverybodyWhoWasMeasured(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "sample-given-ns.svg")); err == nil {
 		t.Error("a plot of nothing")
+	}
+	// Bare numbers need to be told what they count.
+	if strings.Contains(string(svg), ">kept<") {
+		t.Error("the axis has a name, though its labels say what they are")
+	}
+	for i := range s.Cases {
+		s.Cases[i].Label = strconv.Itoa(i)
+	}
+	if err := s.WritePlots(dir); err != nil {
+		t.Fatal(err)
+	}
+	if svg, err = os.ReadFile(filepath.Join(dir, "sample-kept-ns.svg")); err != nil || !strings.Contains(string(svg), ">kept<") {
+		t.Errorf("the axis does not say what its numbers count (%v)", err)
 	}
 	// Without an X there are marks side by side.
 	for i := range s.Cases {
