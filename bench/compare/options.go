@@ -99,8 +99,12 @@ func parse(args []string) (*options, error) {
 		return nil, fmt.Errorf("--rounds is %d, outside %d to 99", o.Rounds, least)
 	}
 	if o.yardstick != "" {
-		if _, err := os.Stat(o.yardstick); err != nil {
+		info, err := os.Stat(o.yardstick)
+		if err != nil {
 			return nil, fmt.Errorf("--yardstick: %w", err)
+		}
+		if !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("--yardstick: %s is no file", o.yardstick)
 		}
 	}
 	return o, nil

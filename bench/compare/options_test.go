@@ -16,6 +16,7 @@ func TestOptionsThatMakeNoSenseAreRefusedInOneLine(t *testing.T) {
 		"--only nothing":         "pass, roundtrip",
 		"pass":                   `"pass" is no option`,
 		"--yardstick /no/such.c": "/no/such.c",
+		"--yardstick /":          "/ is no file",
 		"--surprise":             "surprise",
 	} {
 		_, err := parse(strings.Fields(args))
