@@ -42,6 +42,9 @@ func BenchmarkRatio(b *testing.B) {
 			}
 		}
 	}
+	if len(groups) == 0 {
+		b.Fatalf("-only %s is the end of no group's name", *only)
+	}
 	b.ResetTimer()
 	for range *rounds {
 		for _, paths := range groups {

@@ -38,6 +38,10 @@ func main() {
 			chosen = append(chosen, p)
 		}
 	}
+	if len(chosen) == 0 {
+		fmt.Fprintf(os.Stderr, "alloc: -only %q is the name of no path: nothing was measured\n", *only)
+		os.Exit(2)
+	}
 	if !gate(chosen, os.Stdout, *all) {
 		os.Exit(1)
 	}
