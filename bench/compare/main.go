@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"example.com/fdpass/bench/compare/front"
@@ -52,8 +53,9 @@ func main() {
 		fmt.Fprintf(os.Stderr, "compare: %v (see --help)\n", err)
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second one ends this process at once
 	if err := compare(ctx, o); err != nil {
 		fmt.Fprintf(os.Stderr, "compare: %v\n", err)
 		os.Exit(1)
@@ -88,12 +90,16 @@ func compare(ctx context.Context, o *options) error {
 	}
 	run := result.Run{Command: o.command(), Commit: commit(ctx), Quick: o.Quick, Rounds: o.Rounds, Machine: result.ThisMachine()}
 	progress := progressFor(expected)
-	var failed []string
+	var failed, written []string
 	for _, s := range chosen {
 		r, err := measure(ctx, s, o, run, shop, progress)
+		if err != nil && ctx.Err() != nil {
+			return interrupted(err, s.Name, written, o.out)
+		}
 		if err != nil {
 			return err
 		}
+		written = append(written, s.Name)
 		for _, c := range r.Cells {
 			if c.Failed != "" {
 				failed = append(failed, fmt.Sprintf("%s, %s: %s", c.Contender, c.Case, c.Failed))
@@ -104,6 +110,15 @@ func compare(ctx context.Context, o *options) error {
 		return errors.New("failed:\n  " + strings.Join(failed, "\n  "))
 	}
 	return nil
+}
+
+// interrupted says what a run that is not complete leaves.
+func interrupted(err error, during string, written []string, dir string) error {
+	done := "nothing"
+	if len(written) > 0 {
+		done = strings.Join(written, ", ")
+	}
+	return fmt.Errorf("%w during %s; this run has written %s into %s, and the rest there is of others", err, during, done, dir)
 }
 
 // measure measures a suite. The run is as it began: a suite writes its results into the work tree, and is a load to the next one.

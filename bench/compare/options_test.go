@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -48,6 +49,17 @@ func TestHelpNamesEveryOptionAndSuite(t *testing.T) {
 	for _, want := range append(names(), "--quick", "--only", "--rounds", "--out", "--yardstick", "--install", "--readme", "--help") {
 		if !strings.Contains(text, want) {
 			t.Errorf("help does not mention %s", want)
+		}
+	}
+}
+
+func TestARunThatIsInterruptedSaysWhatItLeaves(t *testing.T) {
+	for want, written := range map[string][]string{
+		"a signal during front; this run has written nothing into dir":         nil,
+		"a signal during front; this run has written pass, roundtrip into dir": {"pass", "roundtrip"},
+	} {
+		if err := interrupted(errors.New("a signal"), "front", written, "dir"); !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %q, want %q", err, want)
 		}
 	}
 }
