@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"time"
 )
 
 // Shop is where contenders get what they need.
@@ -95,7 +96,7 @@ func (s *Shop) Build(ctx context.Context, compilers []string, name string, sourc
 		args := append([]string{"-O2", "-Wall", "-o", path, from}, flags...) // libraries go behind what needs them
 		return path, run(exec.CommandContext(ctx, cc, args...))
 	}
-	return "", fmt.Errorf("none of %s is in PATH", strings.Join(compilers, ", "))
+	return "", noneOf(compilers)
 }
 
 // C and CXX are the compilers to try.
@@ -118,8 +119,19 @@ func VersionOf(ctx context.Context, name string, args ...string) (string, error)
 	return first, nil
 }
 
-// VersionOfC returns what the C compiler says of its version.
-func VersionOfC(ctx context.Context) (string, error) { return VersionOf(ctx, C[0], "--version") }
+// VersionOfC returns what the C compiler says of its version, the one that Build takes.
+func VersionOfC(ctx context.Context) (string, error) {
+	for _, cc := range C {
+		if _, err := exec.LookPath(cc); err == nil {
+			return VersionOf(ctx, cc, "--version")
+		}
+	}
+	return "", noneOf(C)
+}
+
+func noneOf(compilers []string) error {
+	return fmt.Errorf("none of %s is in PATH", strings.Join(compilers, ", "))
+}
 
 // VersionOfModule returns which version of a Go module this program is built with. (Test binaries know only its name.)
 func VersionOfModule(path string) string {
@@ -133,8 +145,11 @@ func VersionOfModule(path string) string {
 	return path
 }
 
-// run runs a command; its error has the line that says what went wrong.
+// run runs a command; its error has the line that says what went wrong. If it is to end early it is told so, and not killed: apt-get would
+// leave a package half installed, and a compiler the process that does its work, and files.
 func run(cmd *exec.Cmd) error {
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
 	said, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), err, reason(string(said)))

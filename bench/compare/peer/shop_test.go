@@ -2,8 +2,11 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -55,5 +58,43 @@ func TestTheVersionIsTheFirstLineAndAMissingModuleTheReason(t *testing.T) {
 	}
 	if _, err := VersionOf(t.Context(), "no-such-program"); err == nil || !strings.Contains(err.Error(), "no-such-program") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A system may have a compiler that is not called cc.
+func TestTheVersionIsThatOfTheCompilerThereIs(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	if _, err := VersionOfC(t.Context()); err == nil || !strings.Contains(err.Error(), "cc, gcc, clang") {
+		t.Errorf("without any: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "clang"), []byte("#!/bin/sh\necho clang 99\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if version, err := VersionOfC(t.Context()); err != nil || version != "clang 99" {
+		t.Errorf("%q, %v", version, err)
+	}
+}
+
+func TestWhatIsToEndEarlyMayTidyUp(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	dir := t.TempDir()
+	ready, tidied := filepath.Join(dir, "ready"), filepath.Join(dir, "tidied")
+	if err := exec.Command("mkfifo", ready).Run(); err != nil {
+		t.Skip("no mkfifo: ", err)
+	}
+	ended := make(chan error)
+	go func() {
+		ended <- run(exec.CommandContext(ctx, "sh", "-c", `trap 'echo >"$1"; exit 1' INT; echo >"$0"; while :; do sleep 0.05; done`, ready, tidied))
+	}()
+	if _, err := os.ReadFile(ready); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("no error")
+	}
+	if _, err := os.Stat(tidied); errors.Is(err, os.ErrNotExist) {
+		t.Error("it was killed")
 	}
 }
