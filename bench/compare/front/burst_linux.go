@@ -1,6 +1,7 @@
 package front
 
 import (
+	"context"
 	"errors"
 	"syscall"
 	"time"
@@ -36,6 +37,8 @@ func burst(t *team, o *outcome, n int) error {
 	if err := t.pause(); err != nil {
 		return err
 	}
+	over := context.AfterFunc(t.ctx, func() { _ = unix.Shutdown(int(t.listener.Fd()), unix.SHUT_RDWR) }) // those in its queue would wait in vain, with patience
+	defer over()
 	var fds []int
 	defer func() {
 		for _, fd := range fds {

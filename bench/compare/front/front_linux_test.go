@@ -1,6 +1,7 @@
 package front
 
 import (
+	"context"
 	"io"
 	"math"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"example.com/fdpass/bench/compare/role"
 	"example.com/fdpass/bench/compare/suite/suitetest"
 	"example.com/fdpass/internal/leak"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) {
@@ -84,4 +87,33 @@ func TestARequestThatFailsAfterTheEndCounts(t *testing.T) {
 	if late := time.Duration(l.latency.Max()); late < time.Second*9/10 {
 		t.Errorf("the longest took %v, though an answer took a second", late)
 	}
+}
+
+// Who interrupts a measurement does not wait for clients whose acceptor is gone.
+func TestABurstEndsWithTheRun(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	team, err := newTeam(ctx, netFront, "front: greet", 1, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- burst(team, new(outcome), burstSize) }()
+	if err := again(func() error {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(team.listener.Fd()), Events: unix.POLLIN}}, -1)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	cancel() // there is a client in the queue; this kills the acceptor, which is stopped
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("all were greeted, by nobody")
+		}
+	case <-time.After(patience / 2):
+		t.Error("it still waits")
+		<-ended
+	}
+	_ = team.stop() // its processes were killed
 }
