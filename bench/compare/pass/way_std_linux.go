@@ -82,6 +82,7 @@ var viaNetControl = way{
 			return nil, err
 		}
 		s := &controlSender{plainSender: plainSender{pass: func(fds []int) error { return writeRights(c, fds) }}}
+		s.note = func(fd uintptr) { s.fds = append(s.fds, int(fd)) }
 		for _, fd := range connections {
 			file := os.NewFile(uintptr(fd), "connection")
 			conn, err := net.FileConn(file)
@@ -105,13 +106,14 @@ type controlSender struct {
 	plainSender
 	conns []syscall.RawConn
 	files []*os.File
+	note  func(fd uintptr) // made once: a closure for each would be an allocation for each
 	fds   []int
 }
 
 func (s *controlSender) lend(fds []int) error {
 	s.fds = s.fds[:0]
 	for _, fd := range fds {
-		if err := s.conns[fd-first].Control(func(fd uintptr) { s.fds = append(s.fds, int(fd)) }); err != nil {
+		if err := s.conns[fd-first].Control(s.note); err != nil {
 			return err
 		}
 	}
