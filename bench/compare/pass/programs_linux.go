@@ -24,7 +24,7 @@ func programs() []program {
 	all := []program{
 		inGo(viaBare, bareName, result.Own, unix.SOCK_SEQPACKET, "SendBatch, RecvBatch, CloseFDs; plain SCM_RIGHTS, no acknowledgement"),
 		inGo(viaFramed, framedName, result.Own, unix.SOCK_SEQPACKET, "SendBatch, RecvBatch, CloseFDs; acknowledged, none lost"),
-		inGo(viaFramedTagged, "fastpass Framed, tags", result.Aside, unix.SOCK_SEQPACKET, "the same, each descriptor with a tag"),
+		compared(inGo(viaFramedTagged, "fastpass Framed, tags", result.Aside, unix.SOCK_SEQPACKET, "the same, each descriptor with a tag")),
 		merging(inGo(viaBareMerging, "fastpass Bare, merging", result.Aside, unix.SOCK_SEQPACKET, "Send one by one with the defaults: batches form by themselves")),
 		merging(inGo(viaFramedMerging, "fastpass Framed, merging", result.Aside, unix.SOCK_SEQPACKET, "Send one by one with the defaults: batches form by themselves")),
 		portable(viaBare, "fastpass Bare, portable"),
