@@ -22,7 +22,7 @@ func untraced(cmd *exec.Cmd) *exec.Cmd { return cmd }
 func countCalls(w work, pass func(n int, t tracer) error) (suite.Sample, error) {
 	messages, descriptors := 8000, 16<<10 // what strace takes seconds for
 	if perf.Works() {
-		messages, descriptors = 80_000, 640<<10
+		messages, descriptors = 40_000, 320<<10
 	}
 	many := w.whole(min(messages*w.Batch, descriptors))
 	few := w.whole(w.Batch) // how much merges varies from run to run, and would with more

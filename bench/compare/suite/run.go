@@ -16,7 +16,10 @@ type Options struct {
 	Rounds int
 }
 
-const perCount = time.Second // or about that
+const (
+	perCount = time.Second // or about that
+	counts   = 5           // of each cell: how much merges, and so how many calls there are, differs from run to run
+)
 
 func (s *Suite) each(o Options) time.Duration {
 	if o.Quick {
@@ -31,7 +34,7 @@ func (s *Suite) Expected(o Options) time.Duration {
 	for _, c := range s.Contenders {
 		perCase += time.Duration(o.Rounds) * s.each(o)
 		if c.Count != nil && !o.Quick {
-			perCase += perCount
+			perCase += counts * perCount
 		}
 	}
 	return time.Duration(len(s.Cases(o.Quick))) * perCase
@@ -198,15 +201,17 @@ func (c *cell) endRound() {
 // count finds what is not measured in rounds.
 func (s *Suite) count(ctx context.Context, cells []*cell, shop *peer.Shop, progress Progress) {
 	_, missing := shop.Need(ctx, s.Tools...)
-	for _, c := range cells {
-		if c.of.Count == nil {
-			continue
+	for n := range counts {
+		for _, c := range cells {
+			if c.of.Count == nil {
+				continue
+			}
+			progress.Begin(fmt.Sprintf("%s: counting %d/%d: %s, %s", s.Name, n+1, counts, c.of.Name, c.c.Name))
+			if !c.out() && c.note == "" && ctx.Err() == nil {
+				c.count(ctx, missing)
+			}
+			progress.Done(perCount)
 		}
-		progress.Begin(fmt.Sprintf("%s: counting: %s, %s", s.Name, c.of.Name, c.c.Name))
-		if !c.out() && ctx.Err() == nil {
-			c.count(ctx, missing)
-		}
-		progress.Done(perCount)
 	}
 }
 

@@ -67,8 +67,8 @@ type Contender struct {
 	// An error from Unable says that this contender has no way to do it.
 	Measure func(ctx context.Context, c Case, d time.Duration) (Sample, error)
 
-	// Count finds what cannot be found while time is measured, such as the number of system calls. It is called once per
-	// case, after all rounds, and not in a quick run; nil: nothing to count. If it fails, the other figures stay.
+	// Count finds what cannot be found while time is measured, such as the number of system calls. It is called five times per
+	// case, round by round, after all other rounds, and not in a quick run; nil: nothing to count. If it fails, the other figures stay.
 	Count func(ctx context.Context, c Case) (Sample, error)
 }
 
