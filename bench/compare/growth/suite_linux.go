@@ -211,6 +211,14 @@ func verdict(r *result.Suite, group, contender string, own line) string {
 		return text + ": flat."
 	}
 	text += ": **not flat**"
+	if own.rise <= flat {
+		text += ", but nowhere dearer than with less of it"
+	} else {
+		text += fmt.Sprintf(", %.2f× dearer than with less of it", own.rise)
+		if known {
+			text += fmt.Sprintf(" (the limit %.2f×)", limit.rise)
+		}
+	}
 	if known && own.spread() <= flat*limit.spread() {
 		text += fmt.Sprintf(", within %.1f× of the limit's own growth", flat)
 	}
@@ -220,8 +228,8 @@ func verdict(r *result.Suite, group, contender string, own line) string {
 	return text + "."
 }
 
-// line is how the cheapest case of a group and the dearest one compare with the first.
-type line struct{ least, most float64 }
+// line is how the cheapest case of a group and the dearest one compare with the first, and the dearest one, whichever that is, with one before it.
+type line struct{ least, most, rise float64 }
 
 func (l line) spread() float64 { return l.most / l.least }
 
@@ -232,9 +240,10 @@ func lineOf(r *result.Suite, group, contender string, m result.Metric) (l line, 
 		switch {
 		case !found:
 		case first == 0:
-			first, l = f.Median, line{1, 1}
+			first, l = f.Median, line{1, 1, 1}
 		default:
-			l, ok = line{min(l.least, f.Median/first), max(l.most, f.Median/first)}, true
+			here := f.Median / first
+			l, ok = line{min(l.least, here), max(l.most, here), max(l.rise, here/l.least)}, true
 		}
 	}
 	return l, ok
