@@ -20,8 +20,9 @@ closes it, as a front does with the connections that it accepts.
 
 The time is wall clock, from the first send until both sides are done, over the number of descriptors. CPU time is each process's
 own (getrusage). System calls are those of both processes together, counted in separate runs (without nanosleep,
-which is Go's timer thread): by perf, or, where it may not, by strace, which slows down who makes many, so that less merges. Allocations are those of both processes together, where the language counts them. Every receiver counts what it
-got, and compares the inodes of the first ones with those sent.
+which is Go's timer thread): by perf, or, where it may not, by strace, which slows down who makes many, so that less merges. Allocations are those of both processes together, where the language counts them, with what
+the first use and the end of a link take, which does not grow with what passes. Every receiver counts what it
+got, and the inodes of the first ones are compared with those sent (not in the C limit, which starts its own).
 
 *Merging* stands for Send one by one, on a link with the defaults, on which full messages form by themselves: what a user gets who
 does not batch. That is not one per message, so it neither wins nor loses.
