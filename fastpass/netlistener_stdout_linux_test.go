@@ -1,5 +1,3 @@
-//go:build linux
-
 package fastpass
 
 import (
@@ -11,7 +9,7 @@ import (
 )
 
 // A connection that comes at the number of standard output into a table that is full otherwise is not lost.
-func TestR2AConnectionAtTheNumberOfStandardOutputIntoAFullTable(t *testing.T) {
+func TestAConnectionAtTheNumberOfStandardOutputIntoAFullTable(t *testing.T) {
 	for _, l := range everyLink[:3] {
 		there := l.config()
 		there.Direction = RecvOnly

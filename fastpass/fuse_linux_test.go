@@ -84,7 +84,7 @@ func unflushed(t *testing.T) (fd int, relent func()) {
 
 // Into a full table a peer sends a file whose every close takes as long as it likes: its own link may stand still, but Recv holds to its
 // deadline, and Close returns.
-func TestR2AFileThatIsSlowToFlushIntoAFullTable(t *testing.T) {
+func TestAFileThatIsSlowToFlushIntoAFullTable(t *testing.T) {
 	for _, dir := range []Direction{RecvOnly, Both} {
 		t.Run(dir.String(), func(t *testing.T) {
 			fd, relent := unflushed(t)

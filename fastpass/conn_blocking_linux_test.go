@@ -1,5 +1,3 @@
-//go:build linux
-
 package fastpass
 
 import (
@@ -12,7 +10,7 @@ import (
 )
 
 // Whoever holds a duplicate may make the socket blocking at any time: neither deadlines nor Close depend on it.
-func TestR2ConnHoldsToItsDeadlineAndClosesAlthoughAnotherProcessHasMadeItBlock(t *testing.T) {
+func TestConnHoldsToItsDeadlineAndClosesAlthoughAnotherProcessHasMadeItBlock(t *testing.T) {
 	for _, polled := range []bool{false, true} {
 		for _, write := range []bool{false, true} {
 			name := map[bool]string{false: "read", true: "write"}[write] + map[bool]string{false: "", true: " polled"}[polled]
