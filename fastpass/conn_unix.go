@@ -266,7 +266,7 @@ func takeSocket(fd int, mayBeBrief bool) (sys.Stream, error) {
 	if !isNumber(fd) {
 		return s, os.NewSyscallError("getsockopt", syscall.EBADF) // the kernel would look at its lowest bits only
 	}
-	if s.Brief = mayBeBrief && sys.Brief(fd); !s.Brief { // or else it is TCP's
+	if s.Brief = mayBeBrief && sys.BriefStream(fd); !s.Brief { // or else it is TCP's
 		typ, err := sys.SocketType(fd)
 		if err != nil {
 			return s, os.NewSyscallError("getsockopt", err)

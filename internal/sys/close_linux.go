@@ -27,13 +27,16 @@ func closeBriefly(lo, hi int) {
 	}
 }
 
-// Brief reports whether calls on the connections that the listening socket fd accepts, or on the connection fd, are
-// short, and CloseBriefly may close them: they are TCP's, and do not linger.
+// BriefStream reports whether the connection fd may be a Brief Stream: it is TCP's.
+func BriefStream(fd int) bool { return interrupts() && isTCP(fd) }
+
+// Brief reports whether CloseBriefly may close the connections that the listening socket fd accepts: they are TCP's, and
+// do not linger.
 //
 // Whoever has such a connection as well can have it linger all the same, with SO_LINGER. If its own copy is closed
 // before the one here, this thread waits then, until the client has everything or the time is over, but not longer than
 // the runtime does for the thread: the signal with which that interrupts goroutines ends the wait.
-func Brief(fd int) bool { return interrupts() && isTCP(fd) && !lingers(fd) }
+func Brief(fd int) bool { return BriefStream(fd) && !lingers(fd) }
 
 // interrupts reports whether the runtime interrupts goroutines with signals. A test for invariants wants no Brief.
 var interrupts = sync.OnceValue(func() bool {

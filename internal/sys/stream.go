@@ -10,8 +10,8 @@ type Stream struct {
 	// looks every 20 µs what goes on: a tenth of what a short connection costs a server.
 	//
 	// The price: these calls take the socket's lock, so they last as long as another process that has the socket holds
-	// that, and all goroutines may have to wait. So it is for connections of Brief that only processes may have that
-	// could stop this one anyhow.
+	// that, and all goroutines may have to wait. So it is for connections of BriefStream that only processes may have
+	// that could stop this one anyhow.
 	Brief bool
 }
 

@@ -68,7 +68,7 @@ func makeConns(of func(fd int) (net.Conn, error), n int) error {
 	return nil
 }
 
-// From a descriptor to a net.Conn and its end it takes 3 system calls: what it is, whether it blocks, and close.
+// From a descriptor to a net.Conn and its end it takes 2 system calls: what it is, and close.
 func TestAConnTakesFewSystemCalls(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip("there is no strace to count with")
