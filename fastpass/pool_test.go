@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -513,16 +514,16 @@ func TestHashAsksAgainForAnotherDescriptorInTheSamePlace(t *testing.T) {
 
 // A policy may sort the workers that it is shown: its answer is a place in that order.
 func TestAPolicyMaySortTheWorkers(t *testing.T) {
-	var picked *Passer
+	var picked atomic.Pointer[Passer]
 	pool := newPool(t, &PoolConfig{Policy: PolicyFunc(func(_ *Desc, _ uint64, workers []Worker) int {
 		slices.SortFunc(workers, func(a, b Worker) int { return cmp.Compare(b.ID, a.ID) })
-		picked = workers[0].Passer
+		picked.Store(workers[0].Passer)
 		return 0
 	})})
 	newWorker(t, pool, nil)
 	_, last := newWorker(t, pool, nil)
 	dispatch(t, pool, []Desc{{FD: 0, Keep: true}})
-	if picked != last {
+	if picked.Load() != last {
 		t.Fatal("the worker that joined last is not the first one")
 	}
 	if last.Stats().Queued != 1 {
