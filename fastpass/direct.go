@@ -2,11 +2,11 @@
 
 package fastpass
 
-// sendDirectly hands ds straight to the socket, past the window, and returns how many it took. It does so on a Bare
-// link, where what the kernel has taken is delivered, so that nothing has to be kept of it; while nothing is queued and
-// there is no flusher, so that the order is kept; and if one system call can take all of ds, so that other callers wait
-// for no more than that. The rest goes through the window, like all of a Framed link, unless the link has ended
-// meanwhile: then the caller gets the error at once, and keeps the rest.
+// sendDirectly hands the first of ds straight to the socket, past the window, as many as make a system call, and returns
+// how many it took. It does so on a Bare link, where what the kernel has taken is delivered, so that nothing has to be
+// kept of it, and while nothing is queued and there is no flusher, so that the order is kept. If it takes none they go
+// through the window, like all of a Framed link, unless the link has ended meanwhile: then the caller gets the error at
+// once, and keeps them.
 func (o *outbox) sendDirectly(ds []Desc) (n int) {
 	if o.p.framed() || !o.work.CompareAndSwap(0, 1) {
 		return 0
@@ -20,12 +20,13 @@ func (o *outbox) sendDirectly(ds []Desc) (n int) {
 
 // sendPlain is the part of sendDirectly that the flusher does. It takes only descriptors without payloads.
 func (o *outbox) sendPlain(ds []Desc) (n int) {
-	if len(ds) > min(fullCall, o.p.cfg.Messages*o.batch) {
+	ds = o.firstCall(ds, callSize(!ds[0].Keep))
+	closes, plain := scan(ds)
+	if !plain {
 		return 0
 	}
-	closes, plain := scan(ds)
-	if !plain || len(ds) > callSize(closes) {
-		return 0
+	if closes {
+		ds = o.firstCall(ds, callSize(true))
 	}
 	v, messages := o.p.vectors.get(), 0
 	for rest := ds; len(rest) > 0; messages++ {
@@ -48,6 +49,14 @@ func (o *outbox) sendPlain(ds []Desc) (n int) {
 		o.mayGoOn(errno)
 	}
 	return n
+}
+
+// firstCall is as much of ds as one system call takes, but no more than most; not all of it ends with a full message.
+func (o *outbox) firstCall(ds []Desc, most int) []Desc {
+	if most = min(most, o.p.cfg.Messages*o.batch); len(ds) <= most {
+		return ds
+	}
+	return ds[:max(most-most%o.batch, min(most, o.batch))]
 }
 
 // scan reports whether any of ds is to be closed here, and whether all are plain: without a payload, and with a number

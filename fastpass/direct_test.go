@@ -44,9 +44,10 @@ func TestABareLinkQueuesOnlyWhatHasToWait(t *testing.T) {
 		"one":                        {n: 1, calls: 1},
 		"one that is lent":           {n: 1, calls: 1, lent: func(int) bool { return true }},
 		"a full message":             {n: 253, calls: 1},
-		"more copies than in a call": {n: 300, calls: 2, queued: true},
+		"more copies than in a call": {n: 300, calls: 2},
+		"copies behind what is lent": {n: 600, calls: 3, lent: func(i int) bool { return i < 300 }},
 		"lent, a full call":          {n: fullCall, calls: 1, lent: func(int) bool { return true }},
-		"lent, and one more":         {n: fullCall + 1, calls: 2, queued: true, lent: func(int) bool { return true }},
+		"lent, and one more":         {n: fullCall + 1, calls: 2, lent: func(int) bool { return true }},
 		"every third is lent":        {n: 30, calls: 1, lent: func(i int) bool { return i%3 == 0 }},
 		"behind one that is queued":  {n: 20, calls: 1, queued: true, change: func(p *Passer, ds []Desc) { must(p.Push(ds[0])) }},
 		"with a payload":             {n: 20, calls: 1, queued: true, change: func(_ *Passer, ds []Desc) { ds[7].Payload = []byte("x") }},
@@ -92,6 +93,20 @@ func TestABareLinkQueuesOnlyWhatHasToWait(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What does not go with one call is cut behind a full message, so that no small one travels in the middle.
+func TestACallEndsWithAFullMessage(t *testing.T) {
+	for _, c := range []struct{ n, most, batch, messages, want int }{
+		{253, 253, 253, 8, 253}, {254, 253, 253, 8, 253}, {2024, 2024, 253, 8, 2024}, {2025, 2024, 253, 8, 2024},
+		{300, 253, 64, 32, 192}, {253, 253, 64, 32, 253}, {100, 253, 64, 1, 64}, {64, 253, 64, 1, 64}, {5, 253, 1, 3, 3}, {10, 253, 300, 1, 10},
+	} {
+		p, _ := rawLink(t, linkConfig{Protocol: Bare})
+		p.cfg.Messages, p.out.batch = c.messages, c.batch
+		if got := len(p.out.firstCall(make([]Desc, c.n), c.most)); got != c.want {
+			t.Errorf("%d, no more than %d, messages of %d, %d at once: %d, want %d", c.n, c.most, c.batch, c.messages, got, c.want)
+		}
 	}
 }
 
