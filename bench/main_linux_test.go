@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// roleVar is set in the environment of the processes that the benchmarks start: this binary once more, as the other end.
+// roleVar is set in the environment of the processes that the benchmarks start: this binary once more, as the other
+// end.
 const roleVar = "FASTPASS_BENCH_ROLE"
 
 var roles = map[string]func() error{
@@ -44,8 +45,8 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// raiseLimit makes room for the default window, which is the smaller the fewer descriptors may be open; without the privilege
-// the limit stays as it is.
+// raiseLimit makes room for the default window, which is the smaller the fewer descriptors may be open; without the
+// privilege the limit stays as it is.
 func raiseLimit() {
 	const enough = 1 << 16
 	var r unix.Rlimit

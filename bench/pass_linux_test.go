@@ -42,10 +42,10 @@ func of(protocol fastpass.Protocol, batch int, give bool) setup {
 
 // BenchmarkPass passes TCP connections to another process, which closes them. One operation is one descriptor.
 //
-// batch=1 is one descriptor per message and call of Send; batch=auto is Send one by one with the library's defaults.
-// No descriptor has a tag or a payload. own=lend passes sockets that the sender keeps; own=give a copy of each, made just
-// before and closed once it is delivered, as when connections are given away. CPU time is each process's own; rcvr-mallocs
-// are those of the other process.
+// batch=1 is one descriptor per message and call of Send; batch=auto is Send one by one with the library's defaults. No
+// descriptor has a tag or a payload. own=lend passes sockets that the sender keeps; own=give a copy of each, made just
+// before and closed once it is delivered, as when connections are given away. CPU time is each process's own;
+// rcvr-mallocs are those of the other process.
 func BenchmarkPass(b *testing.B) {
 	for _, protocol := range protocols {
 		for _, batch := range append([]int{auto}, batches...) {
@@ -58,7 +58,8 @@ func BenchmarkPass(b *testing.B) {
 	}
 }
 
-// BenchmarkPayload is BenchmarkPass with so many bytes beside each descriptor, lent, over a Framed link, 253 to a message or as many as fit.
+// BenchmarkPayload is BenchmarkPass with so many bytes beside each descriptor, lent, over a Framed link, 253 to a
+// message or as many as fit.
 func BenchmarkPayload(b *testing.B) {
 	for _, bytes := range []int{0, 16, 64, 256, 1024, 4096} {
 		b.Run(fmt.Sprintf("bytes=%d", bytes), func(b *testing.B) {

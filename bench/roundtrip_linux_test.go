@@ -16,8 +16,9 @@ import (
 // BenchmarkRoundTrip sends one descriptor to another process, which sends it back, and only then the next. Reported
 // are percentiles of the time that takes.
 //
-// links=one: both directions on one link, the default; links=two: a one-way link each way, where callers of Recv read the socket
-// themselves. impl=blocking is what a C program would do, blocking system calls on a thread of its own: the limit here.
+// links=one: both directions on one link, the default; links=two: a one-way link each way, where callers of Recv read
+// the socket themselves. impl=blocking is what a C program would do, blocking system calls on a thread of its own: the
+// limit here.
 func BenchmarkRoundTrip(b *testing.B) {
 	b.Run("impl=blocking", benchmarkBlockingRoundTrip)
 	for _, protocol := range protocols {

@@ -99,8 +99,16 @@ func TestABareLinkQueuesOnlyWhatHasToWait(t *testing.T) {
 // What does not go with one call is cut behind a full message, so that no small one travels in the middle.
 func TestACallEndsWithAFullMessage(t *testing.T) {
 	for _, c := range []struct{ n, most, batch, messages, want int }{
-		{253, 253, 253, 8, 253}, {254, 253, 253, 8, 253}, {2024, 2024, 253, 8, 2024}, {2025, 2024, 253, 8, 2024},
-		{300, 253, 64, 32, 192}, {253, 253, 64, 32, 253}, {100, 253, 64, 1, 64}, {64, 253, 64, 1, 64}, {5, 253, 1, 3, 3}, {10, 253, 300, 1, 10},
+		{253, 253, 253, 8, 253},
+		{254, 253, 253, 8, 253},
+		{2024, 2024, 253, 8, 2024},
+		{2025, 2024, 253, 8, 2024},
+		{300, 253, 64, 32, 192},
+		{253, 253, 64, 32, 253},
+		{100, 253, 64, 1, 64},
+		{64, 253, 64, 1, 64},
+		{5, 253, 1, 3, 3},
+		{10, 253, 300, 1, 10},
 	} {
 		p, _ := rawLink(t, linkConfig{Protocol: Bare})
 		p.cfg.Messages, p.out.batch = c.messages, c.batch

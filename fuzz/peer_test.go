@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FuzzPeer has a link meet a peer that sends arbitrary messages: bytes, and frames that are right or nearly so, with and
-// without descriptors. Whatever it does, the link must end, give out nothing but what was sent, and leave no descriptor
-// open, in this process or in a queue.
+// FuzzPeer has a link meet a peer that sends arbitrary messages: bytes, and frames that are right or nearly so, with
+// and without descriptors. Whatever it does, the link must end, give out nothing but what was sent, and leave no
+// descriptor open, in this process or in a queue.
 //
 // The input's first byte chooses the link, the others make the messages.
 func FuzzPeer(f *testing.F) {
@@ -84,8 +84,8 @@ type peerScript struct {
 	passed int // descriptors sent
 }
 
-// message sends one message, and reports whether the socket took it. Its first event says what it is, and in the upper bits
-// how many descriptors it brings beyond those that belong to it.
+// message sends one message, and reports whether the socket took it. Its first event says what it is, and in the upper
+// bits how many descriptors it brings beyond those that belong to it.
 func (s *peerScript) message() bool {
 	b := s.byte()
 	fds := int(b >> 4 & 3)

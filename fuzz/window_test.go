@@ -6,8 +6,8 @@ import (
 	"example.com/fdpass/ring"
 )
 
-// FuzzWindow gives the send window arbitrary claims, publications in parts and out of order, looks and releases. It must
-// say of each position what a model of it says, keep the values in place, and hand out cleared slots.
+// FuzzWindow gives the send window arbitrary claims, publications in parts and out of order, looks and releases. It
+// must say of each position what a model of it says, keep the values in place, and hand out cleared slots.
 func FuzzWindow(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{2, 0, 3, 1, 0, 2, 2, 0, 9, 1, 0, 9, 2, 3, 1, 0, 4, 2, 3, 9})

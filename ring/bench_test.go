@@ -8,7 +8,8 @@ import (
 )
 
 // Every benchmark moves b.N values between goroutines through a queue of 1,024; an operation is one value, and batch
-// says how many go in a call. Both sides yield (runtime.Gosched) when there is nothing to do; a channel parks by itself.
+// says how many go in a call. Both sides yield (runtime.Gosched) when there is nothing to do; a channel parks by
+// itself.
 const benchCapacity = 1024
 
 var benchBatches = []int{1, 8, 64, 256}

@@ -2,7 +2,8 @@ package ring
 
 import "strconv"
 
-// checkCapacity panics unless n is a power of two. Powers of two make the index of a position one AND, and a lap one shift.
+// checkCapacity panics unless n is a power of two. Powers of two make the index of a position one AND, and a lap one
+// shift.
 func checkCapacity(constructor string, n int) {
 	if n < 1 || n&(n-1) != 0 {
 		panic("ring: " + constructor + ": capacity " + strconv.Itoa(n) + " is not a power of two of at least 1")

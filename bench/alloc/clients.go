@@ -15,7 +15,8 @@ type clients struct {
 	open [wave]int
 }
 
-// wave is how many connect at a time: fewer than Pool.Serve accepts at once, and than wait in the queue of a listening socket.
+// wave is how many connect at a time: fewer than Pool.Serve accepts at once, and than wait in the queue of a listening
+// socket.
 const wave = 200
 
 // connect makes n connections in waves: the next begins when the workers have the last.

@@ -38,26 +38,27 @@ const (
 	// warmUp is how many descriptors pass before counting starts, at most: twice round the largest window.
 	warmUp = 2 * 16 << 10
 
-	// settling is how many objects a line may allocate whatever passes: what a link makes once and for its whole life when it first
-	// needs it (a goroutine, a longer queue), and the runtime's records of waiting goroutines, which each processor keeps up
-	// to 128 of and a collection takes away. What is allocated per call comes to more.
+	// settling is how many objects a line may allocate whatever passes: what a link makes once and for its whole life
+	// when it first needs it (a goroutine, a longer queue), and the runtime's records of waiting goroutines, which each
+	// processor keeps up to 128 of and a collection takes away. What is allocated per call comes to more.
 	settling = 100
 
-	// buffersPerThousand descriptors may be made. Payload bytes lie in buffers of bytebufferpool, which makes one whenever more
-	// are in use at once than ever before, and measures anew what size they should have every 42,000 returns. That is
-	// bounded by what is in flight, not by how much passes.
+	// buffersPerThousand descriptors may be made. Payload bytes lie in buffers of bytebufferpool, which makes one
+	// whenever more are in use at once than ever before, and measures anew what size they should have every 42,000
+	// returns. That is bounded by what is in flight, not by how much passes.
 	buffersPerThousand = 50
 
 	buffers = "github.com/valyala/bytebufferpool"
 
-	// unexplained is how many mallocs may be in MemStats and not in the profile. The profile counts objects without pointers of less than
-	// 16 bytes by the block that several share: this is what notices those that it does not.
+	// unexplained is how many mallocs may be in MemStats and not in the profile. The profile counts objects without
+	// pointers of less than 16 bytes by the block that several share: this is what notices those that it does not.
 	unexplained = 100
 )
 
-// measure passes descriptors over a path twice, few and then many, and takes the one from the other. Both passes begin just after a
-// garbage collection, which profiles are written by and which empties every sync.Pool, so that what it takes to fill them
-// again is in both, and the difference is what passing the others allocated. Between, the collector does not run.
+// measure passes descriptors over a path twice, few and then many, and takes the one from the other. Both passes begin
+// just after a garbage collection, which profiles are written by and which empties every sync.Pool, so that what it
+// takes to fill them again is in both, and the difference is what passing the others allocated. Between, the collector
+// does not run.
 func measure(p path) (result, error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	l, err := p.open()

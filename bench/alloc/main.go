@@ -1,7 +1,7 @@
 //go:build linux
 
-// Alloc is the allocation gate: it passes a million descriptors in each way that the library knows, with an allocation profile of
-// every single object, and fails if anything was allocated by a line of this module while they passed.
+// Alloc is the allocation gate: it passes a million descriptors in each way that the library knows, with an allocation
+// profile of every single object, and fails if anything was allocated by a line of this module while they passed.
 //
 //	go run ./bench/alloc [-only regexp] [-descriptors n] [-sites]
 package main

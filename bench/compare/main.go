@@ -1,7 +1,7 @@
 //go:build linux
 
-// compare measures the library beside other ways of doing the same, interleaved in the same run, and writes down what it
-// found, the cases in which another one is better included.
+// compare measures the library beside other ways of doing the same, interleaved in the same run, and writes down what
+// it found, the cases in which another one is better included.
 //
 // A run is: options.go (what to do), suite (the interleaving; each suite has a package of its own that says what is
 // measured and for whom), result (the tables and plots).
@@ -121,7 +121,8 @@ func interrupted(err error, during string, written []string, dir string) error {
 	return fmt.Errorf("%w during %s; this run has written %s into %s, and the rest there is of others", err, during, done, dir)
 }
 
-// measure measures a suite. The run is as it began: a suite writes its results into the work tree, and is a load to the next one.
+// measure measures a suite. The run is as it began: a suite writes its results into the work tree, and is a load to the
+// next one.
 func measure(ctx context.Context, s *suite.Suite, o *options, run result.Run, shop *peer.Shop, progress suite.Progress) (*result.Suite, error) {
 	run.Date = time.Now().UTC().Format(time.RFC3339)
 	r, err := suite.Run(ctx, s, o.Options, shop, progress)

@@ -39,8 +39,8 @@ func command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// status waits for the demo and returns its exit status, -1 after a signal. All its processes have its standard error; so if
-// that is a buffer or has been read to its end, none of them is left when this returns.
+// status waits for the demo and returns its exit status, -1 after a signal. All its processes have its standard error;
+// so if that is a buffer or has been read to its end, none of them is left when this returns.
 func status(t *testing.T, wait func() error) int {
 	t.Helper()
 	err := wait()

@@ -39,8 +39,8 @@ func (f *front) act() {
 
 func (f *front) stop() bool { return f.strike(syscall.SIGSTOP, "is stopped (SIGSTOP)") }
 
-// relent continues a stopped worker to which nothing is on its way: the pool has nothing to give to others then, and the
-// clients whose connections it has taken would wait for ever. As long as there is a load it is tried again.
+// relent continues a stopped worker to which nothing is on its way: the pool has nothing to give to others then, and
+// the clients whose connections it has taken would wait for ever. As long as there is a load it is tried again.
 func (f *front) relent() {
 	for _, w := range f.workers {
 		if w.stopped.IsZero() || w.left || time.Since(w.stopped) < 4*f.stallTimeout() {

@@ -24,10 +24,10 @@ import (
 
 // How the front tells lost from broken
 //
-// The load process never uses a client address (IP and port) twice in a run, so the address names the connection. The front
-// puts it into the connection's tag. The library calls OnSent with the tag once a worker has acknowledged the
-// connection, which is the moment from which the connection is that worker's, and the worker's link is read to its end before it
-// counts as ended. So when a client reports its address for want of an answer, the front knows which worker,
+// The load process never uses a client address (IP and port) twice in a run, so the address names the connection. The
+// front puts it into the connection's tag. The library calls OnSent with the tag once a worker has acknowledged the
+// connection, which is the moment from which the connection is that worker's, and the worker's link is read to its end
+// before it counts as ended. So when a client reports its address for want of an answer, the front knows which worker,
 // if any, had taken the connection. It need not ask a worker, least of all a dead one.
 
 // front accepts connections and passes them to workers. Its fields belong to the main goroutine, which runs one event
@@ -233,7 +233,8 @@ func (f *front) fail(err error) {
 	f.quit()
 }
 
-// end closes the doors. What was accepted is still delivered and answered; then the workers find their links ended, and end.
+// end closes the doors. What was accepted is still delivered and answered; then the workers find their links ended, and
+// end.
 func (f *front) end() {
 	if !f.ended.IsZero() {
 		return
@@ -316,8 +317,8 @@ func (f *front) show() {
 		rate, n, f.alive(), f.pool.Stats().Redelivered, f.missing))
 }
 
-// steady counts what the whole front process allocates on the heap while nothing but passing goes on. Accepting and passing is all
-// that it does; what it prints is counted as well.
+// steady counts what the whole front process allocates on the heap while nothing but passing goes on. Accepting and
+// passing is all that it does; what it prints is counted as well.
 type steady struct {
 	at                    time.Time
 	mallocs, passed       uint64

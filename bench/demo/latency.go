@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// latency is a histogram of times in microseconds. Those below 64 have a bucket each, and above that every power of two has
-// 32, so a quantile is at most 3 % too large.
+// latency is a histogram of times in microseconds. Those below 64 have a bucket each, and above that every power of two
+// has 32, so a quantile is at most 3 % too large.
 type latency struct {
 	buckets [32 * 32]atomic.Uint64
 	longest atomic.Int64

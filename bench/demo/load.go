@@ -217,8 +217,8 @@ func left(err error) error {
 	return err
 }
 
-// ended waits until the other end closes the connection after the last answer: that it does proves that no other process
-// has kept a copy of it.
+// ended waits until the other end closes the connection after the last answer: that it does proves that no other
+// process has kept a copy of it.
 func (c *client) ended() error {
 	_, err := c.in.ReadByte()
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {

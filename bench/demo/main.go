@@ -1,7 +1,7 @@
 //go:build unix
 
-// Demo shows the data path at work. A front process accepts TCP connections and hands them in batches to worker processes,
-// which answer them with net/http; a load process makes the requests. Meanwhile one worker is killed, one is
+// Demo shows the data path at work. A front process accepts TCP connections and hands them in batches to worker
+// processes, which answer them with net/http; a load process makes the requests. Meanwhile one worker is killed, one is
 // stopped and one is drained. At the end a table tells what the clients got, and whether any of them was lost.
 //
 //	make demo
@@ -31,8 +31,8 @@ const (
 const roleEnv = "FDPASS_DEMO_ROLE"
 
 func init() {
-	// The signal that a child gets when its parent dies comes when the parent's thread ends (prctl(2)). The main goroutine
-	// starts all children; so it stays on the main thread, which lives as long as the process.
+	// The signal that a child gets when its parent dies comes when the parent's thread ends (prctl(2)). The main
+	// goroutine starts all children; so it stays on the main thread, which lives as long as the process.
 	runtime.LockOSThread()
 }
 

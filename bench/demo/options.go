@@ -97,14 +97,16 @@ func parse(args []string) (*options, error) {
 	return o, o.fit()
 }
 
-// fit bounds the load by how many descriptors a process may open. (The Go runtime has raised the limit as far as it may.)
+// fit bounds the load by how many descriptors a process may open. (The Go runtime has raised the limit as far as it
+// may.)
 func (o *options) fit() error {
 	const most, own, each = 64, 24, 4 // clients; descriptors of a process's own; those of a worker in the front
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return err
 	}
-	// In the front, a connection may wait in the accepting batch while its predecessor's copy waits for its acknowledgement.
+	// In the front, a connection may wait in the accepting batch while its predecessor's copy waits for its
+	// acknowledgement.
 	o.clients = most
 	if room := int64(limit.Cur) - own - int64(each*o.workers); limit.Cur < 1<<20 && room < 2*most {
 		o.clients = int(room / 2)

@@ -36,8 +36,8 @@ type worker struct {
 	faulty  bool      // it has had its share of faults
 }
 
-// start starts a worker process. It joins the pool when it says that it is ready: until then connections are better off with
-// the others, and the time that a program needs to start is no stall.
+// start starts a worker process. It joins the pool when it says that it is ready: until then connections are better off
+// with the others, and the time that a program needs to start is no stall.
 func (f *front) start(w *worker) error {
 	w.cmd = exec.Command(f.program, strconv.Itoa(w.number))
 	w.cmd.Env = append(os.Environ(), roleEnv+"=worker")

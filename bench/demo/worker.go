@@ -22,7 +22,8 @@ import (
 // grace is how long a worker that ends waits for its clients, and the front for its workers.
 const grace = 10 * time.Second
 
-// workerMain answers the connections that come over the link from the front, until the link ends or SIGTERM asks it to drain.
+// workerMain answers the connections that come over the link from the front, until the link ends or SIGTERM asks it to
+// drain.
 func workerMain(args []string) int {
 	// Ctrl-C goes to the whole process group, but it is the front that decides when workers end: by ending their links.
 	signal.Ignore(syscall.SIGINT, syscall.SIGHUP)
@@ -60,8 +61,8 @@ func workerMain(args []string) int {
 	}
 	fmt.Println() // ready
 	// Serve returns when the listener is closed and holds no connection any more, so that all that this process has
-	// acknowledged count as open. They are waited for here, not by Shutdown: a request that net/http reads during Shutdown is
-	// dropped, even if it is the first of its connection (server.go, since go.dev/issue/65802).
+	// acknowledged count as open. They are waited for here, not by Shutdown: a request that net/http reads during
+	// Shutdown is dropped, even if it is the first of its connection (server.go, since go.dev/issue/65802).
 	err = srv.Serve(ln)
 	srv.SetKeepAlivesEnabled(false)
 	ctx, cancel := context.WithTimeout(context.Background(), grace/2)

@@ -28,14 +28,15 @@ const (
 	// Sockets is how many TCP connections there are to pass, over and over, or to copy.
 	Sockets = 2048
 
-	// Window is fastpass.Config.Window of links that lend: the default of a process that may open many descriptors; here 20,000 may
-	// be the limit. What is lent needs no room in the sender's table.
+	// Window is fastpass.Config.Window of links that lend: the default of a process that may open many descriptors;
+	// here 20,000 may be the limit. What is lent needs no room in the sender's table.
 	Window = 16 << 10
 )
 
 // Messages is how many messages of batch descriptors are handed over at a time, where one call can take several: single
-// descriptors one by one, and of those that are given away no more than a quarter of the sockets that there are. Who copies
-// most of them at once writes to the same files, in the same order and at the same time, as the receiver of the last call.
+// descriptors one by one, and of those that are given away no more than a quarter of the sockets that there are. Who
+// copies most of them at once writes to the same files, in the same order and at the same time, as the receiver of the
+// last call.
 func Messages(batch int, lend bool) int {
 	switch {
 	case batch == 1:

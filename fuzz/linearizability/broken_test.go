@@ -121,8 +121,8 @@ func (q *shy) Pop() (v uint16, ok bool) {
 	return q.MPMC.Pop()
 }
 
-// racing is a ring that forgets that there is somebody else between a look at an index and its change; or, early, one that
-// moves the index first.
+// racing is a ring that forgets that there is somebody else between a look at an index and its change; or, early, one
+// that moves the index first.
 type racing struct {
 	head, tail atomic.Uint32
 	cells      []atomic.Uint32

@@ -9,8 +9,8 @@
 //   - It passes that on, in one piece: filled cells to the consumers, emptied ones to the producers.
 //
 // That is what the documentation of ring says, and no more: Pop may find nothing behind a producer that is just filling
-// the next cell, but only then; a batch may be taken in part, but only if there was no room for more at some moment of the
-// call; and no other call comes between the values of a batch.
+// the next cell, but only then; a batch may be taken in part, but only if there was no room for more at some moment of
+// the call; and no other call comes between the values of a batch.
 //
 //	queue_test.go   SPSC, MPSC, MPMC, and MPMC with an Event at each side
 //	window_test.go  Window, whose entries are claimed, published, read and released by themselves

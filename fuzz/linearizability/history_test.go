@@ -21,8 +21,8 @@ var (
 	seed      = flag.Uint64("seed", 0, "the seed of the first history; 0: a random one")
 )
 
-// firstSeed returns the seed that the run begins with. The seed decides what each goroutine does; how they meet is up to
-// the machine.
+// firstSeed returns the seed that the run begins with. The seed decides what each goroutine does; how they meet is up
+// to the machine.
 func firstSeed(t *testing.T) uint64 {
 	s := *seed
 	if s == 0 {
@@ -32,7 +32,8 @@ func firstSeed(t *testing.T) uint64 {
 	return s
 }
 
-// crowded has more threads than cores while the test runs, so that the kernel stops some of them in the middle of a call.
+// crowded has more threads than cores while the test runs, so that the kernel stops some of them in the middle of a
+// call.
 func crowded(t *testing.T) {
 	before := runtime.GOMAXPROCS(max(8, 2*runtime.NumCPU()))
 	t.Cleanup(func() { runtime.GOMAXPROCS(before) })

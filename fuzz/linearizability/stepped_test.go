@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// A call takes less time than a thread needs to get going, so that in histories of a few calls most have had the ring for
-// themselves. This test does the others once more with rings that may yield the processor before each of their
+// A call takes less time than a thread needs to get going, so that in histories of a few calls most have had the ring
+// for themselves. This test does the others once more with rings that may yield the processor before each of their
 // statements: their source is changed on its way to the compiler, and nowhere else.
 func TestAllOfThisWithASwitchAtEveryStep(t *testing.T) {
 	if out, err := runStepped(t, mutation{}, "-skip", "ASwitchAtEveryStep|Mutated"); err != nil {
@@ -80,8 +80,8 @@ func runStepped(t *testing.T, m mutation, args ...string) ([]byte, error) {
 	return exec.CommandContext(t.Context(), "go", args...).CombinedOutput()
 }
 
-// overlay writes a version of pkg, changed by m, with a switch before each statement to dir, and what the go command must know of it
-// to a file, whose name it returns.
+// overlay writes a version of pkg, changed by m, with a switch before each statement to dir, and what the go command
+// must know of it to a file, whose name it returns.
 func overlay(t *testing.T, pkg, dir string, m mutation) string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(pkg, "*.go"))

@@ -21,8 +21,8 @@ import (
 //   - the workers: each notes what its application was given, before it reads a byte of it. What it has noted
 //     outlives a SIGKILL, as it lies in a socket of the controller's by then.
 //
-// Between the acknowledgement and the note a worker may be killed: the connection was its own, and nobody else may have it. This
-// cannot concern more connections than one call of the library brings.
+// Between the acknowledgement and the note a worker may be killed: the connection was its own, and nobody else may have
+// it. This cannot concern more connections than one call of the library brings.
 
 // holder is a worker that had a connection, or says that it had.
 type holder struct {

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// child is a front or a worker process as the controller sees it. It is there when it says hello, and has ended when its line has
-// been read to the end, so that all that it has told is known by then.
+// child is a front or a worker process as the controller sees it. It is there when it says hello, and has ended when
+// its line has been read to the end, so that all that it has told is known by then.
 type child struct {
 	workerSpec // ID 0: a front
 	line       net.Conn

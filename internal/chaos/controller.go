@@ -15,8 +15,9 @@ import (
 	"example.com/fdpass/internal/screen"
 )
 
-// controller starts front and workers, makes the faults, and keeps the books. Its fields belong to the main goroutine, which
-// runs one event after the other; other goroutines post what is to be done. Only books and processes are used by all.
+// controller starts front and workers, makes the faults, and keeps the books. Its fields belong to the main goroutine,
+// which runs one event after the other; other goroutines post what is to be done. Only books and processes are used by
+// all.
 type controller struct {
 	*options
 	*screen.Screen

@@ -34,8 +34,8 @@ var faults = []fault{
 	{"front", 1, (*controller).replaceFront},
 }
 
-// act makes a fault when it is time for one. Each has random numbers of its own, so that the faults to come do not depend on what
-// this one finds.
+// act makes a fault when it is time for one. Each has random numbers of its own, so that the faults to come do not
+// depend on what this one finds.
 func (c *controller) act() {
 	if c.options.faults == 0 || time.Now().Before(c.next) {
 		return
@@ -251,8 +251,8 @@ func (c *controller) pauseFront(r *rand.Rand) bool {
 	return c.stopFor(c.front, between(r, c.stall/2, c.stall*2))
 }
 
-// ambush has a worker acknowledge what the front cannot see, and kills it with more in its queue: the front finds the reset of the link
-// before the acknowledgements.
+// ambush has a worker acknowledge what the front cannot see, and kills it with more in its queue: the front finds the
+// reset of the link before the acknowledgements.
 func (c *controller) ambush(r *rand.Rand) bool {
 	w := c.pick(r, (*child).able)
 	if w == nil {

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// takeStock notes what a process has before the library gives it more. It first makes the library open what it keeps for
-// good. Not noted are the descriptors that will be handed over to the library.
+// takeStock notes what a process has before the library gives it more. It first makes the library open what it keeps
+// for good. Not noted are the descriptors that will be handed over to the library.
 func takeStock(except ...int) (leak.Snapshot, error) {
 	p, f, err := fastpass.Pair(nil)
 	if err != nil {
@@ -29,8 +29,8 @@ func takeStock(except ...int) (leak.Snapshot, error) {
 	return before, nil
 }
 
-// leaks returns how much more there is than before, and what: descriptors, and goroutines of the library. What was let go may take
-// a moment to go, but not until a collection.
+// leaks returns how much more there is than before, and what: descriptors, and goroutines of the library. What was let
+// go may take a moment to go, but not until a collection.
 func leaks(before leak.Snapshot) (n int, what string) {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {

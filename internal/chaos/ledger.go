@@ -12,8 +12,9 @@ import (
 // party is a worker as the front knows it: by its number if it has started it, else by its process.
 type party struct{ worker, pid int }
 
-// ledger is where the front keeps who has what until the controller is told. Config.OnSent of a listener's links does not say
-// which link has acknowledged, so the ledger is the pool's Policy, too: it remembers with whom each connection was placed last.
+// ledger is where the front keeps who has what until the controller is told. Config.OnSent of a listener's links does
+// not say which link has acknowledged, so the ledger is the pool's Policy, too: it remembers with whom each connection
+// was placed last.
 type ledger struct {
 	tagging policy.Tagging
 	line    *line

@@ -31,8 +31,8 @@ const (
 const roleEnv = "FDPASS_CHAOS_ROLE"
 
 func init() {
-	// The signal that a child gets when its parent dies comes when the parent's thread ends (prctl(2)). The main goroutine
-	// starts all children; so it stays on the main thread, which lives as long as the process.
+	// The signal that a child gets when its parent dies comes when the parent's thread ends (prctl(2)). The main
+	// goroutine starts all children; so it stays on the main thread, which lives as long as the process.
 	runtime.LockOSThread()
 }
 

@@ -8,8 +8,8 @@ import "fmt"
 //	  | held, not acked  | expected next     |
 //
 // A message whose last descriptors were lost is taken as far as it came; everything after it is dropped until the
-// sender, told by Ack, has gone back to what is missing. The socket keeps order, so what was sent before the sender heard of it
-// lies in front of what is sent again, and begins beyond next.
+// sender, told by Ack, has gone back to what is missing. The socket keeps order, so what was sent before the sender
+// heard of it lies in front of what is sent again, and begins beyond next.
 type Receiver struct {
 	acked, next, limit uint64
 	told               uint64 // the limit as the sender was told last; it may lie below an earlier one

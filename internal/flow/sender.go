@@ -1,6 +1,7 @@
 // Package flow holds the two state machines of the Framed protocol: what the sending half may put in flight, and what
 // the receiving half may take. They are plain values driven by events, count in wire numbers (the first descriptor of a
-// link is 0) and never call the kernel, so the same code runs on a real socket, in a table test and on a simulated kernel.
+// link is 0) and never call the kernel, so the same code runs on a real socket, in a table test and on a simulated
+// kernel.
 package flow
 
 import (

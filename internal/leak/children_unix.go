@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leftChild says whether this process has children that nobody has waited for. It may find one that has ended only once.
+// leftChild says whether this process has children that nobody has waited for. It may find one that has ended only
+// once.
 func leftChild() string {
 	var ws unix.WaitStatus
 	if pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, nil); err == nil {

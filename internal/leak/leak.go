@@ -1,5 +1,5 @@
-// Package leak is the leak oracle of the tests: what is open, running or in the kernel's queues when the tests are over, and
-// was not before, fails the test binary. A package's TestMain is
+// Package leak is the leak oracle of the tests: what is open, running or in the kernel's queues when the tests are
+// over, and was not before, fails the test binary. A package's TestMain is
 //
 //	func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 //
@@ -30,9 +30,9 @@ import (
 // patience is how long what was let go may take to be gone.
 var patience = 10 * time.Second
 
-// Run runs the tests of m, a *testing.M, and then each of after, which let go of what all tests shared. It returns what TestMain is to exit
-// with: the tests' own status, or 1 if something is left over or one of after fails. On Linux it may start the binary
-// anew, in a network namespace, before it does anything.
+// Run runs the tests of m, a *testing.M, and then each of after, which let go of what all tests shared. It returns what
+// TestMain is to exit with: the tests' own status, or 1 if something is left over or one of after fails. On Linux it
+// may start the binary anew, in a network namespace, before it does anything.
 func Run(m interface{ Run() int }, after ...func() error) int {
 	isolate()
 	warmUp()
@@ -71,7 +71,8 @@ func (s Snapshot) LeftDescriptors(patience time.Duration) string {
 	return settle(patience, func() string { return lines(some(s.leftDescriptors())) })
 }
 
-// List lists the descriptors and goroutines that there are at this moment and are not in s: for a program that looks after itself.
+// List lists the descriptors and goroutines that there are at this moment and are not in s: for a program that looks
+// after itself.
 func (s Snapshot) List() []string { return append(s.leftDescriptors(), s.leftGoroutines()...) }
 
 // Forget takes descriptors out of s: they will be somebody else's to close.
@@ -175,8 +176,8 @@ func Descriptors() map[string]string {
 	return nil
 }
 
-// kept reports whether what is a profile, a coverage file or a test log, or the directory that counts the open descriptors, of which
-// internal/sys keeps one per process.
+// kept reports whether what is a profile, a coverage file or a test log, or the directory that counts the open
+// descriptors, of which internal/sys keeps one per process.
 func kept(what string) bool {
 	return strings.HasSuffix(what, ".prof") || strings.HasSuffix(what, ".out") || strings.HasSuffix(what, "testlog.txt") ||
 		strings.HasPrefix(what, "/proc/") && strings.HasSuffix(what, "/fd")

@@ -103,8 +103,8 @@ func addLinkLocal() error {
 	return nil
 }
 
-// sockets returns a line for each socket of the namespace, for those that /proc/net/unix lists what it says; nil if it is shared with
-// other processes.
+// sockets returns a line for each socket of the namespace, for those that /proc/net/unix lists what it says; nil if it
+// is shared with other processes.
 func sockets() []string {
 	if os.Getenv(isolated) == "" {
 		return nil
@@ -127,7 +127,8 @@ func sockets() []string {
 	return lines
 }
 
-// collect has the kernel look for sockets that are only referred to from their own queues: it does so when one is closed.
+// collect has the kernel look for sockets that are only referred to from their own queues: it does so when one is
+// closed.
 func collect() {
 	if fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err == nil {
 		unix.Close(fds[0])

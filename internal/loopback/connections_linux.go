@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Connections makes n TCP connections, one after the other, and gives keep the two ends of each, which belong to it from then
-// on. The clients are blocking; the accepted ends are as flags say, those of accept4(2) beside SOCK_CLOEXEC.
+// Connections makes n TCP connections, one after the other, and gives keep the two ends of each, which belong to it
+// from then on. The clients are blocking; the accepted ends are as flags say, those of accept4(2) beside SOCK_CLOEXEC.
 func Connections(n, flags int, keep func(client, accepted int) error) error {
 	ln, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -1,8 +1,9 @@
 //go:build unix
 
-// Package loopback makes TCP connections to pass round, gives the TCP clients of a load addresses of their own, and finds the
-// client at the other end of a connection. No address is used twice in a run: that makes it the name of a connection, and the load independent
-// of the range of ephemeral ports, which short connections would use up in seconds.
+// Package loopback makes TCP connections to pass round, gives the TCP clients of a load addresses of their own, and
+// finds the client at the other end of a connection. No address is used twice in a run: that makes it the name of a
+// connection, and the load independent of the range of ephemeral ports, which short connections would use up in
+// seconds.
 package loopback
 
 import (
@@ -39,8 +40,8 @@ type Addresses struct {
 
 const firstPort, lastPort = 10_000, 60_000
 
-// NewAddresses takes a network of 127.0.0.0/8 that depends on the process, so that two programs do not get in each other's way.
-// Where the system has 127.0.0.1 only, the load is limited by what that offers.
+// NewAddresses takes a network of 127.0.0.0/8 that depends on the process, so that two programs do not get in each
+// other's way. Where the system has 127.0.0.1 only, the load is limited by what that offers.
 func NewAddresses(last time.Duration) *Addresses {
 	a := &Addresses{start: time.Now()}
 	pid := os.Getpid()

@@ -1,8 +1,8 @@
 // Package page is the memory in which a receiver acknowledges to a sender without a system call. Both ends map it; the
 // sender has made it, and looks at it whenever it sends.
 //
-// An acknowledgement is one compare-and-swap, and so is taking back what is not acknowledged: whoever comes first has the
-// descriptors, at whatever instruction the other one is stopped or killed.
+// An acknowledgement is one compare-and-swap, and so is taking back what is not acknowledged: whoever comes first has
+// the descriptors, at whatever instruction the other one is stopped or killed.
 //
 // Either end may be hostile. Whatever one writes, the other takes every value for a claim: the sender holds it against
 // what it has sent, and the receiver against what it has written itself.
@@ -46,8 +46,8 @@ func Of(w *Words, alive func() bool) *Page { return &Page{w, alive} }
 
 func (p *Page) dead() bool { return p.alive != nil && !p.alive() }
 
-// Read returns what the receiver says: every number below acked is its application's, every number below limit may be sent.
-// It is nothing yet, or never, unless used. Sender only.
+// Read returns what the receiver says: every number below acked is its application's, every number below limit may be
+// sent. It is nothing yet, or never, unless used. Sender only.
 func (p *Page) Read() (acked, limit uint64, used bool) {
 	limit = p.w.limit.Load()
 	acked = p.w.acked.Load()
@@ -71,8 +71,9 @@ func (p *Page) Acked() uint64 {
 	return acked &^ fenced
 }
 
-// Ask asks the receiver for an ACK frame when it next calls Grant and every number below target is acknowledged by then.
-// The caller reads again after asking: what the receiver wrote before that, it wrote without being asked. Sender only.
+// Ask asks the receiver for an ACK frame when it next calls Grant and every number below target is acknowledged by
+// then. The caller reads again after asking: what the receiver wrote before that, it wrote without being asked. Sender
+// only.
 func (p *Page) Ask(target uint64) {
 	if v := target + 1; p.w.asked.Load() != v && !p.dead() {
 		p.w.asked.Store(v)
@@ -111,7 +112,8 @@ func (p *Page) Take(from, to uint64) Result {
 	return Broken
 }
 
-// Grant lets every number below limit be sent. The first call tells the sender that this end acknowledges here. Receiver only.
+// Grant lets every number below limit be sent. The first call tells the sender that this end acknowledges here.
+// Receiver only.
 func (p *Page) Grant(limit uint64) {
 	if v := limit | inUse; !p.dead() && p.w.limit.Load() != v {
 		p.w.limit.Store(v)
@@ -119,16 +121,16 @@ func (p *Page) Grant(limit uint64) {
 	runtime.KeepAlive(p)
 }
 
-// Asked reports, once, whether the sender wants an ACK frame, now that every number below acked is acknowledged and Grant
-// has been called. Receiver only.
+// Asked reports, once, whether the sender wants an ACK frame, now that every number below acked is acknowledged and
+// Grant has been called. Receiver only.
 func (p *Page) Asked(acked uint64) bool {
 	defer runtime.KeepAlive(p)
 	v := p.w.asked.Load()
 	return v != 0 && acked >= v-1 && !p.dead() && p.w.asked.CompareAndSwap(v, 0)
 }
 
-// Opened counts n connections more that are open; n may be negative. The first call, which says that they are counted, is
-// Opened(1+n). Where there is no page, p is nil and nothing is counted. Any goroutine of the receiver.
+// Opened counts n connections more that are open; n may be negative. The first call, which says that they are counted,
+// is Opened(1+n). Where there is no page, p is nil and nothing is counted. Any goroutine of the receiver.
 func (p *Page) Opened(n int) {
 	if p != nil && !p.dead() {
 		p.w.open.Add(int64(n))
@@ -136,8 +138,8 @@ func (p *Page) Opened(n int) {
 	runtime.KeepAlive(p)
 }
 
-// Open is how many connections the receiver says are open, and whether it counts them. Without a page, where p is nil, it does
-// not. Any goroutine of the sender.
+// Open is how many connections the receiver says are open, and whether it counts them. Without a page, where p is nil,
+// it does not. Any goroutine of the sender.
 func (p *Page) Open() (n int, counted bool) {
 	if p == nil {
 		return 0, false

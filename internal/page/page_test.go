@@ -161,8 +161,8 @@ func TestWhoIsDeadWritesNothing(t *testing.T) {
 	}
 }
 
-// The receiver acknowledges batch after batch, and at some moment the sender takes back the rest: the two agree on where
-// that begins.
+// The receiver acknowledges batch after batch, and at some moment the sender takes back the rest: the two agree on
+// where that begins.
 func TestWhatIsTakenAndWhatIsTakenBackIsEverything(t *testing.T) {
 	rounds := 20_000
 	if testing.Short() {
@@ -206,8 +206,8 @@ func TestWhatIsTakenAndWhatIsTakenBackIsEverything(t *testing.T) {
 	}
 }
 
-// A sender that has run out of credit, or wants all it has sent acknowledged, asks, reads again, and waits for a frame. The
-// receiver writes, and then looks whether it is asked. However the two meet, the sender gets on.
+// A sender that has run out of credit, or wants all it has sent acknowledged, asks, reads again, and waits for a frame.
+// The receiver writes, and then looks whether it is asked. However the two meet, the sender gets on.
 func TestWhoAsksAndReadsAgainWaitsForNothingThatHasComeAlready(t *testing.T) {
 	total := uint64(100_000)
 	if testing.Short() {

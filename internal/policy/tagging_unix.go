@@ -7,8 +7,8 @@ import (
 	"example.com/fdpass/internal/loopback"
 )
 
-// Tagging is a policy that tags each connection with the label of its client: a pool shows its policy each connection before that is
-// any worker's.
+// Tagging is a policy that tags each connection with the label of its client: a pool shows its policy each connection
+// before that is any worker's.
 type Tagging struct{ fastpass.Policy }
 
 // Pick shows the policy proper a connection without a tag: Hash would go by it.

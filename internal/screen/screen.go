@@ -1,5 +1,5 @@
-// Package screen shows what goes on in a program that runs for a while: events, each on a line of its own, and a progress
-// line below them, which lives on a terminal and elsewhere comes at intervals.
+// Package screen shows what goes on in a program that runs for a while: events, each on a line of its own, and a
+// progress line below them, which lives on a terminal and elsewhere comes at intervals.
 package screen
 
 import (

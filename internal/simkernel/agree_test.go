@@ -58,8 +58,8 @@ func compare(t *testing.T, run func(r *rig)) {
 	}
 }
 
-// emulatorsDiffer lists the cases in which qemu-user does something else than the kernel below it: it does not set MSG_CTRUNC,
-// and does not say ECONNRESET before the rest of the data.
+// emulatorsDiffer lists the cases in which qemu-user does something else than the kernel below it: it does not set
+// MSG_CTRUNC, and does not say ECONNRESET before the rest of the data.
 var emulatorsDiffer = []string{"a control buffer too small", "a peer that dies and has not read all"}
 
 func TestTheSimulatedKernelDoesWhatTheKernelDoes(t *testing.T) {

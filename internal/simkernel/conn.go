@@ -17,10 +17,10 @@ import (
 // Conn stands for the sys.Conn of a socket.
 //
 // The goroutine that made it drives the simulation, and is never blocked: a Read of its own that finds nothing calls
-// Idle and returns nil, as if it had been woken for nothing, and a Write that would wait panics with
-// [ErrWouldBlock]. Other goroutines do wait: in Write, first of all, until the driver calls Wake; and where Acquire
-// lets them in, or [Process.Send] without that, while the driver rests, until it lets one of them go on. So what they do follows from what
-// the driver does.
+// Idle and returns nil, as if it had been woken for nothing, and a Write that would wait panics with [ErrWouldBlock].
+// Other goroutines do wait: in Write, first of all, until the driver calls Wake; and where Acquire lets them in, or
+// [Process.Send] without that, while the driver rests, until it lets one of them go on. So what they do follows from
+// what the driver does.
 type Conn struct {
 	// Idle is called when Read finds nothing.
 	Idle func()
@@ -48,8 +48,8 @@ func (ErrWouldBlock) Error() string {
 	return "simkernel: the driver would have to wait until the socket takes something"
 }
 
-// NewConn makes a Conn of the socket fd, and owns it from then on. Calls on the socket carry the label. The caller is the
-// driver.
+// NewConn makes a Conn of the socket fd, and owns it from then on. Calls on the socket carry the label. The caller is
+// the driver.
 func (p *Process) NewConn(fd int, label any) *Conn {
 	p.k.mu.Lock()
 	defer p.k.mu.Unlock()

@@ -13,8 +13,9 @@
 //	            destroyed; the limit on descriptors in flight; latched errors
 //	conn.go     RawConn: the runtime's poller, and who waits for it
 //
-// It does what the sources of Linux say (net/unix/af_unix.c, net/core/scm.c, net/socket.c) and what Linux 6.18 was seen to
-// do: agree_test.go makes the same calls, of a table and at random, here and on the kernel that it runs on, and compares. Not
-// modelled, as no link uses them: SO_PEEK_OFF, datagram sockets, blocking calls, credentials and pidfds, and the garbage
-// collection of sockets in flight. EINTR stays below sys.Kernel, which hides it; faults are injected above that.
+// It does what the sources of Linux say (net/unix/af_unix.c, net/core/scm.c, net/socket.c) and what Linux 6.18 was seen
+// to do: agree_test.go makes the same calls, of a table and at random, here and on the kernel that it runs on, and
+// compares. Not modelled, as no link uses them: SO_PEEK_OFF, datagram sockets, blocking calls, credentials and pidfds,
+// and the garbage collection of sockets in flight. EINTR stays below sys.Kernel, which hides it; faults are injected
+// above that.
 package simkernel

@@ -24,8 +24,8 @@ type Kernel struct {
 	// OneByOne has vectors take one system call for each message, as the portable implementation does.
 	OneByOne bool
 
-	// Strict has goroutines that the driver wakes while it works wait until it rests before they use a socket. To tell them
-	// from the driver costs some microseconds for each use.
+	// Strict has goroutines that the driver wakes while it works wait until it rests before they use a socket. To tell
+	// them from the driver costs some microseconds for each use.
 	Strict bool
 
 	// Fault, if not nil, is asked before every call of Send, Recv and Write what goes wrong with it. It is called

@@ -105,8 +105,8 @@ func (actual) kernel() sys.Kernel {
 }
 
 // uncut is the kernel under qemu-user, which makes a system call for each message of a vector, and returns early if a
-// signal comes between two: the scheduler sends many to a process that wants the processor. Linux takes no notice of signals
-// there. What came to its end by itself ends at once when it is tried again.
+// signal comes between two: the scheduler sends many to a process that wants the processor. Linux takes no notice of
+// signals there. What came to its end by itself ends at once when it is tried again.
 type uncut struct{ sys.Kernel }
 
 func (k uncut) Send(fd int, v *sys.Vector, n int) (int, syscall.Errno) {

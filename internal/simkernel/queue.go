@@ -86,8 +86,8 @@ func (r *received) take(files []*File) {
 	r.files = append(r.files, files...)
 }
 
-// mayEndEarly reports whether a reader may find the end before the first message: when it comes while the reader looks, and
-// the end right behind it. That happens once.
+// mayEndEarly reports whether a reader may find the end before the first message: when it comes while the reader looks,
+// and the end right behind it. That happens once.
 func (s *socket) mayEndEarly() bool {
 	return !s.early && !s.stream && s.noRecv && !(len(s.queue) > 0 && s.queue[0].peeked)
 }

@@ -10,7 +10,8 @@ type entry struct {
 	ch   chan struct{}
 }
 
-// enter waits until the driver lets the caller in, while that rests or, with Strict, always, unless the caller is the driver.
+// enter waits until the driver lets the caller in, while that rests or, with Strict, always, unless the caller is the
+// driver.
 func (c *Conn) enter() {
 	k := c.p.k
 	k.mu.Lock()
@@ -32,8 +33,8 @@ func (c *Conn) enter() {
 	<-e.ch
 }
 
-// Rest lets all other goroutines run, among them those whose timers end meanwhile: wait must return when all of them wait
-// for something. Of those that then want to use a socket, pick chooses who does it next, one at a time.
+// Rest lets all other goroutines run, among them those whose timers end meanwhile: wait must return when all of them
+// wait for something. Of those that then want to use a socket, pick chooses who does it next, one at a time.
 func (k *Kernel) Rest(wait func(), pick func(n int) int) {
 	k.setResting(true)
 	for wait(); k.admit(pick); {

@@ -27,7 +27,8 @@ func TestEveryFrontAnswers(t *testing.T) { suitetest.Run(t, Suite(), "rate") }
 
 func TestEveryAcceptorPasses(t *testing.T) { suitetest.Run(t, Acceptor(), "rate") }
 
-// Work that falls now to one worker and then to another is out of balance at every moment, though it is even in the end.
+// Work that falls now to one worker and then to another is out of balance at every moment, though it is even in the
+// end.
 func TestBalanceIsThatOfEachMoment(t *testing.T) {
 	for name, c := range map[string]struct {
 		moments [][2]uint64 // what each of two workers does

@@ -117,8 +117,9 @@ func (m mixture) next(random *rand.Rand) (units int, isLight bool) {
 	return m.Light, true
 }
 
-// note counts what came of a visit, and returns whether it is over. It is when the load is told so, and not before something was counted. An answer
-// that comes later adds to no rate, but how long it took counts, and so does one that does not come.
+// note counts what came of a visit, and returns whether it is over. It is when the load is told so, and not before
+// something was counted. An answer that comes later adds to no rate, but how long it took counts, and so does one that
+// does not come.
 func (l *load) note(took time.Duration, isLight bool, err error) (over bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -149,8 +150,8 @@ type client struct {
 	buffer         []byte
 }
 
-// visit makes a connection, sends question, and reads until the other end closes; the answer has to end with token. Without
-// a question it waits to be greeted.
+// visit makes a connection, sends question, and reads until the other end closes; the answer has to end with token.
+// Without a question it waits to be greeted.
 func (c *client) visit(question, token string) error {
 	fd, err := c.connect()
 	if err != nil {

@@ -72,7 +72,8 @@ func acceptInLoop(task acceptorTask) error {
 	}
 }
 
-// duplicate makes c a descriptor of which the runtime does not know, or it would wake whenever the worker takes something.
+// duplicate makes c a descriptor of which the runtime does not know, or it would wake whenever the worker takes
+// something.
 func duplicate(c *net.UnixConn) (fd int, err error) {
 	defer c.Close()
 	raw, err := c.SyscallConn()

@@ -211,7 +211,8 @@ func (b *balance) add(before, after []done) {
 	b.mean += float64(all) / float64(len(after))
 }
 
-// verdicts say whether the targets are met: 0.95 of the rate of SO_REUSEPORT, better balance than it, no failed request.
+// verdicts say whether the targets are met: 0.95 of the rate of SO_REUSEPORT, better balance than it, no failed
+// request.
 func verdicts(r *result.Suite) (all []string) {
 	for _, c := range r.Contenders {
 		if of, ok := r.Ratio(lightCase, perSecond, c.Name, reuseport.name); ok && c.Role == result.Limit {

@@ -49,8 +49,8 @@ func (d done) since(e done) done {
 	return done{d.Connections - e.Connections, d.Units - e.Units, d.CPU - e.CPU}
 }
 
-// work serves HTTP until its source ends or it is ordered to drain. It says a first line when it is ready, and one with what
-// it has done for each order to report.
+// work serves HTTP until its source ends or it is ordered to drain. It says a first line when it is ready, and one with
+// what it has done for each order to report.
 func work(task workerTask) error {
 	ln, err := task.listen()
 	if err != nil {
@@ -116,8 +116,8 @@ type worker struct {
 
 func (w *worker) done() done { return done{w.connections.Load(), w.units.Load(), role.CPUTime()} }
 
-// serve answers until ln ends, and then what is open. It does not call http.Server.Shutdown, which drops a request that is
-// being read meanwhile (net/http since go.dev/issue/65802): Serve has returned, so all that was accepted is counted
+// serve answers until ln ends, and then what is open. It does not call http.Server.Shutdown, which drops a request that
+// is being read meanwhile (net/http since go.dev/issue/65802): Serve has returned, so all that was accepted is counted
 // as open, and is waited for. That is the best that any of the contenders can do.
 func (w *worker) serve(ln net.Listener) error {
 	srv := &http.Server{Handler: w, ConnState: func(_ net.Conn, s http.ConnState) {
@@ -154,13 +154,13 @@ var block [32 << 10]byte
 // unit is the work of a light request, some 20 µs of it.
 func unit() { _ = sha256.Sum256(block[:]) }
 
-// kept is how many connections a greeter keeps: more than it takes before an acceptor to which no more clients come looks for what has
-// been acknowledged.
+// kept is how many connections a greeter keeps: more than it takes before an acceptor to which no more clients come
+// looks for what has been acknowledged.
 const kept = 2048
 
-// greet takes connections over descriptor 3, sends each a byte, and closes it when so many others have come that its client
-// has left: a worker that costs little, and leaves the acceptor's copy never the last one, whose closing would be the
-// worker's work done by the acceptor.
+// greet takes connections over descriptor 3, sends each a byte, and closes it when so many others have come that its
+// client has left: a worker that costs little, and leaves the acceptor's copy never the last one, whose closing would
+// be the worker's work done by the acceptor.
 func greet(task workerTask) error {
 	link, err := takeLink(task.Source)
 	if err != nil {

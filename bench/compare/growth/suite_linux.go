@@ -228,7 +228,8 @@ func verdict(r *result.Suite, group, contender string, own line) string {
 	return text + "."
 }
 
-// line is how the cheapest case of a group and the dearest one compare with the first, and the dearest one, whichever that is, with one before it.
+// line is how the cheapest case of a group and the dearest one compare with the first, and the dearest one, whichever
+// that is, with one before it.
 type line struct{ least, most, rise float64 }
 
 func (l line) spread() float64 { return l.most / l.least }

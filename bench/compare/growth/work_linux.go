@@ -43,7 +43,8 @@ const (
 	batch    = 253
 	messages = 8
 
-	// body is how many bytes of records and payloads share a frame, and record what each descriptor takes besides its payload.
+	// body is how many bytes of records and payloads share a frame, and record what each descriptor takes besides its
+	// payload.
 	body, record = 16 << 10, 16
 )
 

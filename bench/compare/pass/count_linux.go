@@ -17,8 +17,9 @@ type tracer func(*exec.Cmd) *exec.Cmd
 
 func untraced(cmd *exec.Cmd) *exec.Cmd { return cmd }
 
-// countCalls returns how many system calls a descriptor takes. It passes twice: the difference is without what the processes
-// need to start and to end. perf counts, or strace where there is none or it may not: what is slowed down that much merges less.
+// countCalls returns how many system calls a descriptor takes. It passes twice: the difference is without what the
+// processes need to start and to end. perf counts, or strace where there is none or it may not: what is slowed down
+// that much merges less.
 func countCalls(w work, pass func(n int, t tracer) error) (suite.Sample, error) {
 	messages, descriptors := 8000, 16<<10 // what strace takes seconds for
 	if perf.Works() {

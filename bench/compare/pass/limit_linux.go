@@ -44,8 +44,8 @@ func theVectoredLimit() suite.Contender {
 	}, limit.Options{Messages: 32})
 }
 
-// limitOf makes c a run of the C program with the options o. If they say how many messages go into a system call it is for small
-// ones.
+// limitOf makes c a run of the C program with the options o. If they say how many messages go into a system call it is
+// for small ones.
 func limitOf(c suite.Contender, o limit.Options) suite.Contender {
 	options := func(w work, n int) limit.Options {
 		o := o

@@ -19,9 +19,9 @@ import (
 //
 //	send|receive BATCH TOTAL keep|give SOCKETS
 //
-// and run as package process says; the sender has the connections to pass as the SOCKETS descriptors from 4 on. It passes
-// TOTAL descriptors, BATCH in each message, the connections one after the other and from the first again after the last;
-// the receiver takes as many and closes them. Both report an outcome.
+// and run as package process says; the sender has the connections to pass as the SOCKETS descriptors from 4 on. It
+// passes TOTAL descriptors, BATCH in each message, the connections one after the other and from the first again after
+// the last; the receiver takes as many and closes them. Both report an outcome.
 type program struct {
 	name   string
 	role   result.Role

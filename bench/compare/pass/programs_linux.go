@@ -65,8 +65,8 @@ func portable(w way, name string) program {
 	return p
 }
 
-// merging restricts p to the case of single descriptors. As it does not hand them to the kernel one by one, it neither wins nor
-// loses there.
+// merging restricts p to the case of single descriptors. As it does not hand them to the kernel one by one, it neither
+// wins nor loses there.
 func merging(p program) program {
 	p.unable = oneOnly
 	return p

@@ -192,7 +192,8 @@ func clock() int64 {
 	return t.Nano()
 }
 
-// copies fills to with copies of the descriptors. It is the benchmark that needs them and not the contender, so it is the bare call.
+// copies fills to with copies of the descriptors. It is the benchmark that needs them and not the contender, so it is
+// the bare call.
 func copies(to, fds []int) ([]int, error) {
 	to = to[:0]
 	for _, fd := range fds {

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// connections are the accepted TCP connections that senders inherit and pass on, the kind of descriptor that the library
-// is for. There are as many as in the C limit.
+// connections are the accepted TCP connections that senders inherit and pass on, the kind of descriptor that the
+// library is for. There are as many as in the C limit.
 type connections struct {
 	accepted []*os.File // blocking, so that the runtime's poller does not know them
 	inodes   []uint64   // of the accepted ends

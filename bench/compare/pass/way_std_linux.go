@@ -47,7 +47,8 @@ func rights(control []byte, flags int) ([]int, error) {
 	return unix.ParseUnixRights(&messages[0])
 }
 
-// viaNet is what the standard library offers. The connections are net.Conns, as they are where they were accepted by it.
+// viaNet is what the standard library offers. The connections are net.Conns, as they are where they were accepted by
+// it.
 var viaNet = way{
 	name: "net",
 	sender: func(_ work, connections []int) (sender, error) {
@@ -101,7 +102,8 @@ var viaNetControl = way{
 	receiver: netReceiver,
 }
 
-// controlSender asks the connections for their numbers each time. They stay open, so the numbers do what they say behind Control as well.
+// controlSender asks the connections for their numbers each time. They stay open, so the numbers do what they say
+// behind Control as well.
 type controlSender struct {
 	plainSender
 	conns []syscall.RawConn

@@ -1,5 +1,5 @@
-// Package peer gets what the comparison compares with: Debian packages, and small programs in other languages, which are
-// built when they are needed.
+// Package peer gets what the comparison compares with: Debian packages, and small programs in other languages, which
+// are built when they are needed.
 package peer
 
 import (
@@ -25,8 +25,8 @@ type Shop struct {
 	updated bool
 }
 
-// Need makes sure of Debian packages, and returns their versions. On a system of another kind it leaves it to those who need
-// them to find out what is missing.
+// Need makes sure of Debian packages, and returns their versions. On a system of another kind it leaves it to those who
+// need them to find out what is missing.
 func (s *Shop) Need(ctx context.Context, packages ...string) (versions string, err error) {
 	if _, err := exec.LookPath("dpkg-query"); err != nil {
 		return "version unknown", nil
@@ -145,8 +145,8 @@ func VersionOfModule(path string) string {
 	return path
 }
 
-// run runs a command; its error has the line that says what went wrong. If it is to end early it is told so, and not killed: apt-get would
-// leave a package half installed, and a compiler the process that does its work, and files.
+// run runs a command; its error has the line that says what went wrong. If it is to end early it is told so, and not
+// killed: apt-get would leave a package half installed, and a compiler the process that does its work, and files.
 func run(cmd *exec.Cmd) error {
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
@@ -157,7 +157,8 @@ func run(cmd *exec.Cmd) error {
 	return nil
 }
 
-// reason returns the first line with an error in it, as compilers write it, apt-get (E: …) and perl (Can't …), or else the last line.
+// reason returns the first line with an error in it, as compilers write it, apt-get (E: …) and perl (Can't …), or else
+// the last line.
 func reason(said string) string {
 	lines := strings.Split(strings.TrimSpace(said), "\n")
 	for _, line := range lines {

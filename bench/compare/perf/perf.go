@@ -1,5 +1,5 @@
-// Package perf counts system calls with perf, which slows them down by little, where strace stops a process for each: a process
-// that has less to do than its peer then has the most.
+// Package perf counts system calls with perf, which slows them down by little, where strace stops a process for each: a
+// process that has less to do than its peer then has the most.
 package perf
 
 import (
@@ -34,7 +34,8 @@ var Works = sync.OnceValue(func() bool {
 	return err == nil
 })
 
-// Read returns how many calls were counted, without nanosleep: that is the Go runtime's monitor. It is an error if there are none.
+// Read returns how many calls were counted, without nanosleep: that is the Go runtime's monitor. It is an error if
+// there are none.
 func Read(log string) (calls int, err error) {
 	text, err := os.ReadFile(log)
 	if err != nil {

@@ -1,7 +1,7 @@
 // Package process runs the two processes of a contender, and is what those in Go use to be one.
 //
-// Each has one end of a socket pair as descriptor 3. When it could begin, it writes a line, "ready", and waits for
-// one; does its work; writes its result as one line of JSON, and leaves the link open until its input ends. (A receiver may
+// Each has one end of a socket pair as descriptor 3. When it could begin, it writes a line, "ready", and waits for one;
+// does its work; writes its result as one line of JSON, and leaves the link open until its input ends. (A receiver may
 // drop what it has not read when it finds the other end closed; libuv 1.44 does.)
 package process
 
@@ -100,8 +100,8 @@ func (p *process) result(to any) error {
 	return json.Unmarshal(line, to)
 }
 
-// end ends the process: its input, or where something went wrong itself. The error is about this process, with the first line
-// of what it said, or why it was ended.
+// end ends the process: its input, or where something went wrong itself. The error is about this process, with the
+// first line of what it said, or why it was ended.
 func (p *process) end(why error) error {
 	p.in.Close()
 	if why != nil {

@@ -153,7 +153,8 @@ func (s *Suite) lines(p *plot.Plot, cases []Case, m Metric) (all []series) {
 	return all
 }
 
-// marks makes marks for the contenders side by side, of one kind for each case, and leaves room for the legend at the right.
+// marks makes marks for the contenders side by side, of one kind for each case, and leaves room for the legend at the
+// right.
 func (s *Suite) marks(p *plot.Plot, cases []Case, m Metric) (all []series) {
 	var names []string
 	for i, c := range cases {

@@ -20,8 +20,8 @@ var forReadme = []struct {
 	groups int
 }{{"pass", 2}, {"roundtrip", 1}, {"front", 1}}
 
-// RefreshReadme replaces what stands between the markers in a file with the tables of the records in dir. A suite without
-// a record is left out.
+// RefreshReadme replaces what stands between the markers in a file with the tables of the records in dir. A suite
+// without a record is left out.
 func RefreshReadme(path, dir string) error {
 	b, err := os.ReadFile(path)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"syscall"
 )
 
-// variable names the role in the environment, so that it works for test binaries, whose arguments are the testing package's.
+// variable names the role in the environment, so that it works for test binaries, whose arguments are the testing
+// package's.
 const variable = "FDPASS_COMPARE_ROLE"
 
 var roles = map[string]func(args []string) error{}

@@ -84,9 +84,9 @@ func verdicts(r *result.Suite) (all []string) {
 	return all
 }
 
-// A program is a contender that is two processes, run as package process says, with the arguments ping|echo N. Both have
-// the ends of a second socket pair as descriptor 4, for those that use one link for each direction, and the one that pings
-// has the descriptor to pass as 5. Both report an outcome.
+// A program is a contender that is two processes, run as package process says, with the arguments ping|echo N. Both
+// have the ends of a second socket pair as descriptor 4, for those that use one link for each direction, and the one
+// that pings has the descriptor to pass as 5. Both report an outcome.
 type program struct {
 	name    string
 	role    result.Role

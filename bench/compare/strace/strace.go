@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Options have strace count the calls of a process and of those that it starts, and write the summary to log. nanosleep is left out:
-// that is the Go runtime's monitor.
+// Options have strace count the calls of a process and of those that it starts, and write the summary to log. nanosleep
+// is left out: that is the Go runtime's monitor.
 func Options(log string) []string { return []string{"-f", "-c", "-e", "trace=!nanosleep", "-o", log} }
 
 // Read returns how many calls a summary counts. It is an error if there are none.

@@ -51,8 +51,8 @@ type cell struct {
 	note    string
 }
 
-// Run measures a suite. What goes wrong with a contender is in the result, and does not keep the others from being measured;
-// the error is that of ctx.
+// Run measures a suite. What goes wrong with a contender is in the result, and does not keep the others from being
+// measured; the error is that of ctx.
 func Run(ctx context.Context, s *Suite, o Options, shop *peer.Shop, progress Progress) (*result.Suite, error) {
 	if s.Close != nil {
 		defer s.Close()
@@ -98,9 +98,10 @@ type turn struct {
 	long time.Duration
 }
 
-// turns returns what a round measures: the cells case by case, as they are, but within each case in an order of the round's own. What was
-// measured before leaves something behind, memory that the kernel has yet to free for example, so nobody is always measured after the same
-// other one. Those that are compared most closely follow one another, in several turns.
+// turns returns what a round measures: the cells case by case, as they are, but within each case in an order of the
+// round's own. What was measured before leaves something behind, memory that the kernel has yet to free for example, so
+// nobody is always measured after the same other one. Those that are compared most closely follow one another, in
+// several turns.
 func (s *Suite) turns(cells []*cell, round int, o Options) (all []turn) {
 	random := rand.New(rand.NewPCG(uint64(round), 0))
 	shuffle := func(cells []*cell) {

@@ -32,8 +32,8 @@ type Suite struct {
 	// Each is how long a round measures each contender at each case, or about that; a quick run takes Quick instead.
 	Each, Quick time.Duration
 
-	// Turns is into how many measurements that time is cut for those that are compared most closely, who take turns: machines change their speed
-	// from one second to the next. 0 and 1: it is not cut, nor is it in a quick run.
+	// Turns is into how many measurements that time is cut for those that are compared most closely, who take turns:
+	// machines change their speed from one second to the next. 0 and 1: it is not cut, nor is it in a quick run.
 	Turns int
 
 	Verdicts func(*result.Suite) []string // what the figures say of a target, in sentences; nil: nothing
@@ -55,8 +55,8 @@ type Contender struct {
 	Role result.Role
 	How  string // one line: what it calls
 
-	// Compared says that a target of the suite is a ratio to this one, or that it is shown beside one, so that it takes turns with the limit, its
-	// check and our own ways.
+	// Compared says that a target of the suite is a ratio to this one, or that it is shown beside one, so that it takes
+	// turns with the limit, its check and our own ways.
 	Compared bool
 
 	// Prepare installs and builds what the contender needs and returns the version of what it compares with. An
@@ -67,8 +67,9 @@ type Contender struct {
 	// An error from Unable says that this contender has no way to do it.
 	Measure func(ctx context.Context, c Case, d time.Duration) (Sample, error)
 
-	// Count finds what cannot be found while time is measured, such as the number of system calls. It is called five times per
-	// case, round by round, after all other rounds, and not in a quick run; nil: nothing to count. If it fails, the other figures stay.
+	// Count finds what cannot be found while time is measured, such as the number of system calls. It is called five
+	// times per case, round by round, after all other rounds, and not in a quick run; nil: nothing to count. If it
+	// fails, the other figures stay.
 	Count func(ctx context.Context, c Case) (Sample, error)
 }
 
