@@ -89,9 +89,8 @@ func (l *netListener) Accept() (net.Conn, error) {
 			// connection is closed: its client would wait for the end, and the peer would pay for it.
 			d.Shared = d.Shared || l.p.framed()
 			c, err := newConn(d, brief)
-			for pause := shortage; isShortage(errnoOf(err)) && !l.p.closed.Load(); { // it cannot keep its number, and there is no other
-				time.Sleep(pause.next())
-				c, err = newConn(d, brief)
+			if err != nil {
+				c, err = l.tryAgain(d, brief, err)
 			}
 			if err == nil {
 				c.openCount = l.openCount
@@ -107,6 +106,15 @@ func (l *netListener) Accept() (net.Conn, error) {
 		l.next = l.ds[:n]
 		l.count(n)
 	}
+}
+
+// tryAgain waits while there is no other number for a connection that cannot keep the one with which it came.
+func (l *netListener) tryAgain(d Desc, brief bool, err error) (c *Conn, _ error) {
+	for pause := shortage; isShortage(errnoOf(err)) && !l.p.closed.Load(); {
+		time.Sleep(pause.next())
+		c, err = newConn(d, brief)
+	}
+	return c, err
 }
 
 // count counts n connections that have come.

@@ -204,7 +204,7 @@ func TestALinkWhosePeerTakesNoDescriptorsSaysSoAndGivesThemBack(t *testing.T) {
 				}
 				sent := nulls(t, n)
 				queued := sent
-				if l.Protocol == Bare && n == 1 { // it goes straight to the socket, and the error straight to the caller
+				if l.Protocol == Bare { // they go straight to the socket, and the error straight to the caller
 					queued = nil
 					defer CloseFDs(fdsOf(sent))
 				}

@@ -16,8 +16,8 @@ import (
 
 const (
 	million     = 1_000_000
-	connections = 50_000 // through Pool.Serve: each is a real TCP connection, which costs the kernel 30 µs and more
-	conns       = 50_000 // through NetListener: each becomes a net.Conn, which allocates by design
+	connections = 50_000  // through Pool.Serve: each is a real TCP connection, which costs the kernel 30 µs and more
+	conns       = million // through NetListener: each becomes a net.Conn, which allocates by design
 	batch       = 253
 	calls       = 2024 // descriptors in one call that fills a vector: 8 messages of 253
 )
@@ -43,11 +43,11 @@ func paths() []path {
 		{name: "bare, singles, both ways", descriptors: million, call: 1, open: singles(both(bare))},
 		{name: "pool, batches, 3 workers", descriptors: million, call: batch, open: pool(fastpass.RoundRobin, batch)},
 		{name: "pool, singles, least loaded", descriptors: million, call: 1, open: pool(fastpass.LeastLoaded, 1)},
-		{name: "pool, singles, hash", descriptors: million / 10, call: 1, open: pool(fastpass.Hash, 1)},
+		{name: "pool, singles, hash", descriptors: million, call: 1, open: pool(fastpass.Hash, 1)},
 		{name: "Pool.Serve, TCP connections", descriptors: connections, call: wave, open: serve},
 		{
 			name: "NetListener", descriptors: conns, call: 32, open: netListener,
-			byDesign: []string{"fastpass.NewConn", "fastpass.(*Conn).Close"},
+			byDesign: []string{"fastpass.newConn", "fastpass.(*Conn).Close"},
 		},
 	}
 }

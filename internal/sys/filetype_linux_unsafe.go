@@ -19,7 +19,7 @@ func FileType(fd int) uint32 {
 	// Both pointers are to memory that this call keeps alive; noPath does not move.
 	_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(fd), uintptr(unsafe.Pointer(&noPath)),
 		unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, uintptr(unsafe.Pointer(&st)), 0)
-	if errno == unix.ENOSYS { // before Linux 4.11
+	if errno == unix.ENOSYS || errno == unix.EPERM { // before Linux 4.11, or a seccomp filter that is older
 		return fstatType(fd)
 	}
 	return uint32(st.Mode) & unix.S_IFMT
