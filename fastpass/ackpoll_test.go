@@ -221,8 +221,8 @@ func TestTheLinksOfAPoolShareAnAckPollerUnlessTheyMayHoldUpEachOther(t *testing.
 // Who sends over one link of a pool looks at the others as well, and must not be held up by what it finds there.
 func TestALinkThatIsSlowToCloseItsCopiesHoldsUpNoOther(t *testing.T) {
 	noLeaks(t)
-	// Several, which are closed one by one: the signal with which the runtime interrupts a goroutine that has run for long comes
-	// a moment late now and then, and ends the lingering of the close that it has begun meanwhile.
+	// Several, which are closed one by one: the signal with which the runtime interrupts a goroutine that has run for
+	// long comes a moment late now and then, and ends the lingering of the close that it has begun meanwhile.
 	fds, relent := lingering(t, 4)
 	relent = sync.OnceFunc(relent)
 	t.Cleanup(func() { relent() })

@@ -105,8 +105,9 @@ func TestPassingAllocatesNothing(t *testing.T) {
 						switch {
 						case payload != "":
 							n /= 2
-							// Payload bytes lie in buffers of bytebufferpool, which makes some, of two allocations each,
-							// whenever more are in use than ever: at both ends there may be as many as the window has room for.
+							// Payload bytes lie in buffers of bytebufferpool, which makes some, of two allocations
+							// each, whenever more are in use than ever: at both ends there may be as many as the window
+							// has room for.
 							l.Window = 512
 							limit += uint64(2 * 2 * l.Window)
 						case batch != 253 || l.Network == "unix":

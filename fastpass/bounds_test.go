@@ -93,8 +93,8 @@ func TestBothEndsSendAtFullSpeedAndNeitherReads(t *testing.T) {
 	}
 }
 
-// A peer sends as much as it can to an end whose application takes nothing: the end takes in what credit allows, or as many
-// as it takes unasked and what one system call brings.
+// A peer sends as much as it can to an end whose application takes nothing: the end takes in what credit allows, or as
+// many as it takes unasked and what one system call brings.
 func TestWhatAFloodBringsUnaskedIsBounded(t *testing.T) {
 	for _, l := range everyLink {
 		for _, what := range []struct {
@@ -224,8 +224,8 @@ func TestTheWindowIsFullWhenItsPayloadsAre(t *testing.T) {
 	}
 }
 
-// Who sends largeBatch at a time is woken when half of the window is free, or all but what a call carries, even if only a few
-// of them are left to send; small pieces are put together while it is full.
+// Who sends largeBatch at a time is woken when half of the window is free, or all but what a call carries, even if only
+// a few of them are left to send; small pieces are put together while it is full.
 func TestWhoSendsManyAtATimeWaitsForMoreRoom(t *testing.T) {
 	for _, l := range everyLink {
 		for window, few := range map[int]int{1 << 10: 1 << 9, 4 << 10: fullCall, 16 << 10: fullCall} {
@@ -276,8 +276,8 @@ func TestWhoSendsManyAtATimeWaitsForMoreRoom(t *testing.T) {
 	}
 }
 
-// When the peer takes a few and then no more, all who wait get what room there is, after a moment: also whoever looks again only
-// after the first of them has left, and one whose idea of much room was another while that one waited.
+// When the peer takes a few and then no more, all who wait get what room there is, after a moment: also whoever looks
+// again only after the first of them has left, and one whose idea of much room was another while that one waited.
 func TestLittleRoomIsForAllWhoWait(t *testing.T) {
 	const window = 1 << 10
 	few := func(t *testing.T, q *Passer) {

@@ -17,7 +17,8 @@ import (
 
 func init() { roles["ask for addresses of a locked socket"] = askLocked }
 
-// askLocked asks for the addresses of a connection whose lock a sender holds for ever, and for what all threads have to take part in.
+// askLocked asks for the addresses of a connection whose lock a sender holds for ever, and for what all threads have to
+// take part in.
 func askLocked() {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
@@ -53,8 +54,8 @@ func askLocked() {
 	<-asked
 }
 
-// lockSocket has the kernel hold the lock of the socket fd until fault is closed: it has that when it comes to read what is written. It
-// returns false, and says so, where that cannot be done.
+// lockSocket has the kernel hold the lock of the socket fd until fault is closed: it has that when it comes to read
+// what is written. It returns false, and says so, where that cannot be done.
 func lockSocket(fd int) (fault int, ok bool) {
 	page, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	must(err)
@@ -87,7 +88,8 @@ func faultsOf(page []byte) (fd int, errno unix.Errno) {
 	return int(r), errno
 }
 
-// Who sends a socket may hold its lock, by a write from memory that does not come. Who asks for its addresses waits for that; nobody else does.
+// Who sends a socket may hold its lock, by a write from memory that does not come. Who asks for its addresses waits for
+// that; nobody else does.
 func TestThePeerOfALockedSocketHoldsNobodyElseUp(t *testing.T) {
 	if sys.Implementation == "sendmsg/recvmsg" {
 		t.Skip("package syscall asks for addresses without telling the runtime that it may have to wait")
@@ -104,7 +106,8 @@ func TestThePeerOfALockedSocketHoldsNobodyElseUp(t *testing.T) {
 
 func init() { roles["redeliver a locked socket"] = redeliverLocked }
 
-// redeliverLocked has a pool take back, and give to another worker, a connection whose lock the first one holds for ever.
+// redeliverLocked has a pool take back, and give to another worker, a connection whose lock the first one holds for
+// ever.
 func redeliverLocked() {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A deadline that is far away does not keep a link that has ended, and what nobody fetches there, from the garbage collector.
+// A deadline that is far away does not keep a link that has ended, and what nobody fetches there, from the garbage
+// collector.
 func TestADeadlineDoesNotKeepALinkThatHasEnded(t *testing.T) {
 	fd := null(t)
 	func() {

@@ -32,7 +32,8 @@ func plainPipes(t *testing.T, n int) []Desc {
 	return ds
 }
 
-// What the socket of a Bare link takes at once never comes into the window, and what is to become of it happens all the same.
+// What the socket of a Bare link takes at once never comes into the window, and what is to become of it happens all the
+// same.
 func TestABareLinkQueuesOnlyWhatHasToWait(t *testing.T) {
 	for name, c := range map[string]struct {
 		n      int

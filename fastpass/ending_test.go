@@ -127,7 +127,8 @@ func TestAnEndBetweenPumpAndDirect(t *testing.T) {
 	}
 }
 
-// The number of a socket that somebody else closes may be that of another socket a moment later, which would get what is sent here.
+// The number of a socket that somebody else closes may be that of another socket a moment later, which would get what
+// is sent here.
 func TestWhoStillHasTheConnectionCannotCloseTheLink(t *testing.T) {
 	for _, l := range everyLink {
 		t.Run(l.String(), func(t *testing.T) {
@@ -250,8 +251,8 @@ func (k *sameSocket) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Err
 	return k.Kernel.Recv(fd, v, n, flags)
 }
 
-// Senders and receivers make their system calls on a number that the link keeps open for them without counting them: it is closed when
-// nobody can be at one any more, whoever ends the link, and when.
+// Senders and receivers make their system calls on a number that the link keeps open for them without counting them: it
+// is closed when nobody can be at one any more, whoever ends the link, and when.
 func TestNobodyUsesTheSocketOnceItIsClosed(t *testing.T) {
 	fd := null(t)
 	defer unix.Close(fd)
@@ -317,8 +318,8 @@ func TestNobodyUsesTheSocketOnceItIsClosed(t *testing.T) {
 	}
 }
 
-// A Bare link whose peer takes nothing any more, and lives, holds the peer back until the application takes what is queued. Close ends that, and the
-// peer's end does.
+// A Bare link whose peer takes nothing any more, and lives, holds the peer back until the application takes what is
+// queued. Close ends that, and the peer's end does.
 func TestALinkThatHoldsItsPeerBackEnds(t *testing.T) {
 	for _, how := range []string{"Close", "the peer's end"} {
 		t.Run(how, func(t *testing.T) {

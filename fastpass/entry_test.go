@@ -9,7 +9,8 @@ import (
 	"github.com/valyala/bytebufferpool"
 )
 
-// The payloads of a run lie in few buffers, whole, until their entry is dropped; a buffer is given back with the last of its payloads.
+// The payloads of a run lie in few buffers, whole, until their entry is dropped; a buffer is given back with the last
+// of its payloads.
 func TestPayloadsOfARunShareBuffers(t *testing.T) {
 	const entries = 700
 	size := func(i int) int {

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unflushed opens a file of which each close of each descriptor takes as long as its filesystem likes (FUSE_FLUSH), also while others
-// remain. Any user can mount one. Relent ends that.
+// unflushed opens a file of which each close of each descriptor takes as long as its filesystem likes (FUSE_FLUSH),
+// also while others remain. Any user can mount one. Relent ends that.
 func unflushed(t *testing.T) (fd int, relent func()) {
 	t.Helper()
 	dev, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
@@ -82,8 +82,8 @@ func unflushed(t *testing.T) (fd int, relent func()) {
 	return fd, relent
 }
 
-// Into a full table a peer sends a file whose every close takes as long as it likes: its own link may stand still, but Recv holds to its
-// deadline, and Close returns.
+// Into a full table a peer sends a file whose every close takes as long as it likes: its own link may stand still, but
+// Recv holds to its deadline, and Close returns.
 func TestAFileThatIsSlowToFlushIntoAFullTable(t *testing.T) {
 	for _, dir := range []Direction{RecvOnly, Both} {
 		t.Run(dir.String(), func(t *testing.T) {

@@ -28,8 +28,8 @@ import (
 // how long a failure takes.
 const patience = 30 * time.Second
 
-// scaled is n, or fewer where everything is slow: under the race detector, and with the system calls of 386, int 0x80, which
-// on some virtual machines take ten times as long.
+// scaled is n, or fewer where everything is slow: under the race detector, and with the system calls of 386, int 0x80,
+// which on some virtual machines take ten times as long.
 func scaled(n int) int {
 	if slowBuild {
 		return n / 10
@@ -39,8 +39,9 @@ func scaled(n int) int {
 
 const slowBuild = raceEnabled || runtime.GOARCH == "386"
 
-// brief says that a choice of the cases will do, where all of them take seconds: they are gone through in full by make unit, and
-// for the other Unixes' implementation by make portable. The race detector, 386 and the tag invariants see some of each kind.
+// brief says that a choice of the cases will do, where all of them take seconds: they are gone through in full by make
+// unit, and for the other Unixes' implementation by make portable. The race detector, 386 and the tag invariants see
+// some of each kind.
 func brief() bool { return slowBuild || testing.Short() }
 
 // linkConfig is the part of a Config that a child process needs to know.
@@ -195,8 +196,8 @@ func itself(args ...string) *exec.Cmd {
 	return exec.Command(command[0], command[1:]...)
 }
 
-// noLeaks fails the test if it leaves a descriptor, a goroutine, a child or a socket behind. It must be the first thing a
-// test calls.
+// noLeaks fails the test if it leaves a descriptor, a goroutine, a child or a socket behind. It must be the first thing
+// a test calls.
 func noLeaks(t testing.TB) {
 	t.Helper()
 	before := leak.Take()

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// lingeringWorker is a worker that has acknowledged a connection, and closed it so that the last copy, the front's, takes long to close. The
-// front has not noticed. Whoever flushes the link next will.
+// lingeringWorker is a worker that has acknowledged a connection, and closed it so that the last copy, the front's,
+// takes long to close. The front has not noticed. Whoever flushes the link next will.
 func lingeringWorker(t *testing.T, pool *Pool, cfg *Config) (w, there *Passer, relent func()) {
 	t.Helper()
 	w, there = newWorker(t, pool, cfg)

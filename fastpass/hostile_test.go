@@ -43,8 +43,8 @@ func newRaw(t testing.TB, f *os.File) *raw {
 	return &raw{t, fd}
 }
 
-// rawLink makes a link whose other end is a raw peer, which may send descriptors also to an end that only sends, as where the
-// kernel cannot refuse them.
+// rawLink makes a link whose other end is a raw peer, which may send descriptors also to an end that only sends, as
+// where the kernel cannot refuse them.
 func rawLink(t testing.TB, l linkConfig) (*Passer, *raw) {
 	t.Helper()
 	p, f, err := Pair(l.config())
@@ -980,7 +980,8 @@ func bareOn(t *testing.T, k sys.Kernel, cfg Config) (*Passer, *raw) {
 	return p, r
 }
 
-// bareStream returns a Bare link over a stream that only receives, the socket at its other end, and how many bytes it receives at a time.
+// bareStream returns a Bare link over a stream that only receives, the socket at its other end, and how many bytes it
+// receives at a time.
 func bareStream(t *testing.T, k sys.Kernel) (p *Passer, r *raw, buffer int) {
 	t.Helper()
 	a, b := socketpair(t, "unix")

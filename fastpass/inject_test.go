@@ -24,8 +24,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Errors of system calls, put into a real process by strace: the call does not happen, and returns the error. The process at
-// the other end is the test's own, untouched.
+// Errors of system calls, put into a real process by strace: the call does not happen, and returns the error. The
+// process at the other end is the test's own, untouched.
 
 var injectUpTo = flag.Int("inject", 0, "inject each error at each of the first calls up to this one; 0: at a few of them")
 
@@ -113,8 +113,8 @@ var pagesExist = sync.OnceValue(func() bool {
 	return p != nil
 })
 
-// fatal reports whether the link may end because of the error: if its HELLO cannot be sent, if the call can never succeed, and
-// if nobody else will tell a Bare sender that the peer is gone.
+// fatal reports whether the link may end because of the error: if its HELLO cannot be sent, if the call can never
+// succeed, and if nobody else will tell a Bare sender that the peer is gone.
 func (i injection) fatal() bool {
 	return i.Call == writeCall && i.When <= i.hellos() ||
 		i.Errno == "EBADF" && (i.Call == recvCall || i.Call == writeCall) ||
@@ -305,8 +305,8 @@ func init() {
 	}
 }
 
-// nudge has the reader look at the socket now and then. An EAGAIN with something there, which only strace returns, leaves
-// it waiting for a change that has been.
+// nudge has the reader look at the socket now and then. An EAGAIN with something there, which only strace returns,
+// leaves it waiting for a change that has been.
 func (f *traffic) nudge() {
 	for tick := time.Tick(5 * time.Millisecond); ; <-tick {
 		f.p.in.wakeReader()

@@ -23,8 +23,8 @@ func init() {
 	}
 }
 
-// intrude connects to every socket that it finds in a directory or one below, as fast as it can, until it gets in or has been
-// refused often enough, both at the socket's place and where it is made.
+// intrude connects to every socket that it finds in a directory or one below, as fast as it can, until it gets in or
+// has been refused often enough, both at the socket's place and where it is made.
 func intrude(s dialSpec) {
 	dir, name := filepath.Split(s.Path)
 	atPlace, atStaging := 0, 0
@@ -68,8 +68,8 @@ func connectTo(network, path string) syscall.Errno {
 	return errno
 }
 
-// listenAgainAndAgain makes sockets under the most open umask until it is told to end, and leaves every other one dead to
-// its successor.
+// listenAgainAndAgain makes sockets under the most open umask until it is told to end, and leaves every other one dead
+// to its successor.
 func listenAgainAndAgain(s dialSpec) {
 	syscall.Umask(0)
 	told := make(chan struct{})

@@ -14,7 +14,8 @@ import (
 	"example.com/fdpass/internal/sys"
 )
 
-// The client of a connection that a worker has closed reads to its end at once, however long the front takes to close its copy.
+// The client of a connection that a worker has closed reads to its end at once, however long the front takes to close
+// its copy.
 func TestClosingAnAcceptedConnectionDoesNotWaitForTheFront(t *testing.T) {
 	for _, network := range connNetworks {
 		t.Run(network, func(t *testing.T) {
@@ -55,8 +56,8 @@ func TestClosingAnAcceptedConnectionDoesNotWaitForTheFront(t *testing.T) {
 	}
 }
 
-// Who has a socket as well may hold its lock. Calls of which the runtime is not told wait for that with all goroutines: so
-// those are for sockets that only processes have which could stop this one anyhow.
+// Who has a socket as well may hold its lock. Calls of which the runtime is not told wait for that with all goroutines:
+// so those are for sockets that only processes have which could stop this one anyhow.
 func TestAConnIsBriefIfOnlyTheTrustedMayHaveIt(t *testing.T) {
 	own := os.Geteuid()
 	for _, c := range []struct {

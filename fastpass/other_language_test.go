@@ -95,7 +95,8 @@ func ask(addr string) (string, error) {
 	return string(b), err
 }
 
-// A program that knows nothing of this library reads from its end of a Bare link as from any socket. A Framed link is for this library.
+// A program that knows nothing of this library reads from its end of a Bare link as from any socket. A Framed link is
+// for this library.
 func TestTheOtherEndOfAPairIsInTheModeThatItsOwnerExpects(t *testing.T) {
 	noLeaks(t)
 	for _, protocol := range []Protocol{Framed, Bare} {

@@ -80,7 +80,8 @@ func TestAMessageHasRecordsOnlyIfItNeedsThem(t *testing.T) {
 	}
 }
 
-// A Bare link closes copies after each full message, which it sends by itself; without copies to close messages share calls.
+// A Bare link closes copies after each full message, which it sends by itself; without copies to close messages share
+// calls.
 func TestABareLinkThatGivesAwayMakesACallForEachFullMessage(t *testing.T) {
 	for _, keep := range []bool{true, false} {
 		t.Run(fmt.Sprintf("keep %v", keep), func(t *testing.T) {

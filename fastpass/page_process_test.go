@@ -41,8 +41,8 @@ func expectPage(t testing.TB, p *Passer) {
 	}
 }
 
-// rawPage is a page in the hands of a raw peer. What lies in it is reached through its descriptor, as any process might, so
-// these tests know where package page puts it.
+// rawPage is a page in the hands of a raw peer. What lies in it is reached through its descriptor, as any process
+// might, so these tests know where package page puts it.
 type rawPage struct {
 	t  testing.TB
 	fd int
@@ -180,8 +180,8 @@ type takeBackSpec struct {
 }
 
 func init() {
-	// Sends N descriptors over its descriptor 3, and when it is told to takes back what was not taken, and sends that over
-	// its descriptor 4. It dies at a call on the way.
+	// Sends N descriptors over its descriptor 3, and when it is told to takes back what was not taken, and sends that
+	// over its descriptor 4. It dies at a call on the way.
 	roles["take back"] = func() {
 		var spec takeBackSpec
 		childArg(&spec)
@@ -230,8 +230,8 @@ func TestAFrontKilledWhileItTakesBackLeavesNothingWithTwoOwners(t *testing.T) {
 	})
 }
 
-// killedTakingBack is one front. It reports whether it got to its end. The first worker takes 20, tells the front to take
-// back, and goes on at once, or once the front has ended.
+// killedTakingBack is one front. It reports whether it got to its end. The first worker takes 20, tells the front to
+// take back, and goes on at once, or once the front has ended.
 func killedTakingBack(t *testing.T, spec takeBackSpec, there linkConfig, waits bool) (done bool) {
 	t.Helper()
 	a, af := socketpair(t, there.Network)

@@ -32,7 +32,8 @@ func oneWay(t *testing.T, protocol Protocol) (sender, receiver *Passer) {
 	return sender, receiver
 }
 
-// What has neither tags nor payloads is stored in one go: in the slice of the caller as far as there is room, and the rest in the queue.
+// What has neither tags nor payloads is stored in one go: in the slice of the caller as far as there is room, and the
+// rest in the queue.
 func TestPlainMessagesComeInOrderIntoSlicesOfAnyLength(t *testing.T) {
 	for _, protocol := range []Protocol{Framed, Bare} {
 		for _, length := range []int{1, 3, 7, 64} {

@@ -288,8 +288,8 @@ func init() {
 	}
 }
 
-// Clients have sent their request before their connection is passed on. Those whose connection a worker has acknowledged share
-// its fate; all others get their answer from another one, and notice nothing.
+// Clients have sent their request before their connection is passed on. Those whose connection a worker has
+// acknowledged share its fate; all others get their answer from another one, and notice nothing.
 func TestClientsOfAKilledWorkerThatHadNotTakenThemNoticeNothing(t *testing.T) {
 	for _, l := range framedLinks {
 		t.Run(l.String(), func(t *testing.T) {

@@ -129,8 +129,8 @@ func TestWhatComesAtOnceIsCutIntoAPieceForEachWorker(t *testing.T) {
 	wantTags(t, recvTags(t, a, 2), 4, 1)
 }
 
-// A piece is pushed as a whole. Of one that finds too little room the rest goes to the next worker, and the pieces behind
-// it are as long as before.
+// A piece is pushed as a whole. Of one that finds too little room the rest goes to the next worker, and the pieces
+// behind it are as long as before.
 func TestAPieceThatFindsLittleRoomGoesOnWithAnotherWorker(t *testing.T) {
 	pool := newPool(t, nil)
 	a, _ := newWorker(t, pool, &Config{Window: 4})
@@ -231,7 +231,8 @@ func TestAWorkerThatDoesNotReceiveLosesItsDescriptorsToOthers(t *testing.T) {
 	}
 }
 
-// A worker stalls by the number of looks in which it has acknowledged nothing; what it has acknowledged counts before the sender sees it.
+// A worker stalls by the number of looks in which it has acknowledged nothing; what it has acknowledged counts before
+// the sender sees it.
 func TestAWorkerStallsAfterSoManyLooksWithoutProgress(t *testing.T) {
 	pool := newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
 	w, there := newWorker(t, pool, nil)
@@ -461,7 +462,8 @@ func TestAWorkerThatSendsToThePoolLeaksNothingWhenItLeaves(t *testing.T) {
 	pool.Shutdown(context.Background())
 }
 
-// A policy is asked for what waits in the backlog as well, by the pool's own goroutine: nobody may wait for ever because of what it says there.
+// A policy is asked for what waits in the backlog as well, by the pool's own goroutine: nobody may wait for ever
+// because of what it says there.
 func TestAPolicyThatPicksNobodyEndsThePoolWhoeverAsks(t *testing.T) {
 	noLeaks(t)
 	pool := newPool(t, &PoolConfig{Backlog: 2, Policy: PolicyFunc(func(*Desc, uint64, []Worker) int { return 7 })})

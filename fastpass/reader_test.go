@@ -38,7 +38,8 @@ func callersRead(t *testing.T, p, q *Passer) <-chan error {
 	return ended
 }
 
-// callersAway makes the reader's role one of the callers of p, none of which is there, and the pump wait for being needed.
+// callersAway makes the reader's role one of the callers of p, none of which is there, and the pump wait for being
+// needed.
 func callersAway(t *testing.T, p, q *Passer) {
 	t.Helper()
 	until(t, "the callers have the role", func() bool {

@@ -19,8 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Serve's connections are closed without telling the runtime. A worker that has one linger, and closes its own first, holds
-// that thread up; it must not hold up who stops the world.
+// Serve's connections are closed without telling the runtime. A worker that has one linger, and closes its own first,
+// holds that thread up; it must not hold up who stops the world.
 func TestTheRuntimeEndsTheLingeringOfABriefClose(t *testing.T) {
 	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -56,8 +56,8 @@ func TestTheRuntimeEndsTheLingeringOfABriefClose(t *testing.T) {
 	})
 }
 
-// unhurried runs test with a function that makes descriptors of which each takes hours to close, until the test is over and all
-// its links are closed. After that nothing may be left.
+// unhurried runs test with a function that makes descriptors of which each takes hours to close, until the test is over
+// and all its links are closed. After that nothing may be left.
 func unhurried(t *testing.T, test func(t *testing.T, slow func(n int) []int)) {
 	noLeaks(t)
 	var mu sync.Mutex
@@ -99,8 +99,8 @@ func eitherWayToRead(links []linkConfig) []linkConfig {
 	return links
 }
 
-// sendLast sends p messages, each with all of fds, and closes them here before p can have taken the first one in: the last to
-// close them is p.
+// sendLast sends p messages, each with all of fds, and closes them here before p can have taken the first one in: the
+// last to close them is p.
 func (r *raw) sendLast(p *Passer, fds []int, messages ...[]byte) {
 	r.t.Helper()
 	p.in.mu.Lock()
@@ -113,8 +113,8 @@ func (r *raw) sendLast(p *Passer, fds []int, messages ...[]byte) {
 	CloseFDs(fds)
 }
 
-// A compromised worker sends the front a descriptor that takes hours to close, in a frame that the front refuses. What it was
-// given must go to another worker all the same, and the pool must end.
+// A compromised worker sends the front a descriptor that takes hours to close, in a frame that the front refuses. What
+// it was given must go to another worker all the same, and the pool must end.
 func TestADescriptorThatIsSlowToCloseHoldsNobodyElsesBack(t *testing.T) {
 	unhurriedLinks(t, framedLinks, func(t *testing.T, l linkConfig, slow func(int) []int) {
 		pool, err := NewPool(nil)
@@ -156,7 +156,8 @@ func TestADescriptorThatIsSlowToCloseHoldsNobodyElsesBack(t *testing.T) {
 	})
 }
 
-// What lies in the queue of a socket is closed with it, and so is what the link holds for an application that never asked.
+// What lies in the queue of a socket is closed with it, and so is what the link holds for an application that never
+// asked.
 func TestASocketThatIsSlowToCloseHoldsNobodyBack(t *testing.T) {
 	unhurriedLinks(t, eitherWayToRead(everyLink), func(t *testing.T, l linkConfig, slow func(int) []int) {
 		p, r := rawLink(t, l)
@@ -179,8 +180,8 @@ func TestASocketThatIsSlowToCloseHoldsNobodyBack(t *testing.T) {
 	})
 }
 
-// An end that takes other kinds only closes what comes. If a peer sees to it that this takes hours, it is soon read no more,
-// and then its link ends. (Where the peer needs credit it must be given some for this: Bare is enough.)
+// An end that takes other kinds only closes what comes. If a peer sees to it that this takes hours, it is soon read no
+// more, and then its link ends. (Where the peer needs credit it must be given some for this: Bare is enough.)
 func TestDescriptorsThatAreSlowToCloseAreFew(t *testing.T) {
 	unhurriedLinks(t, eitherWayToRead(everyLink[2:]), func(t *testing.T, l linkConfig, slow func(int) []int) {
 		cfg := l.config()

@@ -37,8 +37,8 @@ func TestARefusedDescriptorBehindOneInFlightIsReportedAtTheEnd(t *testing.T) {
 	}
 }
 
-// The kernel says no more of a message than that something is wrong with it. What it was must not be looked for in what was refused before, and lies
-// behind the message in the window.
+// The kernel says no more of a message than that something is wrong with it. What it was must not be looked for in what
+// was refused before, and lies behind the message in the window.
 func TestWhatTheKernelRefusesIsToldFromWhatWasRefusedBefore(t *testing.T) {
 	const notOpen = 15_000
 	for _, l := range everyLink {

@@ -25,7 +25,8 @@ func setSendBuffer(t *testing.T, p *Passer, n int) {
 	}
 }
 
-// fullLink is a link whose send buffer is as large as the system allows, and full. The peer has taken one descriptor, and reads no more.
+// fullLink is a link whose send buffer is as large as the system allows, and full. The peer has taken one descriptor,
+// and reads no more.
 func fullLink(t *testing.T) (p, q *Passer) {
 	t.Helper()
 	p, q = pairOf(t, &Config{Direction: SendOnly, Batch: 1, Window: 1 << 15}, &Config{Direction: RecvOnly})

@@ -58,7 +58,8 @@ func TestServeEndsAlthoughItsListenerWasInBlockingMode(t *testing.T) {
 
 func init() { roles["serve a listener that becomes blocking"] = serveBlocking }
 
-// serveBlocking serves clients, some of them after another holder of the listening socket has put that in blocking mode.
+// serveBlocking serves clients, some of them after another holder of the listening socket has put that in blocking
+// mode.
 func serveBlocking() {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
@@ -98,8 +99,8 @@ func serveBlocking() {
 	say("all served")
 }
 
-// Every process that has inherited the listening socket may put it in blocking mode. Accept must not wait then: not for a client that
-// may never come, with others held back, and the whole process with it.
+// Every process that has inherited the listening socket may put it in blocking mode. Accept must not wait then: not for
+// a client that may never come, with others held back, and the whole process with it.
 func TestServeGoesOnIfItsListenerBecomesBlocking(t *testing.T) {
 	c := startChild(t, "serve a listener that becomes blocking", nil, nil)
 	c.expect("all served")

@@ -40,8 +40,8 @@ func (r lateRaw) Control(f func(uintptr)) error {
 // Serve in a process whose accept fails.
 
 func init() {
-	// Serves without workers until N connections wait, and says where each of them comes from. With Extra the table is full for
-	// a while.
+	// Serves without workers until N connections wait, and says where each of them comes from. With Extra the table is
+	// full for a while.
 	roles["serve"] = func() {
 		var spec childSpec
 		childArg(&spec)
@@ -289,7 +289,8 @@ func TestServeEndsWithItsListenerAlsoWhileItWaitsForAPlace(t *testing.T) {
 	}
 }
 
-// Shutdown does not wait longer than it may for a Serve that cannot be woken, and what that accepts at last is not lost.
+// Shutdown does not wait longer than it may for a Serve that cannot be woken, and what that accepts at last is not
+// lost.
 func TestShutdownDoesNotWaitForServeForEver(t *testing.T) {
 	noLeaks(t)
 	pool := newPool(t, nil)

@@ -218,8 +218,8 @@ func (k *lateKernel) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Err
 	return got, errno
 }
 
-// A peer that dies with something unread, in the middle of a call that receives: the call returns what it has, the next one
-// the error, and those after that the rest.
+// A peer that dies with something unread, in the middle of a call that receives: the call returns what it has, the next
+// one the error, and those after that the rest.
 func TestAnErrorThatComesACallLateLosesNothing(t *testing.T) {
 	if sys.Implementation != "sendmmsg/recvmmsg" {
 		t.Skip("one message per system call has no middle")

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Push has looked whether the link is being shut down, and queues when Shutdown has flushed: nobody else would send that.
+// Push has looked whether the link is being shut down, and queues when Shutdown has flushed: nobody else would send
+// that.
 func TestShutdownBesidePushEnds(t *testing.T) {
 	for i := range 500 {
 		p, q := pairOf(t, nil, nil)
@@ -65,7 +66,8 @@ func TestShutdownOfAPoolBesidePushEnds(t *testing.T) {
 	}
 }
 
-// Shutdown's ctx ends it, whatever a worker has done to a connection that it has taken. What that one has not taken comes back later.
+// Shutdown's ctx ends it, whatever a worker has done to a connection that it has taken. What that one has not taken
+// comes back later.
 func TestCtxEndsShutdownOfAPoolThoughAConnectionLingers(t *testing.T) {
 	pool := newPool(t, nil)
 	_, there, relent := lingeringWorker(t, pool, nil)

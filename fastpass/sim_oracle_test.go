@@ -90,7 +90,8 @@ func (s *sim) checkTable(p *simProc) {
 	}
 }
 
-// synchronize orders what the link's goroutines have done before what the oracle reads. All of them wait, or have ended.
+// synchronize orders what the link's goroutines have done before what the oracle reads. All of them wait, or have
+// ended.
 func (e *simEnd) synchronize() {
 	e.p.out.work.Load()
 	if !e.parked { // else the driver holds it

@@ -248,8 +248,8 @@ func (s *sim) recv(e *simEnd, n int) {
 	}
 }
 
-// park makes a call that has found nothing one that still waits for the socket: it has the reader's role, and keeps mu. Only
-// where there is a pump, to which it might leave that.
+// park makes a call that has found nothing one that still waits for the socket: it has the reader's role, and keeps mu.
+// Only where there is a pump, to which it might leave that.
 func (s *sim) park(e *simEnd, err error) {
 	in := &e.p.in
 	if e.idle && errors.Is(err, os.ErrDeadlineExceeded) && in.role.callers.Load() && e.p.cfg.sends() && !e.closed && s.rng.IntN(2) == 0 {
@@ -277,7 +277,8 @@ func (e *simEnd) mayEnd(err error) bool {
 	return errors.Is(err, ErrStalled) && e == e.link.a
 }
 
-// recvBatch is RecvBatch that returns ErrDeadlineExceeded where it would wait for the socket to take an acknowledgement.
+// recvBatch is RecvBatch that returns ErrDeadlineExceeded where it would wait for the socket to take an
+// acknowledgement.
 func (e *simEnd) recvBatch(ds []Desc) (n int, err error) {
 	defer func() {
 		if r := recover(); r != nil {

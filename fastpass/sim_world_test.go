@@ -21,10 +21,10 @@ import (
 // bubble.
 //
 // The real code runs, with these exceptions: the driver calls the pump's step when the socket would wake it, and what
-// the pool's goroutines do when they would be woken; a call of Recv that would park returns a deadline error instead, and where
-// there is a pump it may keep the reader's role as if it waited.
-// The few goroutines that are left (timers, the writer of a full socket, Close) move only while the driver rests, and use
-// a socket only when it lets them, one at a time.
+// the pool's goroutines do when they would be woken; a call of Recv that would park returns a deadline error instead,
+// and where there is a pump it may keep the reader's role as if it waited. The few goroutines that are left (timers,
+// the writer of a full socket, Close) move only while the driver rests, and use a socket only when it lets them, one at
+// a time.
 //
 //	sim_world_test.go     the run and what it begins with
 //	sim_link_test.go      processes, links and the pool

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A strictKernel wants a look at the table before each receive that brings something, when the last look is older than certainFor: in
-// that time others may have filled the table. Each call takes as long.
+// A strictKernel wants a look at the table before each receive that brings something, when the last look is older than
+// certainFor: in that time others may have filled the table. Each call takes as long.
 type strictKernel struct {
 	sys.Kernel
 	probed  bool          // since the last receive
@@ -166,7 +166,8 @@ func TestWhoSpinsDoesNotPeekAllTheTimeAtWhatThereIsNoRoomFor(t *testing.T) {
 	}
 }
 
-// A loweredKernel has somebody lower the limit during the second receive that brings something, until the next one is over.
+// A loweredKernel has somebody lower the limit during the second receive that brings something, until the next one is
+// over.
 type loweredKernel struct {
 	sys.Kernel
 	limit int

@@ -15,7 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A sharedKernel is that of several links. It notes which Bare ones receive when another has taken slots since they looked.
+// A sharedKernel is that of several links. It notes which Bare ones receive when another has taken slots since they
+// looked.
 type sharedKernel struct {
 	sys.Kernel
 	mu     sync.Mutex

@@ -57,8 +57,8 @@ func TestRoomIsLookedForAgainBeforeACallIsCutDown(t *testing.T) {
 	}
 }
 
-// What the application has closed is room again for the peer after a full call at the latest, where that is found out at once; few
-// descriptors are not worth a probe.
+// What the application has closed is room again for the peer after a full call at the latest, where that is found out
+// at once; few descriptors are not worth a probe.
 func TestCreditCountsWhatWasClosedSinceAFullCall(t *testing.T) {
 	for what, tc := range map[string]struct {
 		cheap        bool

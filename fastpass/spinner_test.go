@@ -70,8 +70,8 @@ func TestACallerLooksOnceMoreBeforeItParksAndForLongerOnlyWithSpin(t *testing.T)
 func TestACallerLooksFirstUnlessThatIsInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := spinner{kernel: &slowYields{}, clock: new(clock), parkAt: never}
-		// waits is how many of n callers look first, if there is something for them then or not, and how many looks those
-		// take who find nothing.
+		// waits is how many of n callers look first, if there is something for them then or not, and how many looks
+		// those take who find nothing.
 		waits := func(n int, something bool) (first, looks int) {
 			for range n {
 				looked := s.triesFirst()
@@ -215,8 +215,8 @@ func TestAProcessThatWasStoppedYieldsAgainSoon(t *testing.T) {
 	})
 }
 
-// Who does not look first reads the clock only after a yield. What the caller does between two waits is no yield that took long, and is not
-// part of what it spins for.
+// Who does not look first reads the clock only after a yield. What the caller does between two waits is no yield that
+// took long, and is not part of what it spins for.
 func TestWhatACallerDoesItselfIsNoLongYield(t *testing.T) {
 	const spin = 50 * time.Microsecond
 	for _, pause := range []time.Duration{0, spin, 2 * longYield, time.Second} {

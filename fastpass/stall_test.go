@@ -13,7 +13,8 @@ import (
 	"example.com/fdpass/internal/sys"
 )
 
-// A socket is writable when three quarters of its buffer are free, and so the link of a worker that is slow sends nothing for long.
+// A socket is writable when three quarters of its buffer are free, and so the link of a worker that is slow sends
+// nothing for long.
 func TestASlowBareWorkerHasNotStalled(t *testing.T) {
 	for _, network := range []string{"unix", "unixpacket"} {
 		t.Run(network, func(t *testing.T) {
@@ -65,8 +66,8 @@ func TestAWorkerThatTakesHalfAPayloadHasStalled(t *testing.T) {
 
 func init() { roles["front with a stuck worker and a shortage"] = stuckInShortage }
 
-// stuckInShortage is a front without privileges, one of whose two workers takes nothing: soon as many descriptors are on their way to it as there may
-// be at all.
+// stuckInShortage is a front without privileges, one of whose two workers takes nothing: soon as many descriptors are
+// on their way to it as there may be at all.
 func stuckInShortage() {
 	var s dialSpec
 	childArg(&s)
@@ -132,7 +133,8 @@ func stuckInShortage() {
 	require(len(left) == 0, "the healthy one left, too")
 }
 
-// Who is short of descriptors on their way is so for what one worker has not taken. The shortage excuses the others, and not that one.
+// Who is short of descriptors on their way is so for what one worker has not taken. The shortage excuses the others,
+// and not that one.
 func TestAWorkerThatCausesAShortageHasStalled(t *testing.T) {
 	needRoot(t)
 	for _, l := range []linkConfig{{Protocol: Bare, Network: "unixpacket", Direction: SendOnly}, {Protocol: Framed, Network: "unixpacket", Direction: SendOnly}} {

@@ -28,7 +28,8 @@ func (k *cloggedKernel) Write(fd int, b []byte) (int, syscall.Errno) {
 	return k.Kernel.Write(fd, b[:10])
 }
 
-// An acknowledgement of which the socket has taken a part covers nothing until the rest is gone, though credit is offered in vain meanwhile.
+// An acknowledgement of which the socket has taken a part covers nothing until the rest is gone, though credit is
+// offered in vain meanwhile.
 func TestAnAcknowledgementThatHasGoneInPartCoversNothing(t *testing.T) {
 	noLeaks(t)
 	a, b := socketpair(t, "unix")

@@ -58,7 +58,8 @@ func TestShutdownSendsTheRestOfAPayload(t *testing.T) {
 	}
 }
 
-// linkWithHalfAPayload returns a Bare link whose socket has taken a payload in part and takes no more, and its other end.
+// linkWithHalfAPayload returns a Bare link whose socket has taken a payload in part and takes no more, and its other
+// end.
 func linkWithHalfAPayload(t *testing.T) (*Passer, *raw) {
 	t.Helper()
 	const size = 64 << 10
@@ -70,7 +71,8 @@ func linkWithHalfAPayload(t *testing.T) (*Passer, *raw) {
 	return p, r
 }
 
-// takeRole takes the flusher's role, as sendDirectly does, and has the other end read until the socket takes more: unblock comes too late then.
+// takeRole takes the flusher's role, as sendDirectly does, and has the other end read until the socket takes more:
+// unblock comes too late then.
 func takeRole(t *testing.T, p *Passer, r *raw) {
 	t.Helper()
 	if !p.out.work.CompareAndSwap(0, 1) {
