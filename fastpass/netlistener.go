@@ -4,6 +4,7 @@ package fastpass
 
 import (
 	"net"
+	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -67,10 +68,14 @@ func (q *acceptQueue) close() {
 // otherwise connections would wait as long each time that it doubles.
 func (p *Passer) NetListener() net.Listener {
 	sys.GrowTable()
-	l := &netListener{p: p, trusted: sameUserOrRoot(p.peer) == nil, acceptQueue: &acceptQueue{reaper: p.reaper}}
+	l := &netListener{p: p, trusted: p.mayStopUs(), acceptQueue: &acceptQueue{reaper: p.reaper}}
 	runtime.AddCleanup(l, (*acceptQueue).close, l.acceptQueue)
 	return l
 }
+
+// mayStopUs reports whether the peer could stop this process anyhow. Both ends of a socketpair name the process that made
+// it: if that is this one, the kernel does not say who has the other end, such as a worker that runs as another user.
+func (p *Passer) mayStopUs() bool { return p.peer.PID != os.Getpid() && sameUserOrRoot(p.peer) == nil }
 
 // Accept returns the next connection.
 func (l *netListener) Accept() (net.Conn, error) {

@@ -75,6 +75,7 @@ func TestAConnIsBriefIfOnlyTheTrustedMayHaveIt(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			front, worker := link(t, &Config{Direction: SendOnly}, &Config{Direction: RecvOnly})
 			worker.peer.UID = c.uid
+			worker.peer.PID = os.Getppid() // the kernel names who has made the pair, which is this process
 			fd, _ := connSocket(t, "tcp4")
 			want := c.brief && sys.BriefStream(fd) // not in every build
 			if err := front.Send(Desc{FD: fd, Keep: c.lent}); err != nil {
