@@ -266,15 +266,14 @@ func takeSocket(fd int, mayBeBrief bool) (sys.Stream, error) {
 	if !isNumber(fd) {
 		return s, os.NewSyscallError("getsockopt", syscall.EBADF) // the kernel would look at its lowest bits only
 	}
-	if s.Brief = mayBeBrief && sys.BriefStream(fd); !s.Brief { // or else it is TCP's
-		typ, err := sys.SocketType(fd)
-		if err != nil {
-			return s, os.NewSyscallError("getsockopt", err)
-		}
-		if typ != syscall.SOCK_STREAM {
-			return s, errNotStream
-		}
+	typ, err := sys.SocketType(fd)
+	if err != nil {
+		return s, os.NewSyscallError("getsockopt", err)
 	}
+	if typ != syscall.SOCK_STREAM { // netlink and raw sockets have a protocol with the number of TCP's, too
+		return s, errNotStream
+	}
+	s.Brief = mayBeBrief && sys.BriefStream(fd)
 	if fd != 1 && fd != 2 {
 		return s, nil
 	}
