@@ -12,14 +12,14 @@ import (
 // Read is recv(2).
 func (s Stream) Read(b []byte) (n int, errno syscall.Errno) {
 	if n, errno = s.transfer(unix.SYS_RECVFROM, b); errno == 0 {
-		noteRead(s.FD)
+		noteRead(s.FD, b[:n])
 	}
 	return n, errno
 }
 
 // Write is send(2).
 func (s Stream) Write(b []byte) (int, syscall.Errno) {
-	noteWrite()
+	noteWrite(b)
 	return s.transfer(unix.SYS_SENDTO, b)
 }
 

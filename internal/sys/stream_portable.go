@@ -14,13 +14,13 @@ func (s Stream) Read(b []byte) (int, syscall.Errno) {
 	if err != nil {
 		return 0, errnoOf(err)
 	}
-	noteRead(s.FD)
+	noteRead(s.FD, b[:n])
 	return n, 0
 }
 
 // Write is send(2).
 func (s Stream) Write(b []byte) (int, syscall.Errno) {
-	noteWrite()
+	noteWrite(b)
 	n, err := syscall.SendmsgN(s.FD, b, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 	if err != nil {
 		return 0, errnoOf(err)
