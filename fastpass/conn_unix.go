@@ -56,9 +56,9 @@ type Conn struct {
 // Passer.NetListener. The error is a *DescError: the descriptor is not a stream socket. Should the runtime be unable to
 // poll it, each Read and Write that would have to wait says so.
 //
-// A descriptor in blocking mode is made non-blocking when a Read or Write has to wait. The mode belongs to the open file,
-// not to the descriptor, so every process that holds a duplicate sees the change; whichever mode it sets, no call here
-// waits in the kernel. Descriptors 1 and 2, which package os uses, are moved to another number.
+// A descriptor in blocking mode is made non-blocking: on Linux when a Read or Write has to wait, elsewhere at once. The
+// mode belongs to the open file, not to the descriptor, so every process that holds a duplicate sees the change;
+// whichever mode it sets, on Linux no call here waits in the kernel. Descriptors 1 and 2, which package os uses, are moved to another number.
 //
 // NewConn does not block.
 func NewConn(d Desc) (*Conn, error) {
@@ -272,6 +272,11 @@ func takeSocket(fd int, mayBeBrief bool) (sys.Stream, error) {
 	}
 	if typ != syscall.SOCK_STREAM { // netlink and raw sockets have a protocol with the number of TCP's, too
 		return s, errNotStream
+	}
+	if runtime.GOOS != "linux" && sys.Blocking(fd) { // macOS's kernel does not look at MSG_DONTWAIT when it sends
+		if err := syscall.SetNonblock(fd, true); err != nil {
+			return s, os.NewSyscallError("fcntl", err)
+		}
 	}
 	s.Brief = mayBeBrief && sys.BriefStream(fd)
 	if fd != 1 && fd != 2 {
