@@ -36,6 +36,9 @@ import (
 // through the process. It has no ReadFrom on purpose: os.File's neither uses sendfile towards a socket nor maps its
 // errors, and sendfile was not faster over loopback. Std gives up the advantage and returns the real thing.
 //
+// A Write from a mapped file may hold up all goroutines until the file's pages have come, as it does when they are read
+// by Go code. Do not make one of a file whose filesystem this process serves (FUSE).
+//
 // A Conn that becomes unreachable is closed by the garbage collector, some time: close it.
 type Conn struct {
 	socket    lazySocket

@@ -11,7 +11,8 @@ type Stream struct {
 	//
 	// The price: these calls take the socket's lock, so they last as long as another process that has the socket holds
 	// that, and all goroutines may have to wait. So it is for connections of BriefStream that only processes may have
-	// that could stop this one anyhow.
+	// that could stop this one anyhow. This process may hold it as well: for as long as a page takes to come, such as one
+	// of a mapped file, that is written, whether the Write is short or a long one beside a Read.
 	Brief bool
 }
 
