@@ -32,7 +32,7 @@ func (o *outbox) answer() {
 	}
 }
 
-// flushForPool is flush that does not hold up the caller.
+// flushForPool is flush that does not hold up the caller, and runs no callback on its goroutine.
 func (o *outbox) flushForPool() {
 	if o.mayHoldUp() {
 		o.p.kernel.Go(o.flushBeside)

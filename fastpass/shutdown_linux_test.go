@@ -91,3 +91,49 @@ func TestCtxEndsShutdownOfAPoolThoughAConnectionLingers(t *testing.T) {
 		t.Errorf("undelivered: %v", back)
 	}
 }
+
+// Push sends nothing, so OnSent may take a lock that the caller of Push holds, also beside Shutdown.
+func TestPushBesideShutdownRunsNoCallback(t *testing.T) {
+	for _, l := range everyLink {
+		t.Run(l.String(), func(t *testing.T) {
+			for i := range 200 {
+				var mu sync.Mutex
+				cfg := l.config()
+				cfg.OnSent = func(Desc) { mu.Lock(); mu.Unlock() }
+				p, q := link(t, cfg, l.config())
+				until(t, "HELLO", p.out.established.Load)
+				go func() {
+					for {
+						d, err := q.Recv()
+						if err != nil {
+							return
+						}
+						CloseFDs([]int{d.FD})
+					}
+				}()
+				var err error
+				over := make(chan struct{})
+				go func() {
+					defer close(over)
+					for err == nil || errors.Is(err, ErrFull) {
+						mu.Lock()
+						err = p.Push(Desc{FD: 0, Keep: true})
+						mu.Unlock()
+					}
+				}()
+				time.Sleep(time.Duration(i%20) * time.Microsecond)
+				ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+				go p.Shutdown(ctx)
+				select {
+				case <-over:
+				case <-time.After(6 * time.Second):
+					t.Fatalf("round %d: Push has run OnSent, and does not return", i)
+				}
+				wait(t, "Shutdown", p.Done())
+				cancel()
+				q.Close()
+				closeUndelivered(p)
+			}
+		})
+	}
+}
