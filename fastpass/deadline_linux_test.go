@@ -75,3 +75,34 @@ func TestAfterTheDeadlineRecvFailsAlthoughSomethingHasCome(t *testing.T) {
 		}
 	}
 }
+
+// A deadline holds for what a link that has ended still has, whether it was set before the end or after.
+func TestADeadlineHoldsAfterTheEnd(t *testing.T) {
+	for _, when := range []string{"before", "after"} {
+		for _, l := range everyLink[2:] {
+			t.Run(when+" "+l.String(), func(t *testing.T) {
+				p, q := link(t, l.config(), l.config())
+				if err := p.Send(Desc{FD: null(t)}); err != nil {
+					t.Fatal(err)
+				}
+				until(t, "it has come", func() bool { return q.in.queued.Load() > 0 })
+				if when == "before" {
+					q.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+				}
+				p.Close()
+				wait(t, "the end", q.Done())
+				if when == "after" {
+					q.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+				}
+				time.Sleep(250 * time.Millisecond)
+				if d, err := q.Recv(); !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("Recv: %v, %v", d, err)
+					CloseFDs([]int{d.FD})
+					return
+				}
+				q.SetReadDeadline(time.Time{})
+				takeOne(t, q)
+			})
+		}
+	}
+}
