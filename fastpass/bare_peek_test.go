@@ -4,8 +4,10 @@ package fastpass
 
 import (
 	"fmt"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"example.com/fdpass/cmsgpool"
 	"example.com/fdpass/internal/sys"
@@ -74,4 +76,50 @@ func TestDescriptorsBehindAFullBufferComeWithTheirOwnBytes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// slowAfterPeek takes its time over the first close after a peek.
+type slowAfterPeek struct {
+	sys.Kernel
+	peeked, slow atomic.Bool
+}
+
+func (k *slowAfterPeek) Recv(fd int, v *sys.Vector, n, flags int) (int, syscall.Errno) {
+	got, errno := k.Kernel.Recv(fd, v, n, flags)
+	if flags&unix.MSG_PEEK != 0 && got > 0 {
+		k.peeked.Store(true)
+	}
+	return got, errno
+}
+
+func (k *slowAfterPeek) CloseRange(lo, hi int) {
+	if k.peeked.Swap(false) {
+		k.slow.Store(true)
+		time.Sleep(200 * time.Millisecond)
+	}
+	k.Kernel.CloseRange(lo, hi)
+}
+
+// When Close has returned, the duplicates of what was peeked at in vain are closed.
+func TestCloseWaitsForWhatWasPeekedAt(t *testing.T) {
+	k := &slowAfterPeek{Kernel: sys.System}
+	p, r := bareOn(t, k, Config{})
+	fds := fdsOf(nulls(t, 10))
+	held := hog(5)
+	if err := r.sendmsg([]byte("x"), unix.UnixRights(fds...)); err != nil {
+		t.Fatal(err)
+	}
+	received := make(chan error)
+	go func() {
+		_, err := p.Recv()
+		received <- err
+	}()
+	until(t, "the duplicates are being closed", k.slow.Load)
+	p.Close()
+	if n := p.in.peeks.pending.Load(); n > 0 {
+		t.Errorf("Close has returned, and %d duplicates are open", n)
+	}
+	CloseFDs(held)
+	CloseFDs(fds)
+	<-received
 }

@@ -355,7 +355,12 @@ func (p *Passer) Close() error {
 	}
 	<-p.done
 	p.in.discard()
+	var peeks sync.WaitGroup
+	if p.in.peeks.pending.Load() > 0 {
+		peeks.Go(p.in.peeks.settle) // beside: a second at most for both
+	}
 	p.reaper.settle()
+	peeks.Wait()
 	return nil
 }
 
