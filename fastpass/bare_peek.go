@@ -78,5 +78,5 @@ func (in *inbox) fillShort(v *vector) bool {
 func (in *inbox) closePeeked() {
 	in.peeks.addAll(in.fds)
 	in.fds = in.fds[:0]
-	in.peeks.wait(1, in.hasElse)
+	in.peeks.wait(1, func() bool { return in.hasElse() || in.read.passed() }) // while the pump waits it keeps Recv out
 }

@@ -129,3 +129,29 @@ func TestAFileThatIsSlowToFlushIntoAFullTable(t *testing.T) {
 		})
 	}
 }
+
+// While the pump waits for the duplicates of such a file, Recv holds to its deadline nevertheless.
+func TestThePumpOfAFileThatIsSlowToFlushKeepsNoDeadlineUp(t *testing.T) {
+	fd, relent := unflushed(t)
+	a, b := socketpair(t, "unixpacket")
+	p := onKernel(t, sys.System, a, &Config{Protocol: Bare, Network: "unixpacket"})
+	r := newRaw(t, b)
+	t.Cleanup(r.close)
+	fds := []int{fd}
+	for range 9 {
+		fds = append(fds, null(t))
+	}
+	held := hog(5)
+	if err := r.sendmsg([]byte("x"), unix.UnixRights(fds...)); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the duplicates are being closed", func() bool { return p.in.peeks.pending.Load() > 0 })
+	start := time.Now()
+	p.SetReadDeadline(start.Add(50 * time.Millisecond))
+	if _, err := p.Recv(); time.Since(start) > closeTime/2 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Recv: %v after %v", err, time.Since(start))
+	}
+	CloseFDs(held)
+	relent()
+	CloseFDs(fds[1:])
+}
