@@ -113,9 +113,13 @@ func (l *netListener) Accept() (net.Conn, error) {
 	}
 }
 
-// tryAgain waits while there is no other number for a connection that cannot keep the one with which it came.
+// tryAgain waits while there is no other number for a connection that cannot keep the one with which it came. Once the
+// link is closed, when it is still to be handed out, that is for about a second: somebody waits for the last ones.
 func (l *netListener) tryAgain(d Desc, brief bool, err error) (c *Conn, _ error) {
-	for pause := shortage; isShortage(errnoOf(err)) && !l.p.closed.Load(); {
+	for pause, left := shortage, aSecond; isShortage(errnoOf(err)) && left > 0; {
+		if l.p.closed.Load() {
+			left--
+		}
 		time.Sleep(pause.next())
 		c, err = newConn(d, brief)
 	}

@@ -56,3 +56,91 @@ func TestAConnectionAtTheNumberOfStandardOutputIntoAFullTable(t *testing.T) {
 		peer.Close()
 	}
 }
+
+// Nor is it lost if the link is closed meanwhile: it has been acknowledged.
+func TestAConnectionAtTheNumberOfStandardOutputBesideClose(t *testing.T) {
+	there := everyLink[0].config()
+	there.Direction = RecvOnly
+	p, q := link(t, everyLink[0].config(), there)
+	fd, peer := connSocket(t, "tcp4")
+	ln := q.NetListener()
+	saved, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		defer close(accepted)
+		if c, err := ln.Accept(); err == nil {
+			accepted <- c
+		}
+	}()
+	time.Sleep(20 * time.Millisecond)
+	held := hog(0)
+	unix.Close(1) // which is the only free one now
+	if err := p.Send(Desc{FD: fd, Keep: true}); err != nil {
+		t.Error(err)
+	}
+	for deadline := time.Now().Add(time.Second); p.Stats().Delivered == 0 && time.Now().Before(deadline); p.Flush() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	time.Sleep(50 * time.Millisecond)
+	ln.Close()
+	held = append(held, hog(0)...) // what Close has freed
+	time.Sleep(300 * time.Millisecond)
+	CloseFDs(held)
+	c := <-accepted
+	unix.Dup2(saved, 1)
+	unix.Close(saved)
+	unix.Close(fd)
+	if c == nil {
+		t.Error("the connection was acknowledged, and is closed")
+	} else {
+		c.Close()
+	}
+	peer.Close()
+}
+
+// A table that stays full does not keep Accept from ending when the link is closed.
+func TestCloseEndsAcceptThoughTheTableStaysFull(t *testing.T) {
+	there := everyLink[0].config()
+	there.Direction = RecvOnly
+	p, q := link(t, everyLink[0].config(), there)
+	fd, peer := connSocket(t, "tcp4")
+	ln := q.NetListener()
+	saved, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		if c, err := ln.Accept(); err == nil {
+			c.Close()
+		}
+	}()
+	time.Sleep(20 * time.Millisecond)
+	held := hog(0)
+	unix.Close(1)
+	if err := p.Send(Desc{FD: fd, Keep: true}); err != nil {
+		t.Error(err)
+	}
+	time.Sleep(100 * time.Millisecond)
+	ln.Close()
+	held = append(held, hog(0)...)
+	ended := true
+	select {
+	case <-over:
+	case <-time.After(4 * time.Second):
+		ended = false
+	}
+	CloseFDs(held)
+	<-over
+	unix.Dup2(saved, 1)
+	unix.Close(saved)
+	unix.Close(fd)
+	peer.Close()
+	if !ended {
+		t.Error("Accept goes on waiting")
+	}
+}

@@ -12,7 +12,7 @@ func (p *Pool) place(ds []Desc) (n int, err error) {
 	piece := p.piece(len(ds))
 	for n < len(ds) && len(p.choice) > 0 {
 		i := p.cfg.Policy.Pick(&ds[n], p.turns, p.choice)
-		if i < 0 || i >= len(p.choice) {
+		if i < 0 || i >= len(p.choice) || p.choice[i].member == nil { // nil: the policy has cleared it
 			p.wrong.Store(&policyError{i, len(p.choice)})
 			return n, p.wrong.Load()
 		}
