@@ -123,3 +123,49 @@ func TestCloseWaitsForWhatWasPeekedAt(t *testing.T) {
 	CloseFDs(fds)
 	<-received
 }
+
+// afterEmpty reads from another descriptor of the socket, when the first empty message has come.
+type afterEmpty struct {
+	sys.Kernel
+	read func()
+}
+
+func (k *afterEmpty) MarkMessages(fd int) bool {
+	more := k.Kernel.MarkMessages(fd)
+	if read := k.read; read != nil {
+		k.read = nil
+		read()
+	}
+	return more
+}
+
+// Who shares the socket of a Bare link, and has room for one descriptor and no other control message, gets it.
+func TestEmptyMessagesTakeNothingFromAnotherReader(t *testing.T) {
+	a, b := socketpair(t, "unixpacket")
+	other, err := unix.FcntlInt(a.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(other)
+	r := newRaw(t, b)
+	r.send(nil, 0)
+	r.send([]byte("d"), 1)
+	r.close()
+	got := 0
+	k := &afterEmpty{Kernel: sys.System, read: func() {
+		control := make([]byte, unix.CmsgSpace(4))
+		_, n, flags, _, err := unix.Recvmsg(other, make([]byte, 10), control, 0)
+		fds := cmsgpool.AppendFDs(nil, control[:n])
+		if got = len(fds); err != nil || flags&unix.MSG_CTRUNC != 0 {
+			t.Errorf("%v, flags %#x", err, flags)
+		}
+		CloseFDs(fds)
+	}}
+	p := onKernel(t, k, a, &Config{Protocol: Bare, Network: "unixpacket", Direction: RecvOnly, Messages: 1})
+	if d, err := p.Recv(); err == nil {
+		t.Errorf("Recv: %v", d)
+	}
+	if got != 1 {
+		t.Errorf("the other reader got %d descriptors", got)
+	}
+}

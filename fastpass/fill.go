@@ -204,10 +204,7 @@ func (in *inbox) nothing(marked, doubted bool) {
 	case doubted:
 		in.hangUp()
 	case !in.maybeEOF:
-		in.maybeEOF = true
-		if !in.p.framed() {
-			in.p.kernel.MarkMessages(in.p.socket)
-		}
+		in.maybeEOF = in.p.framed() || !in.p.kernel.MarkMessages(in.p.socket)
 	}
 }
 

@@ -149,7 +149,7 @@ func (p *Process) Writable(fd int) bool {
 }
 
 // MarkMessages implements sys.Kernel.
-func (p *Process) MarkMessages(int) {}
+func (p *Process) MarkMessages(int) bool { return false }
 
 // HungUp implements sys.Kernel.
 func (p *Process) HungUp(fd int) bool {
