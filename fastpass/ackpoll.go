@@ -10,27 +10,30 @@ import (
 )
 
 const (
-	// pollAfter is how soon acknowledgements are read that nobody waits for, to close the copies of what the peer has, if
-	// nothing is sent meanwhile; and then after four times as long, and so on: what took the peer long may take longer here. Where
-	// a process has just become idle the timer costs more than all else, so each poll counts.
+	// pollAfter is how soon acknowledgements are read that nobody waits for, to close the copies of what the peer has,
+	// if nothing is sent meanwhile; and then after four times as long, and so on: what took the peer long may take
+	// longer here. Where a process has just become idle the timer costs more than all else, so each poll counts.
 	pollAfter = time.Millisecond
 
 	// pollAtMost is what the timer's pause grows to while those who send poll as often as that anyhow.
 	pollAtMost = 32 * pollAfter
 
-	// callsPerPoll is how many times somebody sends, or finds nothing to send, before asking the clock whether it is time to poll.
+	// callsPerPoll is how many times somebody sends, or finds nothing to send, before asking the clock whether it is
+	// time to poll.
 	callsPerPoll = 8
 )
 
-// ackPoller has flushers look for acknowledgements on their pages although they have nothing to send. A link has its own until it joins a
-// pool, whose links share one: with many workers each gets little, and a timer for each of them would cost more than passing.
+// ackPoller has flushers look for acknowledgements on their pages although they have nothing to send. A link has its
+// own until it joins a pool, whose links share one: with many workers each gets little, and a timer for each of them
+// would cost more than passing.
 //
-// A timer that ends wakes two threads of the Go runtime, the one that waits for it and the monitor, which takes as long as to
-// pass ten connections (50 µs of processor time on a virtual machine). So whoever sends over one of the links has all of them
-// polled that are due, and the timer's pause grows meanwhile: it is for the time when nobody sends any more.
+// A timer that ends wakes two threads of the Go runtime, the one that waits for it and the monitor, which takes as long
+// as to pass ten connections (50 µs of processor time on a virtual machine). So whoever sends over one of the links has
+// all of them polled that are due, and the timer's pause grows meanwhile: it is for the time when nobody sends any
+// more.
 //
-// What a poll finds is done on the goroutine that polls. So a link shares an ackPoller only while that holds up nobody: it has no
-// callbacks, and copies to close only of connections that Serve has accepted, for others may linger.
+// What a poll finds is done on the goroutine that polls. So a link shares an ackPoller only while that holds up nobody:
+// it has no callbacks, and copies to close only of connections that Serve has accepted, for others may linger.
 type ackPoller struct {
 	calls atomic.Uint32 // since the timer ended last
 
@@ -52,7 +55,8 @@ func newAckPoller() *ackPoller {
 	return &ackPoller{pause: backoff{first: pollAfter, most: pollAtMost}}
 }
 
-// schedule has o polled when d has passed, and no more when an earlier call has said. It reports whether the timer had to be set for that.
+// schedule has o polled when d has passed, and no more when an earlier call has said. It reports whether the timer had
+// to be set for that.
 func (l *ackPoller) schedule(o *outbox, d time.Duration) bool {
 	now := time.Now()
 	l.mu.Lock()
@@ -95,11 +99,12 @@ func (l *ackPoller) setTimer(now time.Time, d time.Duration) bool {
 	return true
 }
 
-// overMillisecond is how much longer than whole milliseconds the pause of a timer is best: a thread of the Go runtime that has
-// nothing to do waits for the next timer with epoll_wait, for whole milliseconds, rounded down, and what it comes back too early for it
-// waits for once more. To wake twice costs twice as much, and it is a millisecond late. This is more than it takes from starting the timer
-// to waiting, mostly, and less than the kernel takes longer over each wait (up to 50 µs). No other pause is as long: of two timers that
-// end at once a simulated run could not say which comes first.
+// overMillisecond is how much longer than whole milliseconds the pause of a timer is best: a thread of the Go runtime
+// that has nothing to do waits for the next timer with epoll_wait, for whole milliseconds, rounded down, and what it
+// comes back too early for it waits for once more. To wake twice costs twice as much, and it is a millisecond late.
+// This is more than it takes from starting the timer to waiting, mostly, and less than the kernel takes longer over
+// each wait (up to 50 µs). No other pause is as long: of two timers that end at once a simulated run could not say
+// which comes first.
 const overMillisecond = 20 * time.Microsecond
 
 // inOneWait is the least pause from d on that the runtime most probably waits for in one go.
@@ -127,8 +132,8 @@ func (l *ackPoller) fire() {
 	l.mu.Unlock()
 }
 
-// noteSend is told that the flusher of one of the links has looked, after it has sent n descriptors. Who sends many at once
-// comes back later: that counts for several calls.
+// noteSend is told that the flusher of one of the links has looked, after it has sent n descriptors. Who sends many at
+// once comes back later: that counts for several calls.
 func (l *ackPoller) noteSend(n int) {
 	calls := uint32(min(max(1, n/8), callsPerPoll))
 	if l.calls.Add(calls)%callsPerPoll < calls {

@@ -13,8 +13,8 @@ const (
 	// nothing new, and asks for a frame.
 	manyPolls = 2
 
-	// pollSeldom is how soon a sender polls all the same if somebody waits: the kernel may refuse to take the frame, and
-	// the peer is not in Recv any more when it would.
+	// pollSeldom is how soon a sender polls all the same if somebody waits: the kernel may refuse to take the frame,
+	// and the peer is not in Recv any more when it would.
 	pollSeldom = 100 * time.Millisecond
 )
 
@@ -35,8 +35,8 @@ type ackPolls struct {
 // pause is how long it is to the next poll.
 func (l *ackPolls) pause() time.Duration { return pollAfter << (2 * l.count) }
 
-// await sees to it that acknowledgements to come are read: when there are enough, if somebody waits for them, and otherwise
-// soon. It reports whether there is something new by now.
+// await sees to it that acknowledgements to come are read: when there are enough, if somebody waits for them, and
+// otherwise soon. It reports whether there is something new by now.
 func (o *outbox) await() bool {
 	if o.page == nil || !o.established.Load() || o.p.ending.Load() != nil {
 		return false
@@ -59,8 +59,8 @@ func (o *outbox) await() bool {
 	return (urgent || idle) && o.ask(target, progress)
 }
 
-// waitsFor is up to which number somebody waits for acknowledgements now, or math.MaxUint64 and false. Who waits for credit waits
-// for whatever the peer says next.
+// waitsFor is up to which number somebody waits for acknowledgements now, or math.MaxUint64 and false. Who waits for
+// credit waits for whatever the peer says next.
 func (o *outbox) waitsFor() (target uint64, urgent bool) {
 	acked := o.acked.Load()
 	switch {

@@ -73,8 +73,8 @@ func (in *inbox) fillShort(v *vector) bool {
 }
 
 // closePeeked closes the duplicates that a peek has brought, and waits for that: others need their places in the table.
-// Though the originals remain, each close asks the filesystem of a file (FUSE, NFS), so that may take as long as the peer
-// likes. What takes longer goes on beside, and nothing is peeked at meanwhile.
+// Though the originals remain, each close asks the filesystem of a file (FUSE, NFS), so that may take as long as the
+// peer likes. What takes longer goes on beside, and nothing is peeked at meanwhile.
 func (in *inbox) closePeeked() {
 	in.peeks.addAll(in.fds)
 	in.fds = in.fds[:0]

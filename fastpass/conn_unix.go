@@ -61,7 +61,8 @@ type Conn struct {
 //
 // A descriptor in blocking mode is made non-blocking: on Linux when a Read or Write has to wait, elsewhere at once. The
 // mode belongs to the open file, not to the descriptor, so every process that holds a duplicate sees the change;
-// whichever mode it sets, on Linux no call here waits in the kernel. Descriptors 1 and 2, which package os uses, are moved to another number.
+// whichever mode it sets, on Linux no call here waits in the kernel. Descriptors 1 and 2, which package os uses, are
+// moved to another number.
 //
 // NewConn does not block.
 func NewConn(d Desc) (*Conn, error) {

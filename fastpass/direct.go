@@ -2,11 +2,11 @@
 
 package fastpass
 
-// sendDirectly hands the first of ds straight to the socket, past the window, as many as make a system call, and returns
-// how many it took. It does so on a Bare link, where what the kernel has taken is delivered, so that nothing has to be
-// kept of it, and while nothing is queued and there is no flusher, so that the order is kept. If it takes none they go
-// through the window, like all of a Framed link, unless the link has ended meanwhile: then the caller gets the error at
-// once, and keeps them.
+// sendDirectly hands the first of ds straight to the socket, past the window, as many as make a system call, and
+// returns how many it took. It does so on a Bare link, where what the kernel has taken is delivered, so that nothing
+// has to be kept of it, and while nothing is queued and there is no flusher, so that the order is kept. If it takes
+// none they go through the window, like all of a Framed link, unless the link has ended meanwhile: then the caller gets
+// the error at once, and keeps them.
 func (o *outbox) sendDirectly(ds []Desc) (n int) {
 	if o.p.framed() || !o.work.CompareAndSwap(0, 1) {
 		return 0

@@ -21,7 +21,8 @@ type ending struct {
 }
 
 // conclude notes why the link ends and fences the peer: from now on it can send nothing, and what it has sent stays
-// readable. On a page it can still acknowledge until the flusher fences that, which is when all is read. The first reason stays.
+// readable. On a page it can still acknowledge until the flusher fences that, which is when all is read. The first
+// reason stays.
 func (p *Passer) conclude(e ending) {
 	if !p.ending.CompareAndSwap(nil, &e) {
 		return
@@ -35,8 +36,8 @@ func (p *Passer) conclude(e ending) {
 	p.in.peeks.freed.Notify()
 }
 
-// peerMayLive reports, once the link has ended, whether the peer may still have copies of what it has not acknowledged in its socket's queue. They
-// are gone with a peer that is, or that has said goodbye.
+// peerMayLive reports, once the link has ended, whether the peer may still have copies of what it has not acknowledged
+// in its socket's queue. They are gone with a peer that is, or that has said goodbye.
 func (p *Passer) peerMayLive() bool {
 	e := p.ending.Load()
 	return e == nil || e.local || e.lives || e.err != nil && e.err != ErrPeerGone
@@ -45,8 +46,8 @@ func (p *Passer) peerMayLive() bool {
 // fail ends the link because of err.
 func (p *Passer) fail(err error) { p.conclude(ending{err: err}) }
 
-// fence says BYE, for a peer that reads it late must learn that what it has not acknowledged is not its own, and then stops
-// the peer from sending. What the peer has sent stays readable, and behind it the reader finds the end.
+// fence says BYE, for a peer that reads it late must learn that what it has not acknowledged is not its own, and then
+// stops the peer from sending. What the peer has sent stays readable, and behind it the reader finds the end.
 //
 // A peer that finds the socket closed and no BYE takes this process for dead, and itself for the last owner of what it
 // could not acknowledge. So until BYE is said nothing is given back: this process might be killed before it is.
@@ -83,8 +84,8 @@ func (p *Passer) sayBye() bool {
 	return errno != syscall.EAGAIN && !isMemoryShortage(errno)
 }
 
-// insist says BYE as soon as the kernel takes it. Where the peer acknowledges on a page it cannot take what the flusher fences there for its own,
-// BYE or not: so that is only tried for a while.
+// insist says BYE as soon as the kernel takes it. Where the peer acknowledges on a page it cannot take what the flusher
+// fences there for its own, BYE or not: so that is only tried for a while.
 func (p *Passer) insist() {
 	pause := shortage
 	for tries := 1; p.byePending.Load(); tries++ {
@@ -108,8 +109,9 @@ func (p *Passer) endAcks() {
 	p.out.flush()
 }
 
-// endLink is the flusher's last word: it closes the socket. Until then its number may be used by whoever has the flusher's role, and by
-// whoever reads, because endAcks is called only when the reader has come to the end, or has let go of inbox.mu. Others acquire the socket.
+// endLink is the flusher's last word: it closes the socket. Until then its number may be used by whoever has the
+// flusher's role, and by whoever reads, because endAcks is called only when the reader has come to the end, or has let
+// go of inbox.mu. Others acquire the socket.
 func (p *Passer) endLink() {
 	if p.in.looker != nil {
 		p.in.looker.Leave()
@@ -148,8 +150,8 @@ func (p *Passer) recvError() error {
 	}
 }
 
-// leftover holds what a link that has ended did not deliver, until the caller fetches it. It does not point to the Passer,
-// so that it can outlive it.
+// leftover holds what a link that has ended did not deliver, until the caller fetches it. It does not point to the
+// Passer, so that it can outlive it.
 type leftover struct {
 	reaper *reaper // for close
 	mu     sync.Mutex

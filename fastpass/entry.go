@@ -24,18 +24,20 @@ func (e *entry) set(d *Desc) {
 	e.keep, e.brief, e.shared = d.Keep, d.brief, d.Keep || d.Shared
 }
 
-// payloadPool is a pool of the buffers in which payloads lie. Those of entries that are added in a run share buffers, to be had and given
-// back once for many of them: the entry whose payload is the last in a buffer gives it back. So a run is dropped in its order.
+// payloadPool is a pool of the buffers in which payloads lie. Those of entries that are added in a run share buffers,
+// to be had and given back once for many of them: the entry whose payload is the last in a buffer gives it back. So a
+// run is dropped in its order.
 type payloadPool struct{ pool bytebufferpool.Pool }
 
-// A bytebufferpool keeps what is of the usual size, so runs in windows, and queues, where each payload has a buffer, have one each.
+// A bytebufferpool keeps what is of the usual size, so runs in windows, and queues, where each payload has a buffer,
+// have one each.
 var windowPayloads, queuePayloads payloadPool
 
 // fullBuffer is how many bytes of payloads are enough for a buffer.
 const fullBuffer = 32 << 10
 
-// add makes a copy of p the payload of e, where there was none. It goes into b, if that is not nil, and there is room. Add returns the
-// buffer for the next one of the run.
+// add makes a copy of p the payload of e, where there was none. It goes into b, if that is not nil, and there is room.
+// Add returns the buffer for the next one of the run.
 func (l *payloadPool) add(e *entry, b *bytebufferpool.ByteBuffer, p []byte) *bytebufferpool.ByteBuffer {
 	if len(p) == 0 {
 		return b

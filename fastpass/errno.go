@@ -27,7 +27,8 @@ func isPeerGone(errno syscall.Errno) bool {
 	return false
 }
 
-// blamesOne reports whether errno is what the kernel says of a single descriptor, or of its payload, and not of the socket.
+// blamesOne reports whether errno is what the kernel says of a single descriptor, or of its payload, and not of the
+// socket.
 func blamesOne(errno syscall.Errno) bool {
 	switch errno {
 	case syscall.EBADF, syscall.EINVAL, syscall.E2BIG, syscall.EMSGSIZE: // the last: longer than the send buffer

@@ -14,8 +14,8 @@ var (
 	// ErrProtocol means that the peer does not speak the protocol, or broke it. The error that wraps it says how.
 	ErrProtocol = errors.New("fastpass: protocol error")
 
-	// ErrPeerGone means that the peer died, or closed the socket. Send returns it also if the peer has said goodbye before; Recv returns io.EOF
-	// then, and on a Bare link, where nobody says goodbye, mostly in any case.
+	// ErrPeerGone means that the peer died, or closed the socket. Send returns it also if the peer has said goodbye
+	// before; Recv returns io.EOF then, and on a Bare link, where nobody says goodbye, mostly in any case.
 	ErrPeerGone = errors.New("fastpass: the peer is gone: it has ended, or has closed its socket")
 
 	// ErrStalled means that a pool took the link's descriptors back because the worker did not take them in time.
@@ -46,8 +46,8 @@ func (e *BatchError) Error() string {
 // Unwrap returns the error that stopped the batch.
 func (e *BatchError) Unwrap() error { return e.Err }
 
-// tableError is what Recv returns when the descriptor table is too small for the next message, which stays queued. It is
-// a temporary net.Error, so that net/http tells of it and goes on.
+// tableError is what Recv returns when the descriptor table is too small for the next message, which stays queued. It
+// is a temporary net.Error, so that net/http tells of it and goes on.
 type tableError struct{ need, limit int }
 
 func (e *tableError) Error() string {

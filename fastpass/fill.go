@@ -190,8 +190,8 @@ func (in *inbox) store(fd int32, tag uint64, shared bool, payload []byte) {
 
 // nothing takes in a message without bytes and descriptors, which is what the kernel returns at the end. On SEQPACKET
 // it may do so a moment too early: if the last message and the end come while it looks, it finds the queue empty, and
-// then the peer gone. So only the second time it is the end. While the peer is there, it is a message, and also if it is
-// marked. Doubted says that it was asked for after maybeEOF was set, from when on messages are marked.
+// then the peer gone. So only the second time it is the end. While the peer is there, it is a message, and also if it
+// is marked. Doubted says that it was asked for after maybeEOF was set, from when on messages are marked.
 func (in *inbox) nothing(marked, doubted bool) {
 	switch {
 	case in.p.stream:

@@ -41,7 +41,8 @@ func (o *outbox) flushForPool() {
 	}
 }
 
-// mayHoldUp reports whether flush may take long, so that whoever has to do with other links as well had better not wait for it.
+// mayHoldUp reports whether flush may take long, so that whoever has to do with other links as well had better not wait
+// for it.
 func (o *outbox) mayHoldUp() bool {
 	return o.polls.alone.Load() || o.p.cfg.OnSent != nil || o.p.cfg.OnRefused != nil
 }
@@ -64,8 +65,8 @@ func (o *outbox) turn() {
 	}
 }
 
-// sendSome packs and sends what one system call takes of what is published by now, and reports whether it makes sense to go on. Whoever
-// publishes more calls flush.
+// sendSome packs and sends what one system call takes of what is published by now, and reports whether it makes sense
+// to go on. Whoever publishes more calls flush.
 func (o *outbox) sendSome() bool {
 	o.end = o.window.Published(o.end)
 	o.passRefused()

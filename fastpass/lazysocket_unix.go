@@ -40,8 +40,8 @@ type refusedPoll struct {
 	err  error
 }
 
-// polledFile is a file that the runtime polls. It is read and written through raw only, by calls that never wait: another
-// process that has the socket may put it into blocking mode at any time.
+// polledFile is a file that the runtime polls. It is read and written through raw only, by calls that never wait:
+// another process that has the socket may put it into blocking mode at any time.
 type polledFile struct {
 	*os.File
 	raw    syscall.RawConn

@@ -41,7 +41,8 @@ func tooLong(path string, limit int) error {
 	return fmt.Errorf("the path is %d bytes long, and a socket's may be %d here: %w", len(path), limit, syscall.ENAMETOOLONG)
 }
 
-// absolute returns path from the root on. It leaves ".." in it: behind a symbolic link that leads to another place than filepath.Abs says.
+// absolute returns path from the root on. It leaves ".." in it: behind a symbolic link that leads to another place than
+// filepath.Abs says.
 func absolute(path string) (string, error) {
 	if filepath.IsAbs(path) {
 		return path, nil

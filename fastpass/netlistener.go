@@ -73,8 +73,9 @@ func (p *Passer) NetListener() net.Listener {
 	return l
 }
 
-// mayStopUs reports whether the peer could stop this process anyhow. Both ends of a socketpair name the process that made
-// it: if that is this one, the kernel does not say who has the other end, such as a worker that runs as another user.
+// mayStopUs reports whether the peer could stop this process anyhow. Both ends of a socketpair name the process that
+// made it: if that is this one, the kernel does not say who has the other end, such as a worker that runs as another
+// user.
 func (p *Passer) mayStopUs() bool { return p.peer.PID != os.Getpid() && sameUserOrRoot(p.peer) == nil }
 
 // Accept returns the next connection.

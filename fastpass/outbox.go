@@ -91,7 +91,8 @@ func (o *outbox) init(p *Passer) {
 	}
 }
 
-// sendOne is send for one descriptor. If something is wrong with that, nothing is queued, and OnRefused is told nothing.
+// sendOne is send for one descriptor. If something is wrong with that, nothing is queued, and OnRefused is told
+// nothing.
 func (o *outbox) sendOne(d Desc, wait bool) error {
 	if checkDesc(&d, o.p.cfg.MaxPayload) != nil {
 		return o.check(&d) // what is wrong with the link comes first
@@ -194,7 +195,8 @@ func (o *outbox) delivered() uint64 {
 // processor's cache does. The last payload may exceed it.
 const maxQueuedBytes = 512 << 10
 
-// fitting returns how many of the first of ds have room as far as their payloads go, or what is wrong with the first one's.
+// fitting returns how many of the first of ds have room as far as their payloads go, or what is wrong with the first
+// one's.
 func (o *outbox) fitting(ds []Desc) (int, error) {
 	most, bytes := o.p.cfg.MaxPayload, o.bytes.Load()
 	for i := range ds {
@@ -213,9 +215,9 @@ func (o *outbox) fitting(ds []Desc) (int, error) {
 	return len(ds), nil
 }
 
-// push queues the first of ds, as many as fit, and returns where they lie and how many they are, or what is wrong with the payload of
-// the first one. A number that is none is queued with the others, and refused like one that is not open. It does not block. The entries
-// are the flusher's once they are published.
+// push queues the first of ds, as many as fit, and returns where they lie and how many they are, or what is wrong with
+// the payload of the first one. A number that is none is queued with the others, and refused like one that is not open.
+// It does not block. The entries are the flusher's once they are published.
 func (o *outbox) push(ds []Desc) (pos uint64, n int, err error) {
 	fit, err := o.fitting(ds)
 	if err != nil {
@@ -247,8 +249,8 @@ type disposal struct {
 	alone  bool // of them, some not with CloseBriefly
 }
 
-// fill makes slots those of ds, which are as many, and adds what is to become of the copies. It reports whether pushOdd has to look at
-// them: hardly ever, so nothing is called in this loop, and all that it needs stays in registers.
+// fill makes slots those of ds, which are as many, and adds what is to become of the copies. It reports whether pushOdd
+// has to look at them: hardly ever, so nothing is called in this loop, and all that it needs stays in registers.
 func (s *disposal) fill(slots []entry, ds []Desc) (odd bool) {
 	numbers, bytes := 0, 0 // bits that any of them has
 	sum := *s

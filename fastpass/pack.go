@@ -10,8 +10,8 @@ import (
 // The functions of this file turn queued entries into messages, straight from the window's slots into the buffers of
 // the flusher's vector. They move nothing on: what the kernel does not take is packed again.
 
-// pack fills v with messages from the entries from sent on, as far as batch, credit and v allow, and until they make a full call. It returns how
-// many they are.
+// pack fills v with messages from the entries from sent on, as far as batch, credit and v allow, and until they make a
+// full call. It returns how many they are.
 func (o *outbox) pack(v *vector) (messages int) {
 	pos, seq := o.sent, o.flow.Seq()
 	room, isolate := o.flow.Allowance(), o.isolate
@@ -47,8 +47,9 @@ func (o *outbox) pack(v *vector) (messages int) {
 	return messages
 }
 
-// callSize is how many descriptors make a full call. If copies are closed after each one, as a Bare link's are, there are fewer: the receiver
-// has not reached for the same files yet, and neither end waits for memory that the other one has just written.
+// callSize is how many descriptors make a full call. If copies are closed after each one, as a Bare link's are, there
+// are fewer: the receiver has not reached for the same files yet, and neither end waits for memory that the other one
+// has just written.
 func callSize(closes bool) int {
 	if closes {
 		return cmsgpool.MaxFDs
@@ -59,8 +60,8 @@ func callSize(closes bool) int {
 // alike reports whether no entry has a payload, and none was refused.
 func (o *outbox) alike() bool { return !o.payloads.Load() && o.refusals.total.Load() == 0 }
 
-// measure returns how many descriptors the next message carries, which begins at pos, but no more than most, and the position
-// behind the last of them. Refused entries that lie between do not count.
+// measure returns how many descriptors the next message carries, which begins at pos, but no more than most, and the
+// position behind the last of them. Refused entries that lie between do not count.
 func (o *outbox) measure(pos uint64, most int) (n int, end uint64) {
 	if o.alike() {
 		n = min(most, int(o.end-pos))
@@ -85,7 +86,8 @@ func (o *outbox) measure(pos uint64, most int) (n int, end uint64) {
 	return n, end
 }
 
-// joins reports whether e may share a message with others, the records and payloads of all of which would have so many bytes.
+// joins reports whether e may share a message with others, the records and payloads of all of which would have so many
+// bytes.
 func (o *outbox) joins(e *entry, body int) bool {
 	if o.p.framed() {
 		return body <= o.body
@@ -107,9 +109,9 @@ func (o *outbox) passRefused() {
 	}
 }
 
-// packRights packs the n descriptors that lie in pos..end-1 into the control buffer of message i. It returns the flags of a DATA
-// frame without records for them, or 0 if it needs some: because of a tag, of a payload, or because not all that are to be
-// said to be shared are.
+// packRights packs the n descriptors that lie in pos..end-1 into the control buffer of message i. It returns the flags
+// of a DATA frame without records for them, or 0 if it needs some: because of a tag, of a payload, or because not all
+// that are to be said to be shared are.
 func (o *outbox) packRights(v *vector, i int, pos, end uint64, n int) (flags uint16) {
 	rights := v.control[i].Rights(n)
 	var all content
@@ -134,8 +136,8 @@ type content struct {
 	payload bool   // some have one
 }
 
-// pack puts the descriptors of slots into rights, of which it returns the rest, and adds what else there is. As in fill, nothing is
-// called in this loop.
+// pack puts the descriptors of slots into rights, of which it returns the rest, and adds what else there is. As in
+// fill, nothing is called in this loop.
 func (c *content) pack(rights []int32, slots []entry) []int32 {
 	n := 0
 	sum := *c
@@ -158,8 +160,8 @@ func (c *content) pack(rights []int32, slots []entry) []int32 {
 	return rights[n:]
 }
 
-// packRecords packs what belongs to the n descriptors that lie in pos..end-1 into message i as the body of a DATA frame,
-// and returns the length of the body.
+// packRecords packs what belongs to the n descriptors that lie in pos..end-1 into message i as the body of a DATA
+// frame, and returns the length of the body.
 func (o *outbox) packRecords(v *vector, i int, pos, end uint64, n int) int {
 	body := v.data[i][wire.HeaderSize:]
 	records := body

@@ -36,6 +36,7 @@ func (c *Config) refuseRights(fd int) {
 	}
 }
 
-// errRightsRefused is what EPERM means for a message with descriptors. Sending it again does not help: one of the ends has to change.
+// errRightsRefused is what EPERM means for a message with descriptors. Sending it again does not help: one of the ends
+// has to change.
 var errRightsRefused = fmt.Errorf("fastpass: the kernel lets the peer's socket take no descriptors, as that of an end that only sends "+
 	"(its Config.Direction, SO_PASSRIGHTS): let the peer receive, or this end only receive: %w", os.NewSyscallError("sendmsg", syscall.EPERM))

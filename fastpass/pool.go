@@ -108,7 +108,8 @@ func (p *Pool) Dispatch(ds []Desc) (n int, err error) {
 	return n, nil
 }
 
-// identify finds out what Hash goes by, if that is the policy, of those of which it is not known. The caller does not hold mu: it may take long.
+// identify finds out what Hash goes by, if that is the policy, of those of which it is not known. The caller does not
+// hold mu: it may take long.
 func (p *Pool) identify(ds []Desc) {
 	if p.cfg.Policy != Hash {
 		return

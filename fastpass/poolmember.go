@@ -19,8 +19,9 @@ type member struct {
 	id      uint64
 	passed  uint64
 	touched bool // it is in Pool.touched
-	// For the stall check: the signs that were there when it last gave a new one, how many checks ago that was, what outbox.releases was in the
-	// last one, and whether the flusher has been in the same release ever since: then nothing more is placed with it.
+	// For the stall check: the signs that were there when it last gave a new one, how many checks ago that was, what
+	// outbox.releases was in the last one, and whether the flusher has been in the same release ever since: then
+	// nothing more is placed with it.
 	signs    signs
 	still    int
 	releases uint64
@@ -97,8 +98,8 @@ func (m *member) awaitHello() {
 
 const startGrace = 250 * time.Millisecond
 
-// lateStart ends the link of a worker that has not said HELLO. If this process has been stopped meanwhile, it may not have had the
-// time to read it: so that is looked at twice.
+// lateStart ends the link of a worker that has not said HELLO. If this process has been stopped meanwhile, it may not
+// have had the time to read it: so that is looked at twice.
 func (m *member) lateStart() {
 	m.startMu.Lock()
 	defer m.startMu.Unlock()
@@ -139,7 +140,8 @@ func (m *member) nudge() {
 	}
 }
 
-// worker is what a Policy may know of m, n of whose descriptors are in the window, but for how many connections are open.
+// worker is what a Policy may know of m, n of whose descriptors are in the window, but for how many connections are
+// open.
 func (m *member) worker(n int) Worker {
 	return Worker{ID: m.id, Ready: m.p.out.established.Load(), InFlight: n, Passed: m.passed, Passer: m.p, member: m}
 }

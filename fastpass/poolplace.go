@@ -43,8 +43,8 @@ func (e *policyError) Error() string {
 	return fmt.Sprintf("fastpass: PoolConfig.Policy picked worker %d of %d", e.picked, e.of)
 }
 
-// piece is how many of n descriptors that came at once go to a worker together. More than one only where Pick takes turns, and so
-// has the same answer for all of them.
+// piece is how many of n descriptors that came at once go to a worker together. More than one only where Pick takes
+// turns, and so has the same answer for all of them.
 func (p *Pool) piece(n int) int {
 	if !p.inTurn {
 		return 1

@@ -131,7 +131,8 @@ func (p *Pool) delivered() bool {
 	return p.backlog.len() == 0 || p.wrong.Load() != nil
 }
 
-// adopt takes what Serve had accepted when the pool was closed: it is nobody else's. The backlog may get longer than it should.
+// adopt takes what Serve had accepted when the pool was closed: it is nobody else's. The backlog may get longer than it
+// should.
 func (p *Pool) adopt(ds []Desc) {
 	p.mu.Lock()
 	for i := range ds {
@@ -157,8 +158,8 @@ func (p *Pool) giveBack() {
 
 // Undelivered returns, after Shutdown, the descriptors that no worker has: those of each worker in order, in front of
 // what was waiting for one. They are the caller's now, and the pool never closes them. Each is returned once; before
-// Shutdown the result is nil. Tag, Payload (a copy) and Keep are as they were given to the pool; Shared is also true for
-// what was taken back from a worker that may still have a copy in its socket's queue. It does not block.
+// Shutdown the result is nil. Tag, Payload (a copy) and Keep are as they were given to the pool; Shared is also true
+// for what was taken back from a worker that may still have a copy in its socket's queue. It does not block.
 //
 // What was sent past the pool over a link of its own, and came back from there with a payload longer than
 // PoolConfig.MaxPayload, no other worker can take: that is returned at any time.

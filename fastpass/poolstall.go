@@ -30,8 +30,8 @@ func (o *outbox) signs() signs {
 }
 
 // checkStalled ends the links of workers that have acknowledged nothing for too long. What they had is redelivered when
-// their links have ended. That is for more than so many checks: by the clock every worker would seem to have stalled after a time in
-// which this process itself stood still.
+// their links have ended. That is for more than so many checks: by the clock every worker would seem to have stalled
+// after a time in which this process itself stood still.
 func (p *Pool) checkStalled() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

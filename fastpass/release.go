@@ -7,8 +7,8 @@ import (
 )
 
 // release gives up the oldest n of those in flight, which have an owner elsewhere now: their copies are closed, and
-// their slots given back. Refused entries that lie among them and directly behind go as well, but are not closed: they are the
-// caller's.
+// their slots given back. Refused entries that lie among them and directly behind go as well, but are not closed: they
+// are the caller's.
 func (o *outbox) release(n int) {
 	if o.onFreed.Load() != nil {
 		o.releases.Add(1) // odd: the stall check sees that it takes long

@@ -20,8 +20,8 @@ func (o *outbox) mayGoOn(errno syscall.Errno) bool {
 	case errno == syscall.ETOOMANYREFS || isShortage(errno):
 		o.blockForShortage()
 	case isPeerGone(errno):
-		// What the peer of a Framed link said last, and the end, is there to be read. It is not if that one lives, and has only shut down its socket
-		// for reading.
+		// What the peer of a Framed link said last, and the end, is there to be read. It is not if that one lives, and
+		// has only shut down its socket for reading.
 		o.goneFor++
 		if !o.p.framed() || o.goneFor > aSecond && !o.p.kernel.HungUp(o.p.socket) {
 			o.blocked.Store(true)
@@ -59,7 +59,8 @@ func (o *outbox) refuse(v *vector, errno syscall.Errno) {
 	o.release(0)
 }
 
-// blockUntilWritable has the writer goroutine call unblock when the socket takes messages again. Until then nothing is sent.
+// blockUntilWritable has the writer goroutine call unblock when the socket takes messages again. Until then nothing is
+// sent.
 func (o *outbox) blockUntilWritable() {
 	o.stats.full.Add(1)
 	o.blocked.Store(true)
@@ -86,7 +87,8 @@ func (o *outbox) writerLoop() {
 	}
 }
 
-// blockForShortage has unblock called after a while: nothing announces the end of a shortage in the kernel. Until then nothing is sent.
+// blockForShortage has unblock called after a while: nothing announces the end of a shortage in the kernel. Until then
+// nothing is sent.
 func (o *outbox) blockForShortage() {
 	o.stats.shortages.Add(1)
 	o.unblockLater()

@@ -25,20 +25,22 @@ const (
 // servePause is how long Serve pauses in a shortage.
 var servePause = backoff{first: acceptPause.first, most: serveCheck}
 
-// Serve accepts connections from ln and dispatches them, until Shutdown or until ln is closed: then it returns net.ErrClosed, within
-// a quarter of a second, until which the port stays bound. What it has accepted by then is still dispatched.
-// Connections are accepted in batches straight from the descriptor, non-blocking and close-on-exec, without a net.Conn or
-// a registration with the runtime's poller for each; so ln must be a *net.TCPListener, a *net.UnixListener or
-// another listener that is a syscall.Conn for a listening socket (not one of crypto/tls: the workers do TLS). Serve does not close ln.
+// Serve accepts connections from ln and dispatches them, until Shutdown or until ln is closed: then it returns
+// net.ErrClosed, within a quarter of a second, until which the port stays bound. What it has accepted by then is still
+// dispatched. Connections are accepted in batches straight from the descriptor, non-blocking and close-on-exec, without
+// a net.Conn or a registration with the runtime's poller for each; so ln must be a *net.TCPListener, a
+// *net.UnixListener or another listener that is a syscall.Conn for a listening socket (not one of crypto/tls: the
+// workers do TLS). Serve does not close ln.
 //
-// Options that connections inherit are best set on ln before anybody connects. Serve itself turns TCP_NODELAY and keep-alive on there, the
-// latter with the system's times (on Linux after two hours; package net has 15 seconds).
+// Options that connections inherit are best set on ln before anybody connects. Serve itself turns TCP_NODELAY and
+// keep-alive on there, the latter with the system's times (on Linux after two hours; package net has 15 seconds).
 //
-// Where another process has put the listening socket into blocking mode, and takes the connection that Serve has seen in its queue, Serve waits for the
-// next one, and returns no sooner.
+// Where another process has put the listening socket into blocking mode, and takes the connection that Serve has seen
+// in its queue, Serve waits for the next one, and returns no sooner.
 //
-// When this process runs out of descriptors, Serve pauses, longer each time, up to a quarter of a second, and the clients wait in the queue of the
-// listening socket. Other errors of accept end it, and so does a Policy that picks a worker that there is not.
+// When this process runs out of descriptors, Serve pauses, longer each time, up to a quarter of a second, and the
+// clients wait in the queue of the listening socket. Other errors of accept end it, and so does a Policy that picks a
+// worker that there is not.
 func (p *Pool) Serve(ln net.Listener) error {
 	p.mu.Lock()
 	if err := p.closedError(); err != nil {
@@ -89,8 +91,8 @@ func (p *Pool) Serve(ln net.Listener) error {
 	}
 }
 
-// dupListener returns a file for the socket of ln, which waits for connections as its own RawConn would not, and a function
-// that tells whether ln is still open.
+// dupListener returns a file for the socket of ln, which waits for connections as its own RawConn would not, and a
+// function that tells whether ln is still open.
 func dupListener(ln net.Listener) (f *os.File, alive func() bool, err error) {
 	c, ok := ln.(syscall.Conn)
 	if !ok {
@@ -159,8 +161,9 @@ func (a *acceptor) watch(alive func() bool, wake func(), stop <-chan struct{}) {
 	}
 }
 
-// accept takes what waits in the listening socket's queue, up to a batch, and hands it on. If the queue was empty then, it returns
-// false: what has come since makes the socket ready again, so RawConn.Read need not look once more before it waits.
+// accept takes what waits in the listening socket's queue, up to a batch, and hands it on. If the queue was empty then,
+// it returns false: what has come since makes the socket ready again, so RawConn.Read need not look once more before it
+// waits.
 func (a *acceptor) accept(fd uintptr) bool {
 	empty := a.acceptWaiting(fd)
 	a.pool.accepted.Add(uint64(len(a.ds)))
@@ -171,8 +174,8 @@ func (a *acceptor) accept(fd uintptr) bool {
 	return !empty || a.err != nil
 }
 
-// dispatch hands what was accepted to the pool. Dispatch's callers have deadlines, clients have none. If it is over meanwhile, or the policy fails, what is
-// left is the pool's all the same: delivered, or to be had from Undelivered.
+// dispatch hands what was accepted to the pool. Dispatch's callers have deadlines, clients have none. If it is over
+// meanwhile, or the policy fails, what is left is the pool's all the same: delivered, or to be had from Undelivered.
 func (a *acceptor) dispatch(ds []Desc) error {
 	a.pool.identify(ds)
 	for len(ds) > 0 {
@@ -191,11 +194,12 @@ func (a *acceptor) dispatch(ds []Desc) error {
 	return nil
 }
 
-// acceptWaiting accepts what waits, up to a batch. It returns true if that is all: what comes later makes the socket ready again.
+// acceptWaiting accepts what waits, up to a batch. It returns true if that is all: what comes later makes the socket
+// ready again.
 //
-// It asks first how many there are: to find out by accepting one that is not there takes longer than to accept one that is. And whoever else has the
-// listening socket may have put it in blocking mode, as os.File.Fd does, and may need that. Then each connection is handed on by itself, as the next
-// accept waits if somebody else takes what was seen.
+// It asks first how many there are: to find out by accepting one that is not there takes longer than to accept one that
+// is. And whoever else has the listening socket may have put it in blocking mode, as os.File.Fd does, and may need
+// that. Then each connection is handed on by itself, as the next accept waits if somebody else takes what was seen.
 func (a *acceptor) acceptWaiting(fd uintptr) (empty bool) {
 	a.ds, a.errno = a.ds[:0], 0
 	most, blocking := cap(a.ds), sys.Blocking(int(fd))

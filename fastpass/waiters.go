@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// waiters are the senders that have found the window full. They are woken when much of it is free. Where there is but little room, they are
-// woken a moment after it was noticed, and content with it until one of them has gone.
+// waiters are the senders that have found the window full. They are woken when much of it is free. Where there is but
+// little room, they are woken a moment after it was noticed, and content with it until one of them has gone.
 //
-// Whoever makes room calls notify, and looks at all; whoever begins to wait counts itself there first, and then looks for room once more. So
-// one of the two sees to it that the moment begins. Who leaves begins it for the others, for what is much now will not be when it has sent.
+// Whoever makes room calls notify, and looks at all; whoever begins to wait counts itself there first, and then looks
+// for room once more. So one of the two sees to it that the moment begins. Who leaves begins it for the others, for
+// what is much now will not be when it has sent.
 type waiters struct {
 	all     atomic.Int32
 	hasty   atomic.Int32 // of them, those that send less than largeBatch at a time
@@ -69,14 +70,15 @@ func (o *outbox) hasRoom(plain bool) bool {
 	return o.window.Len() < o.window.Cap() && (plain || o.bytes.Load() < maxQueuedBytes)
 }
 
-// largeBatch is from how many descriptors at a time on it costs less to send them as they come than to put them together with others
-// first (measured: 8 at a time are better put together).
+// largeBatch is from how many descriptors at a time on it costs less to send them as they come than to put them
+// together with others first (measured: 8 at a time are better put together).
 const largeBatch = 32
 
-// muchRoom is how many entries the window has when much of it is free: all but an eighth, or, if all who wait send largeBatch or
-// more at a time, half, and no more than a full call, which keeps the receiver busy until the next ones come. The more they
-// send at a time, the more seldom are they woken, and the less often do both ends reach for the same files: where one has just written,
-// the other has to wait for the memory. What is sent in small pieces is put together while the window is full, so those come back sooner.
+// muchRoom is how many entries the window has when much of it is free: all but an eighth, or, if all who wait send
+// largeBatch or more at a time, half, and no more than a full call, which keeps the receiver busy until the next ones
+// come. The more they send at a time, the more seldom are they woken, and the less often do both ends reach for the
+// same files: where one has just written, the other has to wait for the memory. What is sent in small pieces is put
+// together while the window is full, so those come back sooner.
 func (o *outbox) muchRoom() int {
 	if o.waiters.all.Load() > 0 && o.waiters.hasty.Load() == 0 {
 		return min(o.window.Cap()/2, fullCall)
@@ -84,7 +86,8 @@ func (o *outbox) muchRoom() int {
 	return o.window.Cap() - max(1, o.window.Cap()/8)
 }
 
-// notify tells those who wait that there is room. Without senders among them, somebody may wait for the window to be empty.
+// notify tells those who wait that there is room. Without senders among them, somebody may wait for the window to be
+// empty.
 func (o *outbox) notify() {
 	if o.waiters.all.Load() == 0 || o.hasMuchRoom() || o.waiters.content.Load() {
 		o.freed.Notify()

@@ -30,8 +30,8 @@ func closeBriefly(lo, hi int) {
 // BriefStream reports whether the connection fd may be a Brief Stream: it is TCP's.
 func BriefStream(fd int) bool { return interrupts() && isTCP(fd) }
 
-// Brief reports whether CloseBriefly may close the connections that the listening socket fd accepts: they are TCP's, and
-// do not linger.
+// Brief reports whether CloseBriefly may close the connections that the listening socket fd accepts: they are TCP's,
+// and do not linger.
 //
 // Whoever has such a connection as well can have it linger all the same, with SO_LINGER. If its own copy is closed
 // before the one here, this thread waits then, until the client has everything or the time is over, but not longer than

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// connPair returns one end of a socket pair as a connection, with the number of its socket, and the number of the other end.
+// connPair returns one end of a socket pair as a connection, with the number of its socket, and the number of the other
+// end.
 func connPair(t *testing.T) (c *net.UnixConn, socket, peer int) {
 	t.Helper()
 	fds, err := Socketpair(unix.SOCK_SEQPACKET)
@@ -37,8 +38,8 @@ func connPair(t *testing.T) (c *net.UnixConn, socket, peer int) {
 	return c, socket, fds[1]
 }
 
-// ownPair returns one end of a socket pair as the Conn of a link, with its number, the connection that it was taken from, and the number of
-// the other end.
+// ownPair returns one end of a socket pair as the Conn of a link, with its number, the connection that it was taken
+// from, and the number of the other end.
 func ownPair(t *testing.T, idle bool) (own Conn, socket int, c *net.UnixConn, peer int) {
 	t.Helper()
 	c, _, peer = connPair(t)

@@ -36,8 +36,9 @@ type Kernel interface {
 	// HungUp reports whether the other end of fd sends nothing more, whether or not all that it has sent is read. Where
 	// the system does not tell it is true.
 	HungUp(fd int) bool
-	// MarkMessages has every message that comes on fd from now on bring a control message, where the system can: so an empty one is told from the end.
-	// Others that have the socket see the mark, and may have no room for it. So if messages with bytes are queued it does nothing, and returns true.
+	// MarkMessages has every message that comes on fd from now on bring a control message, where the system can: so an
+	// empty one is told from the end. Others that have the socket see the mark, and may have no room for it. So if
+	// messages with bytes are queued it does nothing, and returns true.
 	MarkMessages(fd int) (more bool)
 
 	// Untaken is how much of what was sent on fd the other end has not taken, in bytes as the system counts them; -1

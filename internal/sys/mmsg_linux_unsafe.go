@@ -58,9 +58,9 @@ const shortCall = 32
 
 // call makes a system call that never blocks. Only if it may take long does it tell the scheduler, which may then give
 // the processor to others. That costs 150 ns of processor time, a twelfth of sending, receiving and closing one
-// descriptor, and several µs if the runtime's monitor sleeps and is woken by it. (The price of not telling: if the table
-// is full, the kernel destroys within the call what does not fit. Where closing that takes long, because of SO_LINGER,
-// the processor is held as long, or until the runtime interrupts the call.)
+// descriptor, and several µs if the runtime's monitor sleeps and is woken by it. (The price of not telling: if the
+// table is full, the kernel destroys within the call what does not fit. Where closing that takes long, because of
+// SO_LINGER, the processor is held as long, or until the runtime interrupts the call.)
 func (v *Vector) call(trap uintptr, fd, n, flags int) (int, syscall.Errno) {
 	for {
 		var done uintptr

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the BSDs and macOS do with a message whose descriptors find no room: the call fails, they are gone, and the bytes come without them.
+// What the BSDs and macOS do with a message whose descriptors find no room: the call fails, they are gone, and the
+// bytes come without them.
 func TestAStreamsMessageWithoutRoomForItsDescriptorsIsTruncated(t *testing.T) {
 	for _, test := range []struct {
 		name  string
