@@ -111,9 +111,11 @@ func TestACallEndsWithAFullMessage(t *testing.T) {
 		{5, 253, 1, 3, 3},
 		{10, 253, 300, 1, 10},
 	} {
-		p, _ := oneWay(t, Bare)
-		p.cfg.Messages, p.out.batch = c.messages, c.batch
-		if got := len(p.out.firstCall(make([]Desc, c.n), c.most)); got != c.want {
+		p := new(Passer)
+		o := &p.out
+		o.p = p
+		o.p.cfg.Messages, o.batch = c.messages, c.batch
+		if got := len(o.firstCall(make([]Desc, c.n), c.most)); got != c.want {
 			t.Errorf("%d, no more than %d, messages of %d, %d at once: %d, want %d", c.n, c.most, c.batch, c.messages, got, c.want)
 		}
 	}

@@ -43,7 +43,7 @@ func TestTheGate(t *testing.T) {
 		{
 			"names file and line of an allocation for each descriptor",
 			path{"NetListener, as if it were not by design", few / 10, 32, netListener, nil},
-			`fastpass/conn_unix\.go:\d+: fastpass\.NewConn allocated \d+ objects`,
+			`fastpass/conn_unix\.go:\d+: fastpass\.newConn allocated \d+ objects`,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
