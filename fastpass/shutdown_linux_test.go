@@ -99,7 +99,7 @@ func TestPushBesideShutdownRunsNoCallback(t *testing.T) {
 			for i := range 200 {
 				var mu sync.Mutex
 				cfg := l.config()
-				cfg.OnSent = func(Desc) { mu.Lock(); mu.Unlock() }
+				cfg.OnSent = func(Desc) { mu.Lock(); defer mu.Unlock() }
 				p, q := link(t, cfg, l.config())
 				until(t, "HELLO", p.out.established.Load)
 				go func() {
