@@ -15,6 +15,3 @@ type Stream struct {
 	// one of a mapped file, that is written, whether the Write is short or a long one beside a Read.
 	Brief bool
 }
-
-// shortTransfer is how many bytes a call may carry and still be short.
-const shortTransfer = 64 << 10

@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// shortTransfer is how many bytes a call may carry and still be short.
+const shortTransfer = 64 << 10
+
 // Read is recv(2).
 func (s Stream) Read(b []byte) (n int, errno syscall.Errno) {
 	if n, errno = s.transfer(unix.SYS_RECVFROM, b); errno == 0 {
