@@ -39,12 +39,16 @@ var suites = []entry{
 	{"acceptor", func(*options) *suite.Suite { return front.Acceptor() }},
 	{"growth", func(*options) *suite.Suite { return growth.Suite() }},
 	{"rings", func(*options) *suite.Suite { return growth.Rings() }},
+	{limitSuite, func(o *options) *suite.Suite { return pass.LimitSuite(o.yardstick) }},
 }
 
 type entry struct {
 	name string
 	make func(*options) *suite.Suite
 }
+
+// limitSuite is part of pass as well, so it runs only if it is asked for.
+const limitSuite = "limit"
 
 func main() {
 	role.Main()
@@ -82,7 +86,7 @@ func compare(ctx context.Context, o *options) error {
 	var chosen []*suite.Suite
 	var expected time.Duration
 	for _, e := range suites {
-		if o.only == "" || o.only == e.name {
+		if o.only == e.name || o.only == "" && e.name != limitSuite {
 			s := e.make(o)
 			chosen = append(chosen, s)
 			expected += s.Expected(o.Options)

@@ -16,6 +16,7 @@ import (
 	"example.com/fdpass/bench/compare/peer"
 	"example.com/fdpass/bench/compare/role"
 	"example.com/fdpass/bench/compare/suite"
+	"example.com/fdpass/bench/compare/suite/suitetest"
 	"example.com/fdpass/internal/leak"
 
 	"golang.org/x/sys/unix"
@@ -68,6 +69,23 @@ func TestEveryContenderPassesAllOrSaysWhyNot(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Any program of those options serves as a yardstick.
+func TestTheLimitIsComparedWithItsYardstick(t *testing.T) {
+	yardstick := filepath.Join(t.TempDir(), "like.c")
+	const like = `#include <stdio.h>
+int main(int argc, char **argv) {
+	printf("%s B=%s M=%s %s %s: 1000000 descriptors/s, 1000.0 ns each, sender CPU 10.0 ns each\n",
+	       argv[1], argv[2], argv[3], argv[5], argv[6]);
+	return argc != 7;
+}
+`
+	if err := os.WriteFile(yardstick, []byte(like), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := LimitSuite(yardstick)
+	suitetest.Run(t, s, "ns")
 }
 
 func TestTheSystemCallsOfBothProcessesAreCounted(t *testing.T) {

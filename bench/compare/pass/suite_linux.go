@@ -88,6 +88,24 @@ func Suite(yardstick string) *suite.Suite {
 	return s
 }
 
+// LimitSuite returns a suite for the C limit and its yardstick alone, of which many rounds are soon measured.
+func LimitSuite(yardstick string) *suite.Suite {
+	s := &suite.Suite{
+		Name: "limit", Title: "The C limit", About: aboutLimit,
+		Metrics: []result.Metric{perDescriptor}, Cases: cases,
+		Each: 400 * time.Millisecond, Quick: 80 * time.Millisecond,
+		Turns:      4,
+		Contenders: []suite.Contender{theLimit(), theThreadedLimit(), theVectoredLimit()},
+		Verdicts:   agreement,
+	}
+	if yardstick != "" {
+		s.Contenders = append(s.Contenders, theYardstick(yardstick))
+	}
+	return s
+}
+
+const aboutLimit = `The C program of bench/limit alone, in the work of the suite pass, and beside it, with --yardstick, another one by which to check it.`
+
 // verdicts say whether the C limit is what the yardstick is, if there is one, and whether the targets are met.
 func verdicts(r *result.Suite) (all []string) {
 	all = agreement(r)
