@@ -55,7 +55,7 @@ func names() (all []string) {
 	return all
 }
 
-func help() string { return fmt.Sprintf(usage, "45 minutes", strings.Join(names(), ", ")) }
+func help() string { return fmt.Sprintf(usage, "40 minutes", strings.Join(names(), ", ")) }
 
 // parse reads the command line. Its errors fit on one line.
 func parse(args []string) (*options, error) {
