@@ -10,7 +10,7 @@ import (
 func TestNeverFullBesideClose(t *testing.T) {
 	for _, how := range []string{"TrySend", "Push"} {
 		t.Run(how, func(t *testing.T) {
-			for i := range scaled(500) {
+			for i := range scaled(200) {
 				p, q := pairOf(t, &Config{Window: 1 << 16}, nil)
 				done := make(chan error)
 				go func() {

@@ -11,7 +11,7 @@ import (
 // Push has looked whether the link is being shut down, and queues when Shutdown has flushed: nobody else would send
 // that.
 func TestShutdownBesidePushEnds(t *testing.T) {
-	for i := range scaled(500) {
+	for i := range scaled(200) {
 		p, q := pairOf(t, nil, nil)
 		until(t, "HELLO", p.out.established.Load)
 		go func() {
@@ -40,7 +40,7 @@ func TestShutdownBesidePushEnds(t *testing.T) {
 
 // Push on the link of a worker queues when Shutdown of the pool has flushed: nobody else would send that.
 func TestShutdownOfAPoolBesidePushEnds(t *testing.T) {
-	for i := range scaled(300) {
+	for i := range scaled(150) {
 		pool := newPool(t, nil)
 		w, there := newWorker(t, pool, nil)
 		go func() {
@@ -96,7 +96,7 @@ func TestCtxEndsShutdownOfAPoolThoughAConnectionLingers(t *testing.T) {
 func TestPushBesideShutdownRunsNoCallback(t *testing.T) {
 	for _, l := range everyLink {
 		t.Run(l.String(), func(t *testing.T) {
-			for i := range scaled(200) {
+			for i := range scaled(60) {
 				var mu sync.Mutex
 				cfg := l.config()
 				cfg.OnSent = func(Desc) { mu.Lock(); defer mu.Unlock() }
