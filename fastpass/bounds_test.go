@@ -336,15 +336,7 @@ func TestSendIntoAWindowThatPushHasFilled(t *testing.T) {
 		t.Run(l.String(), func(t *testing.T) {
 			l.Window = 2
 			p, q := link(t, l.config(), l.config())
-			go func() {
-				for {
-					d, err := q.Recv()
-					if err != nil {
-						return
-					}
-					CloseFDs([]int{d.FD})
-				}
-			}()
+			go closeAll(q)
 			for _, d := range nulls(t, 2) {
 				if err := p.Push(d); err != nil {
 					t.Fatal(err)

@@ -618,3 +618,14 @@ func lingering(t testing.TB, n int) (fds []int, relent func()) {
 		}
 	}
 }
+
+// closeAll closes what comes over p, until it ends.
+func closeAll(p *Passer) {
+	for {
+		d, err := p.Recv()
+		if err != nil {
+			return
+		}
+		CloseFDs([]int{d.FD})
+	}
+}

@@ -14,15 +14,7 @@ func TestShutdownBesidePushEnds(t *testing.T) {
 	for i := range scaled(200) {
 		p, q := pairOf(t, nil, nil)
 		until(t, "HELLO", p.out.established.Load)
-		go func() {
-			for {
-				d, err := q.Recv()
-				if err != nil {
-					return
-				}
-				CloseFDs([]int{d.FD})
-			}
-		}()
+		go closeAll(q)
 		go func() {
 			for p.Push(Desc{FD: 0, Keep: true}) == nil {
 			}
@@ -43,15 +35,7 @@ func TestShutdownOfAPoolBesidePushEnds(t *testing.T) {
 	for i := range scaled(150) {
 		pool := newPool(t, nil)
 		w, there := newWorker(t, pool, nil)
-		go func() {
-			for {
-				d, err := w.Recv()
-				if err != nil {
-					return
-				}
-				CloseFDs([]int{d.FD})
-			}
-		}()
+		go closeAll(w)
 		var pusher sync.WaitGroup
 		pusher.Go(func() {
 			time.Sleep(time.Duration(i%50) * time.Microsecond)
@@ -102,15 +86,7 @@ func TestPushBesideShutdownRunsNoCallback(t *testing.T) {
 				cfg.OnSent = func(Desc) { mu.Lock(); defer mu.Unlock() }
 				p, q := link(t, cfg, l.config())
 				until(t, "HELLO", p.out.established.Load)
-				go func() {
-					for {
-						d, err := q.Recv()
-						if err != nil {
-							return
-						}
-						CloseFDs([]int{d.FD})
-					}
-				}()
+				go closeAll(q)
 				var err error
 				over := make(chan struct{})
 				go func() {
