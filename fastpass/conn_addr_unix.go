@@ -29,9 +29,9 @@ func (c *Conn) RemoteAddr() net.Addr {
 func (c *Conn) addrs() (local, remote net.Addr) {
 	a := c.addresses.Load()
 	if a == nil {
-		a = &addresses{brief: c.socket.stream.Brief}
+		a = new(addresses)
 		a.local, a.remote = &a.tcp[0], &a.tcp[1]
-		_ = c.socket.Control(a.find) // if it is closed, that is all
+		_ = c.socket.Control(func(uintptr) { a.find(c.socket.stream) }) // if it is closed, that is all
 		if !c.addresses.CompareAndSwap(nil, a) {
 			a = c.addresses.Load()
 		}
@@ -44,12 +44,11 @@ type addresses struct {
 	local, remote net.Addr
 	tcp           [2]net.TCPAddr
 	ends          [2]sys.Addr // the IPs of tcp lie in here
-	brief         bool        // sys.Stream.Brief, for find
 }
 
 // find asks the kernel.
-func (a *addresses) find(fd uintptr) {
-	if s := (sys.Stream{FD: int(fd), Brief: a.brief}); a.ends[0].Local(s) {
+func (a *addresses) find(s sys.Stream) {
+	if a.ends[0].Local(s) {
 		a.ends[1].Peer(s) // or it stays zero
 		for i := range a.ends {
 			e := &a.ends[i]
@@ -59,8 +58,8 @@ func (a *addresses) find(fd uintptr) {
 	}
 	if a.ends[0].Unix {
 		// package syscall's: x/sys asks for the protocol of every address too, which is a system call each
-		local, _ := syscall.Getsockname(int(fd))
-		remote, _ := syscall.Getpeername(int(fd))
+		local, _ := syscall.Getsockname(s.FD)
+		remote, _ := syscall.Getpeername(s.FD)
 		a.local, a.remote = unixAddr(local), unixAddr(remote)
 	}
 }

@@ -30,10 +30,7 @@ func (d *deadline) passed() bool {
 func (d *deadline) reset(t time.Time, wake func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
+	d.stopTimer()
 	d.set++
 	d.at = t
 	d.late.Store(nil)
@@ -46,6 +43,14 @@ func (d *deadline) reset(t time.Time, wake func()) {
 	} else if !t.IsZero() {
 		set := d.set
 		d.timer = time.AfterFunc(left, func() { d.fire(set, wake) })
+	}
+}
+
+// stopTimer is for a caller that holds mu.
+func (d *deadline) stopTimer() {
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
 	}
 }
 
@@ -64,10 +69,7 @@ func (d *deadline) end() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.over = true
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
+	d.stopTimer()
 	d.goByClock()
 }
 

@@ -147,17 +147,16 @@ func (s *lazySocket) poll(by *time.Time) (*polledFile, error) {
 		}
 	}
 	file := os.NewFile(uintptr(s.stream.FD), "socket")
-	err := file.SetReadDeadline(s.readBy)
+	raw, err := file.SyscallConn()
+	if err == nil {
+		err = file.SetReadDeadline(s.readBy)
+	}
 	if err == nil {
 		err = file.SetWriteDeadline(s.writeBy)
 	}
 	if err != nil { // os.NewFile does not say so, but what it could not register has no deadlines
 		s.refused = &refusedPoll{file, fmt.Errorf("the runtime cannot poll descriptor %d, or does already: %w", s.stream.FD, err)}
 		return nil, s.refused.err
-	}
-	raw, err := file.SyscallConn()
-	if err != nil {
-		return nil, err
 	}
 	p := &polledFile{file, raw, s.stream}
 	s.polled.Store(p)

@@ -113,9 +113,10 @@ func (p *Pool) drainAndTell() {
 		if p.delivered() {
 			p.enter(poolIdle)
 			close(p.idle)
-		}
-		for _, m := range p.members {
-			p.touch(m) // Push may have queued something
+		} else {
+			for _, m := range p.members {
+				p.touch(m) // Push may have queued something
+			}
 		}
 	}
 	p.flushUnlock()
