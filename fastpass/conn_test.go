@@ -176,20 +176,6 @@ func connBrief(t *testing.T, network string) (*Conn, net.Conn) {
 	return c, peer
 }
 
-func TestConnReadHoldsToItsDeadlineThoughAnotherProcessHasMadeItBlock(t *testing.T) {
-	c, _ := connBrief(t, "tcp4")
-	if err := c.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
-		t.Fatal(err)
-	}
-	dup := connDup(t, (*rawConn)(c))
-	defer syscall.Close(dup)
-	if err := syscall.SetNonblock(dup, false); err != nil {
-		t.Fatal(err)
-	}
-	_, err := c.Read(make([]byte, 1))
-	connWantTimeout(t, err)
-}
-
 func connBothWays(t *testing.T, c *Conn, peer net.Conn) {
 	data := make([]byte, 8<<20)
 	for i := range data {

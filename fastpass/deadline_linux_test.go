@@ -48,6 +48,18 @@ func TestADeadlineSetBesideCloseLeavesNoTimer(t *testing.T) {
 	}
 }
 
+// takeOneAfterItsDeadline wants Recv to fail until there is no deadline any more.
+func takeOneAfterItsDeadline(t *testing.T, p *Passer) {
+	t.Helper()
+	if d, err := p.Recv(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Recv: %v, %v", d, err)
+		CloseFDs([]int{d.FD})
+		return
+	}
+	p.SetReadDeadline(time.Time{})
+	takeOne(t, p)
+}
+
 // After the read deadline Recv fails, as documented, whether something has come or not, like any net.Conn.
 func TestAfterTheDeadlineRecvFailsAlthoughSomethingHasCome(t *testing.T) {
 	for _, l := range everyLink {
@@ -64,13 +76,7 @@ func TestAfterTheDeadlineRecvFailsAlthoughSomethingHasCome(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(50 * time.Millisecond)
-				if d, err := q.Recv(); !errors.Is(err, os.ErrDeadlineExceeded) {
-					t.Errorf("Recv: %v, %v", d, err)
-					CloseFDs([]int{d.FD})
-					return
-				}
-				q.SetReadDeadline(time.Time{})
-				takeOne(t, q)
+				takeOneAfterItsDeadline(t, q)
 			})
 		}
 	}
@@ -95,13 +101,7 @@ func TestADeadlineHoldsAfterTheEnd(t *testing.T) {
 					q.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 				}
 				time.Sleep(250 * time.Millisecond)
-				if d, err := q.Recv(); !errors.Is(err, os.ErrDeadlineExceeded) {
-					t.Errorf("Recv: %v, %v", d, err)
-					CloseFDs([]int{d.FD})
-					return
-				}
-				q.SetReadDeadline(time.Time{})
-				takeOne(t, q)
+				takeOneAfterItsDeadline(t, q)
 			})
 		}
 	}

@@ -82,6 +82,21 @@ func unflushed(t *testing.T) (fd int, relent func()) {
 	return fd, relent
 }
 
+// sendUnflushed sends fd and nine others over f into a table that has room for five, which held fills.
+func sendUnflushed(t *testing.T, f *os.File, fd int) (others, held []int) {
+	t.Helper()
+	r := newRaw(t, f)
+	t.Cleanup(r.close)
+	for range 9 {
+		others = append(others, null(t))
+	}
+	held = hog(5)
+	if err := r.sendmsg([]byte("x"), unix.UnixRights(append([]int{fd}, others...)...)); err != nil {
+		t.Fatal(err)
+	}
+	return others, held
+}
+
 // Into a full table a peer sends a file whose every close takes as long as it likes: its own link may stand still, but
 // Recv holds to its deadline, and Close returns.
 func TestAFileThatIsSlowToFlushIntoAFullTable(t *testing.T) {
@@ -90,16 +105,7 @@ func TestAFileThatIsSlowToFlushIntoAFullTable(t *testing.T) {
 			fd, relent := unflushed(t)
 			a, b := socketpair(t, "unixpacket")
 			p := onKernel(t, sys.System, a, &Config{Protocol: Bare, Network: "unixpacket", Direction: dir})
-			r := newRaw(t, b)
-			t.Cleanup(r.close)
-			fds := []int{fd}
-			for range 9 {
-				fds = append(fds, null(t))
-			}
-			held := hog(5)
-			if err := r.sendmsg([]byte("x"), unix.UnixRights(fds...)); err != nil {
-				t.Fatal(err)
-			}
+			others, held := sendUnflushed(t, b, fd)
 			p.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 			received := make(chan error, 1)
 			go func() {
@@ -125,7 +131,7 @@ func TestAFileThatIsSlowToFlushIntoAFullTable(t *testing.T) {
 			CloseFDs(held)
 			relent()
 			<-closed
-			CloseFDs(fds[1:])
+			CloseFDs(others)
 		})
 	}
 }
@@ -135,16 +141,7 @@ func TestThePumpOfAFileThatIsSlowToFlushKeepsNoDeadlineUp(t *testing.T) {
 	fd, relent := unflushed(t)
 	a, b := socketpair(t, "unixpacket")
 	p := onKernel(t, sys.System, a, &Config{Protocol: Bare, Network: "unixpacket"})
-	r := newRaw(t, b)
-	t.Cleanup(r.close)
-	fds := []int{fd}
-	for range 9 {
-		fds = append(fds, null(t))
-	}
-	held := hog(5)
-	if err := r.sendmsg([]byte("x"), unix.UnixRights(fds...)); err != nil {
-		t.Fatal(err)
-	}
+	others, held := sendUnflushed(t, b, fd)
 	until(t, "the duplicates are being closed", func() bool { return p.in.peeks.pending.Load() > 0 })
 	start := time.Now()
 	p.SetReadDeadline(start.Add(50 * time.Millisecond))
@@ -153,5 +150,5 @@ func TestThePumpOfAFileThatIsSlowToFlushKeepsNoDeadlineUp(t *testing.T) {
 	}
 	CloseFDs(held)
 	relent()
-	CloseFDs(fds[1:])
+	CloseFDs(others)
 }

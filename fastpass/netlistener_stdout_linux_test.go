@@ -8,6 +8,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// saveStdout returns what gives this process its standard output back.
+func saveStdout(t *testing.T) (restore func()) {
+	t.Helper()
+	saved, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		unix.Dup2(saved, 1)
+		unix.Close(saved)
+	}
+}
+
+// sendToStdout sends fd over p into a table of which only the number 1 is free, once the receiver waits, and returns
+// what fills it.
+func sendToStdout(t *testing.T, p *Passer, fd int) (held []int) {
+	t.Helper()
+	time.Sleep(20 * time.Millisecond)
+	held = hog(0)
+	unix.Close(1)
+	if err := p.Send(Desc{FD: fd, Keep: true}); err != nil {
+		t.Error(err)
+	}
+	return held
+}
+
 // A connection that comes at the number of standard output into a table that is full otherwise is not lost.
 func TestAConnectionAtTheNumberOfStandardOutputIntoAFullTable(t *testing.T) {
 	for _, l := range everyLink[:3] {
@@ -16,10 +42,7 @@ func TestAConnectionAtTheNumberOfStandardOutputIntoAFullTable(t *testing.T) {
 		p, q := link(t, l.config(), there)
 		fd, peer := connSocket(t, "tcp4")
 		ln := q.NetListener()
-		saved, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
-		if err != nil {
-			t.Fatal(err)
-		}
+		restore := saveStdout(t)
 		accepted := make(chan net.Conn, 1)
 		go func() {
 			c, err := ln.Accept()
@@ -27,12 +50,7 @@ func TestAConnectionAtTheNumberOfStandardOutputIntoAFullTable(t *testing.T) {
 				accepted <- c
 			}
 		}()
-		time.Sleep(20 * time.Millisecond)
-		held := hog(0)
-		unix.Close(1) // which is the only free one now
-		if err := p.Send(Desc{FD: fd, Keep: true}); err != nil {
-			t.Error(err)
-		}
+		held := sendToStdout(t, p, fd)
 		var c net.Conn
 		select {
 		case c = <-accepted:
@@ -45,8 +63,7 @@ func TestAConnectionAtTheNumberOfStandardOutputIntoAFullTable(t *testing.T) {
 			case <-time.After(time.Second):
 			}
 		}
-		unix.Dup2(saved, 1)
-		unix.Close(saved)
+		restore()
 		unix.Close(fd)
 		if c == nil {
 			t.Errorf("%v: the connection is lost: %+v", l, q.Stats().Received)
@@ -64,10 +81,7 @@ func TestAConnectionAtTheNumberOfStandardOutputBesideClose(t *testing.T) {
 	p, q := link(t, everyLink[0].config(), there)
 	fd, peer := connSocket(t, "tcp4")
 	ln := q.NetListener()
-	saved, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		t.Fatal(err)
-	}
+	restore := saveStdout(t)
 	accepted := make(chan net.Conn, 1)
 	go func() {
 		defer close(accepted)
@@ -75,12 +89,7 @@ func TestAConnectionAtTheNumberOfStandardOutputBesideClose(t *testing.T) {
 			accepted <- c
 		}
 	}()
-	time.Sleep(20 * time.Millisecond)
-	held := hog(0)
-	unix.Close(1) // which is the only free one now
-	if err := p.Send(Desc{FD: fd, Keep: true}); err != nil {
-		t.Error(err)
-	}
+	held := sendToStdout(t, p, fd)
 	for deadline := time.Now().Add(time.Second); p.Stats().Delivered == 0 && time.Now().Before(deadline); p.Flush() {
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -90,8 +99,7 @@ func TestAConnectionAtTheNumberOfStandardOutputBesideClose(t *testing.T) {
 	time.Sleep(300 * time.Millisecond)
 	CloseFDs(held)
 	c := <-accepted
-	unix.Dup2(saved, 1)
-	unix.Close(saved)
+	restore()
 	unix.Close(fd)
 	if c == nil {
 		t.Error("the connection was acknowledged, and is closed")
@@ -108,10 +116,7 @@ func TestCloseEndsAcceptThoughTheTableStaysFull(t *testing.T) {
 	p, q := link(t, everyLink[0].config(), there)
 	fd, peer := connSocket(t, "tcp4")
 	ln := q.NetListener()
-	saved, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		t.Fatal(err)
-	}
+	restore := saveStdout(t)
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
@@ -119,12 +124,7 @@ func TestCloseEndsAcceptThoughTheTableStaysFull(t *testing.T) {
 			c.Close()
 		}
 	}()
-	time.Sleep(20 * time.Millisecond)
-	held := hog(0)
-	unix.Close(1)
-	if err := p.Send(Desc{FD: fd, Keep: true}); err != nil {
-		t.Error(err)
-	}
+	held := sendToStdout(t, p, fd)
 	time.Sleep(100 * time.Millisecond)
 	ln.Close()
 	held = append(held, hog(0)...)
@@ -136,8 +136,7 @@ func TestCloseEndsAcceptThoughTheTableStaysFull(t *testing.T) {
 	}
 	CloseFDs(held)
 	<-over
-	unix.Dup2(saved, 1)
-	unix.Close(saved)
+	restore()
 	unix.Close(fd)
 	peer.Close()
 	if !ended {
