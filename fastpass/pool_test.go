@@ -236,16 +236,20 @@ func TestAWorkerThatDoesNotReceiveLosesItsDescriptorsToOthers(t *testing.T) {
 func TestAWorkerStallsAfterSoManyLooksWithoutProgress(t *testing.T) {
 	pool := newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
 	w, there := newWorker(t, pool, nil)
+	look := func() { // by the clock a release that two of them see has taken long
+		until(t, "no release", func() bool { return there.out.releases.Load()%2 == 0 })
+		pool.checkStalled()
+	}
 	stalls := func(looks int) bool {
 		for range looks {
-			pool.checkStalled()
+			look()
 		}
 		return there.Err() != nil
 	}
 	if stalls(10 * checksPerStall) {
 		t.Fatalf("it has stalled with nothing to take: %v", there.Err())
 	}
-	dispatch(t, pool, taggedPipes(t, 0, 6))
+	dispatch(t, pool, taggedPipes(t, 0, 7))
 	for i := range 4 {
 		if stalls(checksPerStall) {
 			t.Fatalf("it has stalled after taking %d: %v", i, there.Err())
@@ -260,8 +264,12 @@ func TestAWorkerStallsAfterSoManyLooksWithoutProgress(t *testing.T) {
 			t.Fatalf("it has stalled with an acknowledgement to be seen: %v", there.Err())
 		}
 		until(t, "the pool looks", func() bool { return there.Stats().Delivered == 5 })
+	} else {
+		recvTags(t, w, 1)
 	}
-	pool.checkStalled() // the last progress
+	recvTags(t, w, 1) // what the pool's looks above have seen of the fifth is theirs
+	until(t, "the acknowledgement is seen", func() bool { there.out.flush(); return there.Stats().Delivered == 6 })
+	look() // the last progress
 	if stalls(checksPerStall) {
 		t.Fatalf("it has stalled after %d looks: %v", checksPerStall, there.Err())
 	}

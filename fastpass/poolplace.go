@@ -59,7 +59,7 @@ func (p *Pool) gather() {
 	for _, m := range p.members {
 		o := &m.p.out
 		n := o.window.Len()
-		if o.established.Load() && n < o.window.Cap() && o.closedError() == nil && !m.held {
+		if o.established.Load() && n < o.window.Cap() && o.closedError() == nil && !m.inLongRelease() {
 			w := m.worker(n)
 			if !p.inTurn { // RoundRobin does not look, and what the workers write is in their processors' caches
 				w.InFlight = max(0, n-o.unread())

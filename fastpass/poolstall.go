@@ -29,6 +29,9 @@ func (o *outbox) signs() signs {
 	return s
 }
 
+// inLongRelease reports whether the flusher still is in the release in which the last two checks have seen it.
+func (m *member) inLongRelease() bool { return m.held && m.p.out.releases.Load() == m.releases }
+
 // checkStalled ends the links of workers that have acknowledged nothing for too long. What they had is redelivered when
 // their links have ended. That is for more than so many checks: by the clock every worker would seem to have stalled
 // after a time in which this process itself stood still.
