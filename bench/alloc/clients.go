@@ -11,8 +11,9 @@ import (
 
 // clients connect to a listener, and are reset once their connections have arrived, so that no port stays taken.
 type clients struct {
-	to   unix.SockaddrInet4
-	open [wave]int
+	domain int
+	to     unix.Sockaddr
+	open   [wave]int
 }
 
 // wave is how many connect at a time: fewer than Pool.Serve accepts at once, and than wait in the queue of a listening
@@ -41,14 +42,14 @@ func (c *clients) connect(l *lane, n int) error {
 }
 
 func (c *clients) one(fd *int) (err error) {
-	if *fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+	if *fd, err = unix.Socket(c.domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
 		return err
 	}
 	reset := unix.Linger{Onoff: 1}
 	if err := unix.SetsockoptLinger(*fd, unix.SOL_SOCKET, unix.SO_LINGER, &reset); err != nil {
 		return err
 	}
-	return unix.Connect(*fd, &c.to)
+	return unix.Connect(*fd, c.to)
 }
 
 // tcpConnection returns one end of a connection whose other end is closed.

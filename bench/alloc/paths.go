@@ -16,8 +16,7 @@ import (
 
 const (
 	million     = 1_000_000
-	connections = 50_000  // through Pool.Serve: each is a real TCP connection, which costs the kernel 30 µs and more
-	conns       = million // through NetListener: each becomes a net.Conn, which allocates by design
+	connections = 50_000 // over TCP: each costs the kernel 30 µs and more
 	batch       = 253
 	calls       = 2024 // descriptors in one call that fills a vector: 8 messages of 253
 )
@@ -44,9 +43,10 @@ func paths() []path {
 		{name: "pool, batches, 3 workers", descriptors: million, call: batch, open: pool(fastpass.RoundRobin, batch)},
 		{name: "pool, singles, least loaded", descriptors: million, call: 1, open: pool(fastpass.LeastLoaded, 1)},
 		{name: "pool, singles, hash", descriptors: million, call: 1, open: pool(fastpass.Hash, 1)},
-		{name: "Pool.Serve, TCP connections", descriptors: connections, call: wave, open: serve},
+		{name: "Pool.Serve, TCP connections", descriptors: connections, call: wave, open: serve(overTCP)},
+		{name: "Pool.Serve, Unix connections", descriptors: million, call: wave, open: serve(overUnix)},
 		{
-			name: "NetListener", descriptors: conns, call: 32, open: netListener,
+			name: "NetListener", descriptors: million, call: 32, open: netListener, // each becomes a net.Conn, which allocates
 			byDesign: []string{"fastpass.newConn", "fastpass.(*Conn).Close"},
 		},
 	}
@@ -189,23 +189,40 @@ func pool(policy fastpass.Policy, size int) func() (*lane, error) {
 	}
 }
 
-// serve has Pool.Serve accept TCP connections.
-func serve() (*lane, error) {
-	l := newLane()
-	p, err := crew(l, nil)
-	if err != nil {
-		return nil, err
+// serve has Pool.Serve accept connections.
+func serve(listen func() (net.Listener, *clients, error)) func() (*lane, error) {
+	return func() (*lane, error) {
+		l := newLane()
+		p, err := crew(l, nil)
+		if err != nil {
+			return nil, err
+		}
+		ln, c, err := listen()
+		if err != nil {
+			return nil, err
+		}
+		served := make(chan error, 1)
+		go func() { served <- p.Serve(ln) }()
+		l.stop = append(l.stop, func() error { return <-served }, ln.Close)
+		l.pass = func(n int) error { return c.connect(l, n) }
+		return l, nil
 	}
+}
+
+func overTCP() (net.Listener, *clients, error) {
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	served := make(chan error, 1)
-	go func() { served <- p.Serve(ln) }()
-	l.stop = append(l.stop, func() error { return <-served }, ln.Close)
-	c := &clients{to: unix.SockaddrInet4{Port: ln.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}}
-	l.pass = func(n int) error { return c.connect(l, n) }
-	return l, nil
+	return ln, &clients{domain: unix.AF_INET, to: &unix.SockaddrInet4{Port: ln.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}}, nil
+}
+
+func overUnix() (net.Listener, *clients, error) {
+	ln, err := net.Listen("unix", "@") // the kernel chooses a name
+	if err != nil {
+		return nil, nil, err
+	}
+	return ln, &clients{domain: unix.AF_UNIX, to: &unix.SockaddrUnix{Name: ln.Addr().String()}}, nil
 }
 
 // netListener has connections come out of a net.Listener.

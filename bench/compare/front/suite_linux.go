@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"example.com/fdpass/bench/compare/result"
@@ -54,6 +55,7 @@ func scenes(quick bool) (all []suite.Case) {
 }
 
 var (
+	frontCPU  = result.Metric{Key: "cpu", Name: "acceptor CPU µs", Digits: 2}
 	perSecond = result.Metric{Key: "rate", Name: "connections/s", More: true, Chart: true}
 	imbalance = result.Metric{Key: "imbalance", Name: "imbalance", Digits: 2}
 	failures  = result.Metric{Key: "failed", Name: "requests failed", Digits: 1}
@@ -65,7 +67,7 @@ func Suite() *suite.Suite {
 		Name: "front", Title: "A real front", About: about,
 		Metrics: []result.Metric{
 			perSecond,
-			{Key: "cpu", Name: "acceptor CPU µs", Digits: 2},
+			frontCPU,
 			{Key: "worker", Name: "worker CPU µs", Digits: 1},
 			{Key: "p50", Name: "p50 µs"},
 			{Key: "p99", Name: "p99 µs", Chart: true},
@@ -212,31 +214,37 @@ func (b *balance) add(before, after []done) {
 }
 
 // verdicts say whether the targets are met: 0.95 of the rate of SO_REUSEPORT, better balance than it, no failed
-// request.
+// request, and an acceptor that costs little more than the C front.
 func verdicts(r *result.Suite) (all []string) {
+	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
 	for _, c := range r.Contenders {
-		if of, ok := r.Ratio(lightCase, perSecond, c.Name, reuseport.name); ok && c.Role == result.Limit {
-			all = append(all, fmt.Sprintf("%s: %.2f (%.2f to %.2f) of the connections/s of %s: what is left to a front that does nothing but what it must.",
-				c.Name, of.Median, of.Q1, of.Q3, reuseport.name))
+		for _, at := range r.Cases {
+			of, ok := r.Ratio(at.Name, perSecond, c.Name, reuseport.name)
+			switch {
+			case !ok:
+			case c.Role == result.Limit:
+				say("%s, %s: %.2f (%.2f to %.2f) of the connections/s of %s: what is left to a front that does nothing but what it must.",
+					at.Name, c.Name, of.Median, of.Q1, of.Q3, reuseport.name)
+			case c.Role == result.Own:
+				say("%s, %s: %.2f (%.2f to %.2f) of the connections/s of %s; the target, 0.95, is %s.",
+					at.Name, c.Name, of.Median, of.Q1, of.Q3, reuseport.name, of.AtLeast(0.95))
+			}
 		}
 		if c.Role != result.Own {
 			continue
 		}
-		if of, ok := r.Ratio(lightCase, perSecond, c.Name, reuseport.name); ok {
-			all = append(all, fmt.Sprintf("%s: %.2f (%.2f to %.2f) of the connections/s of %s; the target, 0.95, is %s.",
-				c.Name, of.Median, of.Q1, of.Q3, reuseport.name, of.AtLeast(0.95)))
-		}
 		if of, ok := r.Ratio(mixedCase, imbalance, reuseport.name, c.Name); ok {
-			all = append(all, fmt.Sprintf("%s: imbalance %.2f (%.2f to %.2f) of that of %s with mixed requests; the target, no more than it, is %s.",
-				c.Name, of.Median, of.Q1, of.Q3, reuseport.name, of.AtMost(1)))
+			say("%s, %s: imbalance %.2f (%.2f to %.2f) of that of %s; the target, no more than it, is %s.",
+				mixedCase, c.Name, of.Median, of.Q1, of.Q3, reuseport.name, of.AtMost(1))
 		}
 		if lost, ok := r.Figure(restartCase, c.Name, failures.Key); ok {
-			most := 0.0
-			for _, n := range lost.Samples {
-				most = max(most, n)
+			most := slices.Max(lost.Samples)
+			say("%s, %s: at most %.1f requests failed; the target, none in any round, is %s.", restartCase, c.Name, most, result.Met(most == 0))
+		}
+		for _, at := range r.Cases {
+			if text := acceptorVerdict(r, at.Name, frontCPU, c.Name); text != "" {
+				all = append(all, text)
 			}
-			all = append(all, fmt.Sprintf("%s: at most %.1f requests failed in a rolling restart; the target, none in any round, is %s.",
-				c.Name, most, result.Met(most == 0)))
 		}
 	}
 	return all

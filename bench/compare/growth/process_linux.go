@@ -39,6 +39,9 @@ func printed(do func(*task) (outcome, error)) func(*task) error {
 
 // passOn passes descriptors for a while, and returns how many arrived.
 func passOn(t *task) (o outcome, err error) {
+	if err := t.needFiles(); err != nil {
+		return o, err
+	}
 	if err := fillTable(t.Open); err != nil {
 		return o, err
 	}
@@ -53,12 +56,12 @@ func passOn(t *task) (o outcome, err error) {
 	if err != nil {
 		return o, errors.Join(err, team.end())
 	}
-	ds := descs(conns, t.Payload)
-	if err := team.pass(t, ds, warmUp); err != nil {
+	source := newSource(conns, batch*messages, t)
+	if err := team.pass(t, source, warmUp); err != nil {
 		return o, errors.Join(err, team.end())
 	}
 	start, cpu, sent := time.Now(), role.CPUTime(), team.sent.Load()
-	err = errors.Join(team.pass(t, ds, t.For), team.end())
+	err = errors.Join(team.pass(t, source, t.For), team.end())
 	o.Elapsed, o.CPU, o.N = time.Since(start), role.CPUTime()-cpu, int(team.sent.Load()-sent)
 	if err == nil && team.taken.N != int(team.sent.Load()) {
 		err = fmt.Errorf("sent %d descriptors, %d arrived", team.sent.Load(), team.taken.N)
@@ -67,6 +70,20 @@ func passOn(t *task) (o outcome, err error) {
 		o.CPU += team.taken.CPU * time.Duration(o.N) / time.Duration(team.taken.N)
 	}
 	return o, err
+}
+
+// needFiles returns an error if the sending process may not open as many files as it has to: where it receives as well
+// it would wait for ever for room for a message.
+func (t *task) needFiles() error {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return os.NewSyscallError("getrlimit", err)
+	}
+	const rest = 100
+	if need := uint64(2*limit.Sockets + min(t.InFlight, batch*messages) + t.Open + rest); r.Cur < need {
+		return fmt.Errorf("%d descriptors are needed, the limit is %d (ulimit -n)", need, r.Cur)
+	}
+	return nil
 }
 
 // warmUp is for what is made on first use.
@@ -145,15 +162,15 @@ func (team *team) end() (err error) {
 }
 
 // pass sends for a while.
-func (team *team) pass(t *task, ds []fastpass.Desc, d time.Duration) error {
+func (team *team) pass(t *task, s *source, d time.Duration) error {
 	until := time.Now().Add(d)
 	switch {
 	case team.pool != nil:
-		return team.repeat(until, func() (int, error) { return team.pool.Dispatch(ds[:batch]) })
+		return team.repeat(until, func() (int, error) { return team.pool.Dispatch(s.take(batch)) })
 	case t.Goroutines > 0:
-		return team.passFromMany(t.Goroutines, ds, until)
+		return team.passFromMany(t.Goroutines, s, until)
 	}
-	return team.repeat(until, func() (int, error) { return team.link.SendBatch(ds) })
+	return team.repeat(until, func() (int, error) { return team.link.SendBatch(s.take(batch * messages)) })
 }
 
 func (team *team) repeat(until time.Time, send func() (int, error)) error {
@@ -166,14 +183,16 @@ func (team *team) repeat(until time.Time, send func() (int, error)) error {
 	}
 }
 
-func (team *team) passFromMany(goroutines int, ds []fastpass.Desc, until time.Time) error {
+func (team *team) passFromMany(goroutines int, s *source, until time.Time) error {
 	var all sync.WaitGroup
 	errs := make([]error, goroutines)
 	for i := range goroutines {
+		own := *s
+		own.next = i * limit.Sockets / goroutines
 		all.Go(func() {
 			errs[i] = team.repeat(until, func() (n int, err error) {
 				for n < 100 && err == nil {
-					if err = team.link.Send(ds[n]); err == nil {
+					if err = team.link.Send(own.take(1)[0]); err == nil {
 						n++
 					}
 				}
@@ -205,11 +224,7 @@ func passTurnAbout(t *task) (o outcome, err error) {
 	if err != nil {
 		return o, err
 	}
-	var all []fastpass.Desc
-	for i := range t.InFlight {
-		all = append(all, fastpass.Desc{FD: conns[i%len(conns)], Keep: true})
-	}
-	turns := turns{here: here, there: there, all: all}
+	turns := turns{here: here, there: there, source: newSource(conns, t.InFlight, t), inFlight: t.InFlight}
 	if _, err := turns.take(warmUp); err != nil {
 		return o, err
 	}
@@ -219,24 +234,25 @@ func passTurnAbout(t *task) (o outcome, err error) {
 // turns sends and receives in turn.
 type turns struct {
 	here, there *fastpass.Passer
-	all         []fastpass.Desc
+	source      *source
+	inFlight    int
 	receiver    receiver
 }
 
 func (t *turns) take(d time.Duration) (o outcome, err error) {
 	start, cpu := time.Now(), role.CPUTime()
 	for o.N == 0 || time.Since(start) < d {
-		if _, err := t.here.SendBatch(t.all); err != nil {
+		if _, err := t.here.SendBatch(t.source.take(t.inFlight)); err != nil {
 			return o, err
 		}
-		for n := 0; n < len(t.all); {
+		for n := 0; n < t.inFlight; {
 			k, err := t.receiver.take(t.there)
 			if err != nil {
 				return o, err
 			}
 			n += k
 		}
-		o.N += len(t.all)
+		o.N += t.inFlight
 	}
 	o.Elapsed, o.CPU = time.Since(start), role.CPUTime()-cpu
 	return o, nil
@@ -286,15 +302,29 @@ func (r *receiver) take(link *fastpass.Passer) (int, error) {
 	return n, err
 }
 
-// descs are the descriptors that one system call takes.
-func descs(conns []int, payload int) (ds []fastpass.Desc) {
-	var bytes []byte
-	if payload > 0 {
-		bytes = make([]byte, payload)
+// source hands out the connections in turn, all of them whatever the case: of fewer the kernel's processor would have
+// more in its caches.
+type source struct {
+	ds   []fastpass.Desc // once around, and behind that the first ones again, so that each batch is a slice of it
+	next int
+}
+
+// newSource is for batches of so many at most.
+func newSource(conns []int, most int, t *task) *source {
+	s, bytes := new(source), make([]byte, t.Payload)
+	for i := range len(conns) + most {
+		d := fastpass.Desc{FD: conns[i%len(conns)], Keep: true, Payload: bytes}
+		if t.Policy == "Hash" {
+			d.Tag = uint64(i%len(conns) + 1) // that it goes by
+		}
+		s.ds = append(s.ds, d)
 	}
-	for i := range batch * messages {
-		ds = append(ds, fastpass.Desc{FD: conns[i%len(conns)], Keep: true, Tag: uint64(i + 1), Payload: bytes})
-	}
+	return s
+}
+
+func (s *source) take(n int) []fastpass.Desc {
+	ds := s.ds[s.next : s.next+n]
+	s.next = (s.next + n) % limit.Sockets
 	return ds
 }
 

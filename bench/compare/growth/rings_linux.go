@@ -43,7 +43,7 @@ func Rings() *suite.Suite {
 			mpsc.contender(", yielding", "runtime.Gosched", yield),
 			mpmc.contender(", yielding", "runtime.Gosched", yield),
 			{Name: channelName, Role: result.Peer, How: "chan uint64", Measure: through(newChannel)},
-			{Name: "Go channel of slices", Role: result.Peer, How: "chan []uint64, and another for the slices to come back", Measure: through(newSlices)},
+			{Name: "Go channel of slices", Role: result.Peer, How: "chan []uint64, and another for the slices to come back", Measure: through(newLentSlices)},
 			{Name: "mutex queue", Role: result.Peer, How: "a sync.Mutex around a circular buffer, and two of sync.Cond", Measure: through(newMutexQueue)},
 		},
 		Verdicts: ringVerdicts,

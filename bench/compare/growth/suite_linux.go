@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -47,7 +48,7 @@ type dimension struct {
 
 var dimensions = []dimension{
 	{"in flight", []int{10, 100, 1000, 4000, 16000}, 16000, func(n int) work { return work{InFlight: n} }},
-	{"open descriptors", []int{100, 1000, 4000, 0}, 0, func(n int) work { return work{Open: n} }},
+	{"open descriptors", upTo(mostOpen(), 100, 1000, 4000), mostOpen(), func(n int) work { return work{Open: n} }},
 	{"payload bytes", []int{0, 16, 64, 256, 1024, 4096}, 4096, func(n int) work { return work{Payload: n} }},
 	{"workers", []int{1, 4, 16, 64}, 16, func(n int) work { return work{Workers: n} }},
 	{"goroutines", []int{1, 4, 16, 64}, 64, func(n int) work { return work{Goroutines: n} }},
@@ -75,12 +76,9 @@ func cases(quick bool) (all []suite.Case) {
 	for _, d := range dimensions {
 		values := d.values
 		if quick {
-			values = []int{values[0], d.quick}
+			values = upTo(d.quick, values[0])
 		}
 		for _, n := range values {
-			if d.name == "open descriptors" && n == 0 {
-				n = mostOpen()
-			}
 			label := strconv.Itoa(n)
 			all = append(all, suite.Case{
 				Case: result.Case{Name: label + " " + d.name, Group: d.name, Label: label, X: float64(max(1, n))},
@@ -89,6 +87,11 @@ func cases(quick bool) (all []suite.Case) {
 		}
 	}
 	return all
+}
+
+// upTo returns those of the values that are less than most, and most.
+func upTo(most int, values ...int) []int {
+	return append(slices.DeleteFunc(values, func(n int) bool { return n >= most }), most)
 }
 
 // mostOpen is how many descriptors a process may have open besides what the work itself takes.
@@ -177,75 +180,74 @@ const limitName = "C limit"
 // flat is how much more a descriptor may cost at most in one case of a group than in another.
 const flat = 1.3
 
-// reasons say why a line is not flat: what more of something, or less, has the kernel do.
-var reasons = map[string]string{
-	"in flight": "of ten in flight a few share the system calls and the wake-ups, of many many do",
-	"payload bytes": "the kernel copies the bytes in and out, and a message holds fewer descriptors; the library has copied them " +
-		"before, for the caller may use its own again",
-	"open descriptors": "with less than a quarter of the table free a Bare receiver looks at each message before it takes it, and takes one at a time",
-	"goroutines":       "one that sends one by one often finds nobody else at it, and makes a message of one descriptor; of several more merge",
-	"workers":          "253 among 64 workers are 64 messages of 4, and 64 processes to wake on the processors that there are",
+// reasons say why a line rises or falls: what more of something has the kernel do, or do no more.
+var reasons = map[string]struct{ rise, fall string }{
+	"in flight": {fall: "of ten in flight a few share the system calls and the wake-ups, of many many do"},
+	"payload bytes": {rise: "the kernel copies the bytes in and out, and a message holds fewer descriptors; the library has copied them " +
+		"before, for the caller may use its own again"},
+	"goroutines": {fall: "one that sends one by one often finds nobody else at it, and makes a message of one descriptor; of several more merge"},
+	"workers":    {rise: "253 among 64 workers are 64 messages of 4, and 64 processes to wake on the processors that there are"},
 }
 
-// verdicts say of every line whether it is flat.
+// verdicts say of every line how far it rises, and how far it falls.
 func verdicts(r *result.Suite) (all []string) {
 	for _, g := range r.Groups() {
 		for _, c := range r.Contenders {
-			if own, ok := lineOf(r, g, c.Name, cpuEach); ok && c.Role == result.Own {
-				all = append(all, verdict(r, g, c.Name, own))
+			if c.Role != result.Own {
+				continue
 			}
+			rise, fall := steps(r, g, c.Name)
+			all = append(all, rise.verdict(r, c.Name, reasons[g].rise)...)
+			all = append(all, fall.verdict(r, c.Name, reasons[g].fall)...)
 		}
 	}
 	return all
 }
 
-func verdict(r *result.Suite, group, contender string, own line) string {
-	clock, _ := lineOf(r, group, contender, perDescriptor)
-	text := fmt.Sprintf("%s, %s: from %.2f× to %.2f× of the first (%.2f× to %.2f× by the clock)",
-		group, contender, own.least, own.most, clock.least, clock.most)
-	limit, known := lineOf(r, group, limitName, cpuEach)
-	if known {
-		text += fmt.Sprintf(", the C limit from %.2f× to %.2f×", limit.least, limit.most)
-	}
-	if own.spread() <= flat {
-		return text + ": flat."
-	}
-	text += ": **not flat**"
-	if own.rise <= flat {
-		text += ", but nowhere dearer than with less of it"
-	} else {
-		text += fmt.Sprintf(", %.2f× dearer than with less of it", own.rise)
-		if known {
-			text += fmt.Sprintf(" (the limit %.2f×)", limit.rise)
-		}
-	}
-	if known && own.spread() <= flat*limit.spread() {
-		text += fmt.Sprintf(", within %.1f× of the limit's own growth", flat)
-	}
-	if reason := reasons[group]; reason != "" {
-		text += ": " + reason
-	}
-	return text + "."
+// step is two cases of a group, and how many times what a descriptor costs in the cheap one it costs in the dear one.
+type step struct {
+	cheap, dear result.Case
+	factor      result.Figure
 }
 
-// line is how the cheapest case of a group and the dearest one compare with the first, and the dearest one, whichever
-// that is, with one before it.
-type line struct{ least, most, rise float64 }
-
-func (l line) spread() float64 { return l.most / l.least }
-
-func lineOf(r *result.Suite, group, contender string, m result.Metric) (l line, ok bool) {
-	first := 0.0
-	for _, c := range r.InGroup(group) {
-		f, found := r.Figure(c.Name, contender, m.Key)
-		switch {
-		case !found:
-		case first == 0:
-			first, l = f.Median, line{1, 1, 1}
-		default:
-			here := f.Median / first
-			l, ok = line{min(l.least, here), max(l.most, here), max(l.rise, here/l.least)}, true
+// steps returns the largest step from less of something to more of it, and the largest one back; their factors have no
+// samples where more is never dearer, or never cheaper.
+func steps(r *result.Suite, group, contender string) (rise, fall step) {
+	cases := r.InGroup(group)
+	for i, more := range cases {
+		for _, less := range cases[:i] {
+			rise = larger(rise, step{less, more, dearness(r, contender, more, less)})
+			fall = larger(fall, step{more, less, dearness(r, contender, less, more)})
 		}
 	}
-	return l, ok
+	return rise, fall
+}
+
+func larger(a, b step) step {
+	if b.factor.Median > max(1, a.factor.Median) {
+		return b
+	}
+	return a
+}
+
+// dearness says round by round how many times the cost at b the cost at a is.
+func dearness(r *result.Suite, contender string, a, b result.Case) result.Figure {
+	dear, _ := r.Figure(a.Name, contender, cpuEach.Key)
+	cheap, _ := r.Figure(b.Name, contender, cpuEach.Key)
+	return result.Quotient(dear, cheap)
+}
+
+func (s step) verdict(r *result.Suite, contender, reason string) []string {
+	if len(s.factor.Samples) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("%s, %s: %s is %.2f (%.2f to %.2f) times as dear as %s", s.dear.Group, contender, s.dear.Label, s.factor.Median, s.factor.Q1, s.factor.Q3, s.cheap.Label)
+	if limit := dearness(r, limitName, s.dear, s.cheap); len(limit.Samples) > 0 {
+		text += fmt.Sprintf(", in the C limit %.2f (%.2f to %.2f)", limit.Median, limit.Q1, limit.Q3)
+	}
+	text += fmt.Sprintf("; the target, %.1f, is %s", flat, s.factor.AtMost(flat))
+	if s.factor.Median > flat && reason != "" {
+		text += ": " + reason
+	}
+	return []string{text + "."}
 }

@@ -104,21 +104,21 @@ func (c channel) get(dst []uint64) (n int) {
 
 func (c channel) end() { close(c) }
 
-// slices has as many slices as hold the capacity.
-type slices struct{ full, empty chan []uint64 }
+// lentSlices has as many slices as hold the capacity.
+type lentSlices struct{ full, empty chan []uint64 }
 
-func newSlices(batch int) way {
+func newLentSlices(batch int) way {
 	n := capacity / batch
-	s := slices{make(chan []uint64, n), make(chan []uint64, n)}
+	s := lentSlices{make(chan []uint64, n), make(chan []uint64, n)}
 	for range n {
 		s.empty <- make([]uint64, 0, batch)
 	}
 	return s
 }
 
-func (s slices) put(vs []uint64) { s.full <- append((<-s.empty)[:0], vs...) }
+func (s lentSlices) put(vs []uint64) { s.full <- append((<-s.empty)[:0], vs...) }
 
-func (s slices) get(dst []uint64) int {
+func (s lentSlices) get(dst []uint64) int {
 	vs, ok := <-s.full
 	if !ok {
 		return 0
@@ -128,7 +128,7 @@ func (s slices) get(dst []uint64) int {
 	return n
 }
 
-func (s slices) end() { close(s.full) }
+func (s lentSlices) end() { close(s.full) }
 
 // mutexQueue is the queue that one would write first.
 type mutexQueue struct {

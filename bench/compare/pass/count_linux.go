@@ -22,7 +22,7 @@ func untraced(cmd *exec.Cmd) *exec.Cmd { return cmd }
 // that much merges less.
 func countCalls(w work, pass func(n int, t tracer) error) (suite.Sample, error) {
 	messages, descriptors := 8000, 16<<10 // what strace takes seconds for
-	if perf.Works() {
+	if counter() == "perf" {
 		messages, descriptors = 40_000, 320<<10
 	}
 	many := w.whole(min(messages*w.Batch, descriptors))
@@ -38,11 +38,19 @@ func countCalls(w work, pass func(n int, t tracer) error) (suite.Sample, error) 
 	return suite.Sample{"calls": float64(b-a) / float64(many-few)}, nil
 }
 
+// counter is the program that counts system calls.
+func counter() string {
+	if perf.Works() {
+		return "perf"
+	}
+	return "strace"
+}
+
 // callsOf counts the system calls of all processes that pass starts.
 func callsOf(n int, pass func(n int, t tracer) error) (calls int, err error) {
-	name, options, read := "strace", strace.Options, strace.Read
-	if perf.Works() {
-		name, options, read = "perf", perf.Options, perf.Read
+	name, options, read := counter(), strace.Options, strace.Read
+	if name == "perf" {
+		options, read = perf.Options, perf.Read
 	}
 	dir, err := os.MkdirTemp("", "fdpass-calls-")
 	if err != nil {

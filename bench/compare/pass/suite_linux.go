@@ -19,7 +19,7 @@ lends the same 2,048 connections again and again. *Giving away*: it makes a copy
 closes it, as a front does with the connections that it accepts.
 
 The time is wall clock, from the first send until both sides are done, over the number of descriptors. CPU time is each process's
-own (getrusage). System calls are those of both processes together, counted in separate runs (without nanosleep,
+own. System calls are those of both processes together, counted in separate runs (without nanosleep,
 which is Go's timer thread): by perf, or, where it may not, by strace, which slows down who makes many, so that less merges. Allocations are those of both processes together, where the language counts them, with what
 the first use and the end of a link take, which does not grow with what passes. Every receiver counts what it
 got, and the inodes of the first ones are compared with those sent (not in the C limit, which starts its own).
@@ -120,23 +120,27 @@ func verdicts(r *result.Suite) (all []string) {
 		}
 		all = append(all, fmt.Sprintf("%s, %s: %.2f (%.2f to %.2f) of the rate of %s%s", caseName, of, f.Median, f.Q1, f.Q3, than, verdict))
 	}
-	for _, full := range []string{"253 per message, keeping", "253 per message, giving away"} {
+	for _, g := range r.Groups() {
+		full := "253 per message, " + g
 		say(full, bareName, limitName, 0.90)
 		say(full, framedName, limitName, 0.85)
 		say(full, bareName, threadedName, 0)
 		say(full, framedName, threadedName, 0)
 	}
-	const single = "1 per message, keeping"
-	say(single, bareName, limitName, 0.95)
-	say(single, bareName, vectoredName, 0)
-	say(single, bareName, fdchannelName, 1)
-	say(single, framedName, limitName, 0)
+	for _, g := range r.Groups() {
+		single := "1 per message, " + g
+		say(single, bareName, limitName, 0.95)
+		say(single, bareName, vectoredName, 0)
+		say(single, bareName, fdchannelName, 1)
+		say(single, framedName, limitName, 0)
+		say(single, framedName, fdchannelName, 0)
+	}
 	for _, g := range r.Groups() {
 		if text := againstPeers(r, g); text != "" {
 			all = append(all, text)
 		}
 	}
-	return all
+	return append(all, "System calls were counted by "+counter()+".")
 }
 
 // againstPeers compares the best of the library with the best peer, each with as many per message as suits it best.
@@ -156,8 +160,9 @@ func againstPeers(r *result.Suite, group string) string {
 		return ""
 	}
 	f := result.Quotient(theirs, ours)
-	return fmt.Sprintf("%s, each at its best: %s passes %.2f (%.2f to %.2f) times what %s does, the C limit %.2f times; the target, 1.5, is %s.",
-		group, own, f.Median, f.Q1, f.Q3, peer, result.Quotient(theirs, limit).Median, f.AtLeast(1.5))
+	c := result.Quotient(theirs, limit)
+	return fmt.Sprintf("%s, each at its best: %s passes %.2f (%.2f to %.2f) times what %s does, the C limit %.2f (%.2f to %.2f) times; the target, 1.5, is %s.",
+		group, own, f.Median, f.Q1, f.Q3, peer, c.Median, c.Q1, c.Q3, f.AtLeast(1.5))
 }
 
 // agreement says whether the C limit is what the yardstick is.

@@ -27,7 +27,7 @@ func (s *Suite) markdown(w io.Writer) {
 	if len(s.Verdicts) > 0 {
 		fmt.Fprintf(w, "\n- %s\n", strings.Join(s.Verdicts, "\n- "))
 	}
-	if slices.ContainsFunc(s.Contenders, func(c Contender) bool { return c.Role == Aside }) {
+	if slices.ContainsFunc(s.Contenders, Contender.isBeside) {
 		fmt.Fprint(w, "\nRows in italics are there to compare with: they take no part in *Who wins* and in what is bold, though they may be better.\n")
 	}
 	fmt.Fprintf(w, "\n## Who wins\n\n")
@@ -200,7 +200,7 @@ func (s *Suite) contenders(w io.Writer) {
 
 // label is how a contender is named in tables.
 func (c Contender) label() string {
-	if c.Role == Aside {
+	if c.isBeside() {
 		return "*" + c.Name + "*"
 	}
 	return c.Name

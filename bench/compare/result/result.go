@@ -73,7 +73,7 @@ const (
 	Own   Role = "own"   // this library
 	Peer  Role = "peer"  // somebody else's
 	Aside Role = "aside" // does not quite the work of the case; neither wins nor loses
-	Check Role = "check" // measured to check another contender; neither wins nor loses, and is not in the README
+	Check Role = "check" // measured to check another contender; neither wins nor loses, and is not in the README's tables
 )
 
 // Contender is one way to do the work.
@@ -84,6 +84,9 @@ type Contender struct {
 	Version string `json:"version,omitempty"` // of what it is made of
 	Missing string `json:"missing,omitempty"` // why it could not take part
 }
+
+// isBeside reports whether c neither wins nor loses.
+func (c Contender) isBeside() bool { return c.Role == Aside || c.Role == Check }
 
 // Cell is one contender at one case.
 type Cell struct {

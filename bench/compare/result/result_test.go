@@ -121,7 +121,7 @@ func TestTheTablesHideNobody(t *testing.T) {
 		"| small, given | nobody was measured |",
 		// the matrix of the group
 		"|  | small | large |\n|---|---:|---:|\n| C | 10.0 (10.0–10.0) | **1,000.0** |\n| ours | 25.0 (22.5–32.5) | 1,234.6 |\n" +
-			"| theirs | **8.0 (6.5–8.5)** | – |\n| absent | missing | missing |\n| check | 1.0 | – |\n",
+			"| theirs | **8.0 (6.5–8.5)** | – |\n| absent | missing | missing |\n| *check* | 1.0 | – |\n",
 		// all metrics, the best of each in bold
 		"|  | ns each | per second |\n|---|---:|---:|\n| C | 10.0 (10.0–10.0) | – |\n| ours | 25.0 (22.5–32.5) | 7 |\n| theirs | **8.0 (6.5–8.5)** | **9** |\n",
 		"| theirs | failed |",
@@ -229,7 +229,7 @@ func TestTheReadmeGetsTheFirstTablesOfEachRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, _ := os.ReadFile(readme)
-	if strings.Contains(string(text), "| check |") {
+	if strings.Contains(string(text), "*check*") {
 		t.Error("what is only a check is in the README")
 	}
 	if strings.Contains(string(text), "Suite roundtrip: given") {

@@ -77,8 +77,8 @@ func verdicts(r *result.Suite) (all []string) {
 			if strings.HasSuffix(of.Name, "Spin") {
 				most = 1.25
 			}
-			all = append(all, fmt.Sprintf("%s, %s: p50 is %.2f (%.2f to %.2f) of that of %s; the target, %.2f, is %s; p99 is %.2f of its; the target, 5, is %s.",
-				c.Name, of.Name, slow.Median, slow.Q1, slow.Q3, blockingC, most, slow.AtMost(most), late.Median, late.AtMost(5)))
+			all = append(all, fmt.Sprintf("%s, %s: p50 is %.2f (%.2f to %.2f) of that of %s; the target, %.2f, is %s; p99 is %.2f (%.2f to %.2f) of its; the target, 5, is %s.",
+				c.Name, of.Name, slow.Median, slow.Q1, slow.Q3, blockingC, most, slow.AtMost(most), late.Median, late.Q1, late.Q3, late.AtMost(5)))
 		}
 	}
 	return all
