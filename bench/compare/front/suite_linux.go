@@ -22,14 +22,14 @@ the other end to close, and begins again. p50 and p99 are from connect until the
 request of the mixture is some 20 µs of work, and one in 50 is 100 times heavier. Imbalance is the work of the busiest worker over that of
 the mean one, in every tenth of a second and not in all of them together: over seconds all workers do the same, within the
 chance of who gets the heavy requests, however badly the work is spread at any moment. Acceptor CPU is that of the process that accepts, per connection; where there is none the workers accept, at
-their own expense. The sum of the two columns is what a way costs, whatever else the machine does. In a rolling restart the workers are replaced one after another, each new one ready before the old one is told to finish;
-what failed is per restart of all four.`
+their own expense. The sum of the two columns is what a way costs, whatever else the machine does. In a rolling restart the workers are replaced one after another, each new one ready before the old one is told to finish: all four
+twice in a second, in every row, for a process that starts takes from those that serve. What failed is per restart of all four.`
 
 // scene is what a case of the front suite has happen.
 type scene struct {
 	clients int
 	mixture mixture
-	restart bool // the workers, all the time
+	restart bool // the workers, meanwhile
 }
 
 const workers = 4
@@ -134,20 +134,29 @@ func (s scene) play(ctx context.Context, t *team, d time.Duration) (suite.Sample
 	return sample, nil
 }
 
-// playRestart measures while the workers are restarted again and again.
+// restarts is how many times all workers are replaced while it is measured, whatever a contender could do: each new
+// process takes from the others.
+const restarts = 2
+
+// playRestart measures for about d while the workers are replaced one after another.
 func (s scene) playRestart(ctx context.Context, t *team, d time.Duration) (suite.Sample, error) {
-	restarts := 0
-	o, err := measure(t, s.clients, s.mixture, func() (err error) {
-		for start := time.Now(); err == nil && (restarts == 0 || time.Since(start) < d); restarts++ {
-			err = errors.Join(t.restart(), ctx.Err())
+	o, err := measure(t, s.clients, s.mixture, func() error {
+		start, pause := time.Now(), d/(restarts*workers)
+		for i := range restarts * workers {
+			if err := t.replace(i % workers); err != nil {
+				return err
+			}
+			if err := pass(ctx, time.Until(start.Add(time.Duration(i+1)*pause))); err != nil {
+				return err
+			}
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	sample := o.sample()
-	sample["failed"] = float64(o.Failed) / float64(restarts)
+	sample["failed"] = float64(o.Failed) / restarts
 	delete(sample, "cpu") // taking in new workers is no part of accepting
 	return sample, nil
 }

@@ -143,16 +143,6 @@ func (t *team) replace(slot int) error {
 	return errors.Join(err, before.wait())
 }
 
-// restart replaces all the workers, one after the other.
-func (t *team) restart() error {
-	for slot := range t.workers {
-		if err := t.replace(slot); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // accepted asks the acceptor what it has done so far.
 func (t *team) accepted() (a accepted, err error) {
 	if t.orders == nil {
