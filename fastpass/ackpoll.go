@@ -161,7 +161,7 @@ func (l *ackPoller) poll() {
 			o.polls.due.Store(true) // first of all: whoever sends over it sees that as well
 		}
 		for _, o := range few[:n] {
-			o.flush()
+			o.flushLightly()
 		}
 	}
 }

@@ -67,12 +67,17 @@ func (o *outbox) waitsFor() (target uint64, urgent bool) {
 	case o.sent != o.end && o.flow.Allowance() == 0:
 		return acked, true
 	case o.flow.InFlight() == 0:
-	case o.closing.Load():
+	case o.closing.Load() || o.awaited.Load():
 		return o.flow.Seq(), true
 	case !o.hasMuchRoom() && (o.waiters.all.Load() > 0 || o.onFreed.Load() != nil):
 		return min(acked+uint64(max(1, o.window.Len()-o.muchRoom())), o.flow.Seq()), true
 	}
 	return math.MaxUint64, false
+}
+
+// poolWaits reports whether a pool may wait for room, or until all is delivered.
+func (o *outbox) poolWaits() bool {
+	return o.awaited.Load() || o.onFreed.Load() != nil && !o.hasMuchRoom()
 }
 
 // countPoll notes that the flusher has looked at the page, and how much progress it has found. It reports whether the

@@ -76,10 +76,8 @@ func scan(ds []Desc) (closes, plain bool) {
 
 // releaseDirectly is release for ds, which were never in the window.
 func (o *outbox) releaseDirectly(ds []Desc, closes bool) {
-	if o.onFreed.Load() != nil {
-		o.releases.Add(1)
-		defer o.releases.Add(1)
-	}
+	o.releases.Add(1)
+	defer o.released()
 	if closes {
 		o.closeSent(ds)
 	}

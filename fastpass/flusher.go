@@ -13,9 +13,14 @@ import (
 // sees the call counted and looks again before leaving.
 func (o *outbox) flush() {
 	if o.work.Add(1) == 1 {
-		o.turn()
-		o.leave()
+		o.finish()
 	}
+}
+
+// finish is what is left to do for the one who has the flusher's role.
+func (o *outbox) finish() {
+	o.turn()
+	o.leave()
 }
 
 // leave gives up the flusher's role. For those who have called flush meanwhile the window is looked at first.
@@ -32,17 +37,31 @@ func (o *outbox) answer() {
 	}
 }
 
-// flushForPool is flush that does not hold up the caller, and runs no callback on its goroutine.
-func (o *outbox) flushForPool() {
-	if o.mayHoldUp() {
-		o.p.kernel.Go(o.flushBeside)
-	} else {
-		o.flush()
+// flushLightly is flush for whoever has to do with other links as well: it does not hold up the caller, and runs no
+// callback on its goroutine. As soon as that might happen another goroutine has the role.
+func (o *outbox) flushLightly() {
+	if o.work.Add(1) != 1 {
+		return
+	}
+	for seen := int64(1); seen != 0; seen = o.work.Add(-seen) {
+		if !o.turnLightly() {
+			o.p.kernel.Go(o.carryOn)
+			return
+		}
 	}
 }
 
-// mayHoldUp reports whether flush may take long, so that whoever has to do with other links as well had better not wait
-// for it.
+// turnLightly is turn, as far as nothing in it may take long. It reports whether that is all of it.
+func (o *outbox) turnLightly() bool {
+	if !o.mayHoldUp() {
+		o.light = true
+		o.turn()
+		o.light = false
+	}
+	return !o.mayHoldUp()
+}
+
+// mayHoldUp reports whether turn may take long.
 func (o *outbox) mayHoldUp() bool {
 	return o.polls.alone.Load() || o.p.cfg.OnSent != nil || o.p.cfg.OnRefused != nil
 }
@@ -70,7 +89,7 @@ func (o *outbox) turn() {
 func (o *outbox) sendSome() bool {
 	o.end = o.window.Published(o.end)
 	o.passRefused()
-	if !o.maySend() {
+	if !o.maySend() || o.light && o.mayHoldUp() { // what may take long has been queued, and counted before
 		return false
 	}
 	v := o.p.vectors.get()

@@ -3,8 +3,14 @@
 package fastpass
 
 import (
+	"context"
+	"slices"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"example.com/fdpass/internal/sys"
 )
 
 // lingeringWorker is a worker that has acknowledged a connection, and closed it so that the last copy, the front's,
@@ -125,9 +131,190 @@ func TestWhatWaitsForAWorkerWhoseConnectionLingersIsPlacedAfterwards(t *testing.
 		t.Fatalf("%d wait", n)
 	}
 	relent()
-	until(t, "that is over", func() bool { return there.out.releases.Load()%2 == 0 })
-	pool.checkStalled()
 	takeOne(t, w)
+}
+
+// A release is over before the pool is told so, by whichever way the descriptors went.
+func TestThePoolIsToldWhenALongReleaseIsOver(t *testing.T) {
+	for _, protocol := range []Protocol{Bare, Framed} {
+		t.Run(protocol.String(), func(t *testing.T) {
+			pool := newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
+			busy, begun := make(chan struct{}), make(chan struct{})
+			there, w := pairOf(t, &Config{Protocol: protocol, OnSent: func(d Desc) {
+				if d.FD == 1 {
+					close(begun)
+					<-busy
+				}
+			}}, &Config{Protocol: protocol})
+			defer w.Close()
+			if err := pool.Add(there); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "the worker is ready", func() bool { return pool.Stats().Ready == 1 })
+			nudge := *there.out.onFreed.Load()
+			slow := func() {
+				nudge()
+				until(t, "the pool looks", func() bool { return len(pool.wake) == 0 })
+				time.Sleep(time.Millisecond) // it has looked by now
+			}
+			there.out.onFreed.Store(&slow)
+			go there.Send(Desc{FD: 1, Keep: true}) // past the pool, and where it is Bare past the window
+			takeOne(t, w)
+			wait(t, "OnSent is called", begun)
+			pool.checkStalled()
+			pool.checkStalled()
+			dispatch(t, pool, []Desc{{FD: 0, Keep: true}})
+			if n := pool.Stats().Waiting; n != 1 {
+				t.Fatalf("%d wait", n)
+			}
+			close(busy)
+			takeOne(t, w)
+		})
+	}
+}
+
+// What was sent before the link joined is being released, and nobody has seen that begin.
+func TestAWorkerThatJoinsDuringALongReleaseHasNotStalled(t *testing.T) {
+	pool := newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
+	busy, begun := make(chan struct{}), make(chan struct{})
+	there, w := pairOf(t, &Config{OnSent: func(d Desc) {
+		if d.FD == 1 {
+			close(begun)
+			<-busy
+		}
+	}}, nil)
+	defer w.Close()
+	defer close(busy)
+	if err := there.Send(Desc{FD: 1, Keep: true}); err != nil {
+		t.Fatal(err)
+	}
+	takeOne(t, w)
+	wait(t, "OnSent is called", begun)
+	if err := pool.Add(there); err != nil {
+		t.Fatal(err)
+	}
+	dispatch(t, pool, []Desc{{FD: 0, Keep: true}})
+	for i := range 4 * checksPerStall {
+		pool.checkStalled()
+		if err := there.Err(); err != nil {
+			t.Fatalf("look %d: %v", i, err)
+		}
+	}
+}
+
+// gated is a kernel that stops whoever has sent something, so many times.
+type gated struct {
+	sys.Kernel
+	times      atomic.Int32
+	sent, goOn chan struct{}
+}
+
+func (g *gated) Send(fd int, v *sys.Vector, n int) (int, syscall.Errno) {
+	k, errno := g.Kernel.Send(fd, v, n)
+	if g.times.Add(-1) >= 0 {
+		g.sent <- struct{}{}
+		<-g.goOn
+	}
+	return k, errno
+}
+
+// Whoever has other links to look after has the role of one that has had nothing to linger so far. Then comes a
+// descriptor whose copy will.
+func TestWhoWorksForManyLinksClosesNothingThatLingers(t *testing.T) {
+	keep := []Desc{{FD: 0, Keep: true}}
+	for who, work := range map[string]func(*Pool, *Passer){
+		"Dispatch": func(pool *Pool, _ *Passer) { pool.Dispatch(keep) },
+		"the pool's own goroutine": func(pool *Pool, _ *Passer) {
+			pool.mu.Lock() // as if a worker that died had left this behind
+			pool.backlog.prepend(keep)
+			pool.mu.Unlock()
+			pool.drainAndTell()
+		},
+		"the flusher of another worker": func(pool *Pool, there *Passer) {
+			there.Push(keep[0])
+			pool.ackPoller.mu.Lock()
+			pool.ackPoller.links = []pollDue{{&there.out, time.Now()}}
+			pool.ackPoller.mu.Unlock()
+			pool.ackPoller.poll()
+		},
+	} {
+		t.Run(who, func(t *testing.T) {
+			pool := newPool(t, &PoolConfig{StallTimeout: time.Hour})
+			g := &gated{Kernel: sys.System, sent: make(chan struct{}), goOn: make(chan struct{})}
+			f, peer := socketpair(t, "unixpacket")
+			there, w := onKernel(t, g, f, nil), passerOf(t, peer, nil)
+			defer w.Close()
+			if err := pool.Add(there); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "the worker is ready", func() bool { return pool.Stats().Ready == 1 })
+			fds, relent := lingering(t, 1)
+			defer relent()
+			counted := func(ds ...Desc) {
+				before := there.out.work.Load()
+				dispatch(t, pool, ds)
+				until(t, "that is counted", func() bool { return there.out.work.Load() > before })
+			}
+			g.times.Store(2)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				work(pool, there)
+			}()
+			wait(t, "it sends the first one", g.sent)
+			takeOne(t, w)
+			counted(Desc{FD: fds[0]})
+			g.goOn <- struct{}{}
+			wait(t, "that is sent as well", g.sent)
+			takeOne(t, w) // and closed: the front's copy is the last one
+			counted(keep...)
+			g.goOn <- struct{}{}
+			wait(t, "it is rid of the role", done)
+			relent()
+			takeOne(t, w)
+		})
+	}
+}
+
+// Callers of Recv may have the role of the reader, and be gone: then nobody reads acknowledgements.
+func TestAPoolThatWaitsForRoomHasTheSocketRead(t *testing.T) {
+	pool := newPool(t, &PoolConfig{Backlog: 1})
+	w, there := newWorker(t, pool, &Config{Network: "unix", Window: 4})
+	there.in.role.armed.Store(true) // the timer for that never starts
+	got := make(chan struct{})
+	go func() {
+		defer close(got)
+		takeOne(t, there)
+	}()
+	until(t, "Recv wants the role", there.in.role.wanted.Load)
+	if err := w.Send(Desc{FD: 0, Keep: true}); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "the worker's descriptor comes", got)
+	until(t, "callers have the role", there.in.role.callers.Load)
+	go closeAll(w)
+	soon(t, "Dispatch returns", func() { dispatch(t, pool, slices.Repeat([]Desc{{FD: 0, Keep: true}}, 20)) })
+}
+
+// The timer by which acknowledgements are looked for may be far off.
+func TestShutdownOfAPoolAsksForAcknowledgements(t *testing.T) {
+	pool := newPool(t, nil)
+	w, _ := newWorker(t, pool, nil)
+	pool.ackPoller.mu.Lock()
+	pool.ackPoller.timerEnds = time.Unix(1, 0) // as if it ran and ended later
+	pool.ackPoller.mu.Unlock()
+	dispatch(t, pool, []Desc{{FD: 0, Keep: true}})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := pool.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	until(t, "the pool's goroutine has seen it", func() bool { return pool.reached(poolSettling) && len(pool.wake) == 0 })
+	time.Sleep(10 * time.Millisecond) // before that Shutdown would find the acknowledgement by itself
+	takeOne(t, w)
+	wait(t, "Shutdown returns", ended)
 }
 
 // What a Bare link sends past the window is released there, too.

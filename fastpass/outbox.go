@@ -30,13 +30,14 @@ type outbox struct {
 	freed       ring.Event  // slots of the window: for those who wait until it has room, or is empty
 	ready       func() bool // sendReady for who has a payload to send, bound once
 	readyPlain  func() bool // and for who has none
-	flushBeside func()      // flush, bound once, for a goroutine of its own
+	carryOn     func()      // finish, bound once, for a goroutine of its own
 	waiters     waiters
 	onFreed     atomic.Pointer[func()] // what else to call when slots are freed: member.nudge
-	releases    atomic.Uint64          // in a pool, how often release and releaseDirectly have begun and ended
+	releases    atomic.Uint64          // how often release and releaseDirectly have begun and ended; odd: one is at it
 	established atomic.Bool            // the peer is there: it has said HELLO
 	write       deadline
 
+	awaited  atomic.Bool // the pool's Shutdown waits until all is delivered
 	closing  atomic.Bool // nothing more is queued
 	shut     atomic.Bool // the window is shut, and rest of what was in it is undelivered
 	rest     atomic.Int32
@@ -61,6 +62,7 @@ type outbox struct {
 	goneFor     int     // how often in a row the kernel has said that the peer is gone
 	retry       *time.Timer
 	ended       bool
+	light       bool // nothing may take long: see flushLightly
 
 	// Acknowledgements in shared memory: see page.go.
 	page  *page.Page // nil: there is none
@@ -82,7 +84,7 @@ func (o *outbox) init(p *Passer) {
 	o.pause = shortage
 	o.ready = func() bool { return o.sendReady(false) }
 	o.readyPlain = func() bool { return o.sendReady(true) }
-	o.flushBeside = o.flush
+	o.carryOn = o.finish
 	o.waiters.moment = time.AfterFunc(moment, o.wakeContent)
 	o.waiters.moment.Stop()
 	if !p.framed() {

@@ -204,7 +204,7 @@ func (p *Passer) Push(d Desc) error {
 	ds := [1]Desc{d}
 	_, n, err := p.out.push(ds[:])
 	if p.out.closing.Load() {
-		p.out.flushForPool() // Shutdown may have flushed before this was queued, and waits for it
+		p.out.flushLightly() // Shutdown may have flushed before this was queued, and waits for it
 	} else if f := p.out.onFreed.Load(); f != nil {
 		(*f)() // and likewise that of a pool
 	}

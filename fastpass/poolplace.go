@@ -117,6 +117,7 @@ func (p *Pool) flushUnlock() {
 	p.touched = p.touched[:0]
 	p.mu.Unlock()
 	for _, m := range touched {
-		m.p.out.flushForPool()
+		m.p.out.flushLightly()
+		m.p.in.readForPool()
 	}
 }

@@ -115,6 +115,7 @@ func (p *Pool) drainAndTell() {
 			close(p.idle)
 		} else {
 			for _, m := range p.members {
+				m.p.out.awaited.Store(true)
 				p.touch(m) // Push may have queued something
 			}
 		}

@@ -37,20 +37,16 @@ func (m *member) inLongRelease() bool { return m.held && m.p.out.releases.Load()
 // after a time in which this process itself stood still.
 func (p *Pool) checkStalled() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.flushUnlock()
 	for _, m := range p.members {
 		o := &m.p.out
 		releases := o.releases.Load()
-		held := releases%2 == 1 && releases == m.releases
-		if m.held && !held {
-			p.poke() // something may wait for it
-		}
-		m.held, m.releases = held, releases
+		m.held, m.releases = releases%2 == 1 && releases == m.releases, releases
 		if signs := o.signs(); signs != m.signs || o.drained() || !o.established.Load() { // the last: StartTimeout is for that
 			m.signs, m.still = signs, 0
 			continue
 		}
-		o.p.kernel.Go(o.flushBeside) // acknowledgements that nobody has looked at, or what Push has queued
+		p.touch(m) // acknowledgements that nobody has looked at, or what Push has queued
 		if m.held {
 			continue // what it has acknowledged cannot be seen
 		}

@@ -106,7 +106,15 @@ func (in *inbox) readerLeft() {
 
 // pumpNeeded reports whether somebody waits for what is only to be had by reading.
 func (in *inbox) pumpNeeded() bool {
-	return in.p.ending.Load() != nil || in.p.out.waiters.all.Load() > 0 || in.p.out.closing.Load()
+	o := &in.p.out
+	return in.p.ending.Load() != nil || o.waiters.all.Load() > 0 || o.closing.Load() || o.poolWaits()
+}
+
+// readForPool has the pump read, if a pool waits for that.
+func (in *inbox) readForPool() {
+	if in.role.callers.Load() && in.p.out.poolWaits() {
+		in.returnToPump()
+	}
 }
 
 // startTimer has checkLull called after a lull.
@@ -125,7 +133,7 @@ func (in *inbox) checkLull() {
 	again := r.seen != r.reads
 	r.seen = r.reads
 	in.mu.Unlock()
-	if !again {
+	if !again || in.pumpNeeded() { // whoever needs it may have found mu taken
 		in.returnToPump()
 	} else if !r.armed.Swap(true) {
 		r.startTimer()

@@ -10,10 +10,8 @@ import (
 // their slots given back. Refused entries that lie among them and directly behind go as well, but are not closed: they
 // are the caller's.
 func (o *outbox) release(n int) {
-	if o.onFreed.Load() != nil {
-		o.releases.Add(1) // odd: the stall check sees that it takes long
-		defer o.releases.Add(1)
-	}
+	o.releases.Add(1)
+	defer o.released()
 	if o.p.framed() {
 		o.stats.acked.Add(uint64(n))
 	}
@@ -80,6 +78,12 @@ func (o *outbox) releaseTo(to uint64, bytes int) {
 	} else {
 		o.window.Release(to)
 	}
+}
+
+// released ends what release or releaseDirectly has begun, and only then tells those who wait: to a worker whose
+// release takes long the pool gives nothing.
+func (o *outbox) released() {
+	o.releases.Add(1)
 	o.notify()
 }
 

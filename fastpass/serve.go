@@ -233,7 +233,8 @@ func (a *acceptor) waitOut() error {
 		return nil
 	case isShortage(a.errno):
 		a.pool.pauses.Add(1)
-		return a.pause.wait(context.Background(), a.done)
+		a.pause.wait(context.Background(), a.done) // that it is over Serve sees by itself
+		return nil
 	}
 	return fmt.Errorf("fastpass: %w", os.NewSyscallError("accept", a.errno))
 }
