@@ -76,8 +76,10 @@ func scan(ds []Desc) (closes, plain bool) {
 
 // releaseDirectly is release for ds, which were never in the window.
 func (o *outbox) releaseDirectly(ds []Desc, closes bool) {
-	o.releases.Add(1)
-	defer o.released()
+	if o.onFreed.Load() != nil {
+		o.releases.Add(1)
+		defer o.released()
+	}
 	if closes {
 		o.closeSent(ds)
 	}

@@ -33,7 +33,7 @@ type outbox struct {
 	carryOn     func()      // finish, bound once, for a goroutine of its own
 	waiters     waiters
 	onFreed     atomic.Pointer[func()] // what else to call when slots are freed: member.nudge
-	releases    atomic.Uint64          // how often release and releaseDirectly have begun and ended; odd: one is at it
+	releases    atomic.Uint64          // in a pool, how often release and releaseDirectly have begun and ended; odd: one is at it
 	established atomic.Bool            // the peer is there: it has said HELLO
 	write       deadline
 

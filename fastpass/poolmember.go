@@ -21,11 +21,13 @@ type member struct {
 	touched bool // it is in Pool.touched
 	// For the stall check: the signs that were there when it last gave a new one, how many checks ago that was, what
 	// outbox.releases was in the last one, and whether the flusher has been in the same release ever since: then
-	// nothing more is placed with it.
+	// nothing more is placed with it. A release that began before it joined is not counted: busy is whether somebody has
+	// had the flusher's role ever since.
 	signs    signs
 	still    int
 	releases uint64
 	held     bool
+	busy     bool
 
 	starting atomic.Bool // start may run
 	startMu  sync.Mutex
@@ -70,6 +72,7 @@ func (p *Pool) join(w *Passer) (*member, error) {
 		p.mu.Unlock()
 		return nil, errInPool
 	}
+	m.busy = w.out.work.Load() > 0 // behind that: what begins now is counted
 	p.joined++
 	p.members = append(p.members, m)
 	p.watched.Add(1)

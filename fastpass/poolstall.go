@@ -47,7 +47,7 @@ func (p *Pool) checkStalled() {
 			continue
 		}
 		p.touch(m) // acknowledgements that nobody has looked at, or what Push has queued
-		if m.held {
+		if m.busy = m.busy && o.work.Load() > 0; m.busy || m.held {
 			continue // what it has acknowledged cannot be seen
 		}
 		if m.still++; m.still > checksPerStall {

@@ -10,8 +10,10 @@ import (
 // their slots given back. Refused entries that lie among them and directly behind go as well, but are not closed: they
 // are the caller's.
 func (o *outbox) release(n int) {
-	o.releases.Add(1)
-	defer o.released()
+	if o.onFreed.Load() != nil {
+		o.releases.Add(1)
+		defer o.released()
+	}
 	if o.p.framed() {
 		o.stats.acked.Add(uint64(n))
 	}
@@ -78,13 +80,14 @@ func (o *outbox) releaseTo(to uint64, bytes int) {
 	} else {
 		o.window.Release(to)
 	}
+	o.notify()
 }
 
-// released ends what release or releaseDirectly has begun, and only then tells those who wait: to a worker whose
-// release takes long the pool gives nothing.
+// released ends what release or releaseDirectly has begun, and then tells the pool: while it took long, the pool has
+// given the worker nothing, whatever room there was.
 func (o *outbox) released() {
 	o.releases.Add(1)
-	o.notify()
+	(*o.onFreed.Load())()
 }
 
 // callBack tells the application what became of e.
