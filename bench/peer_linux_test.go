@@ -236,9 +236,9 @@ func (l *link) pass(n int) (passing, error) {
 	if err != nil {
 		return passing{}, errors.Join(err, stop())
 	}
-	sender := used(l.p) // the reading itself stops the world, but the receiver still works off the window
 	receiver, err := l.peer.report()
 	wall := time.Since(start)
+	sender := used(l.p) // now that the window is empty
 	return passing{wall, copying, sender.since(before), receiver}, errors.Join(err, stop())
 }
 

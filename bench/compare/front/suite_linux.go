@@ -88,11 +88,15 @@ func Suite() *suite.Suite {
 	} {
 		c := p.contenderOf(k)
 		c.Measure = func(ctx context.Context, c suite.Case, d time.Duration) (suite.Sample, error) {
+			s := c.Work.(scene)
+			if k.policy == "Hash" && s.clients < workers {
+				return nil, suite.Unable("Hash goes by the clients' addresses, and these are fewer than the workers")
+			}
 			t, err := newTeam(ctx, k, "front: work", workers, p.path)
 			if err != nil {
 				return nil, err
 			}
-			sample, err := c.Work.(scene).play(ctx, t, d)
+			sample, err := s.play(ctx, t, d)
 			return sample, errors.Join(err, t.stop())
 		}
 		s.Contenders = append(s.Contenders, c)
@@ -248,7 +252,7 @@ func verdicts(r *result.Suite) (all []string) {
 		}
 		if lost, ok := r.Figure(restartCase, c.Name, failures.Key); ok {
 			most := slices.Max(lost.Samples)
-			say("%s, %s: at most %.1f requests failed; the target, none in any round, is %s.", restartCase, c.Name, most, result.Met(most == 0))
+			say("%s, %s: at most %.1f requests failed per restart of all four; the target, none in any round, is %s.", restartCase, c.Name, most, result.Met(most == 0))
 		}
 		for _, at := range r.Cases {
 			if text := acceptorVerdict(r, at.Name, frontCPU, c.Name); text != "" {

@@ -81,7 +81,7 @@ func work(task workerTask) error {
 func (t workerTask) listen() (net.Listener, error) {
 	switch t.Source {
 	case own:
-		c := net.ListenConfig{Control: reusePort}
+		c := net.ListenConfig{Control: reusePort, KeepAlive: -1} // or else Accept sets four options of each connection
 		return c.Listen(context.Background(), "tcp", t.Address)
 	case inherited:
 		f := os.NewFile(3, "listener")
@@ -193,7 +193,8 @@ func greet(task workerTask) error {
 // reusePort is a net.ListenConfig.Control.
 func reusePort(_, _ string, c syscall.RawConn) (err error) {
 	cerr := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		err = errors.Join(unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1),
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)) // connections inherit that
 	})
 	return errors.Join(cerr, err)
 }

@@ -61,8 +61,9 @@ func passOn(t *task) (o outcome, err error) {
 		return o, errors.Join(err, team.end())
 	}
 	start, cpu, sent := time.Now(), role.CPUTime(), team.sent.Load()
-	err = errors.Join(team.pass(t, source, t.For), team.end())
+	err = errors.Join(team.pass(t, source, t.For), team.deliver())
 	o.Elapsed, o.CPU, o.N = time.Since(start), role.CPUTime()-cpu, int(team.sent.Load()-sent)
+	err = errors.Join(err, team.wait())
 	if err == nil && team.taken.N != int(team.sent.Load()) {
 		err = fmt.Errorf("sent %d descriptors, %d arrived", team.sent.Load(), team.taken.N)
 	}
@@ -142,8 +143,11 @@ func (team *team) hire(t *task) error {
 	return errors.Join(err, r.says.Decode(new(outcome))) // it is ready
 }
 
-// end waits until everything has arrived, and then until the receivers have ended.
-func (team *team) end() (err error) {
+// end waits until everything has arrived, and the receivers have ended.
+func (team *team) end() error { return errors.Join(team.deliver(), team.wait()) }
+
+// deliver waits until everything has arrived.
+func (team *team) deliver() (err error) {
 	if team.pool != nil {
 		err = team.pool.Shutdown(context.Background())
 	} else if team.link != nil {
@@ -155,6 +159,11 @@ func (team *team) end() (err error) {
 		team.taken.N += o.N
 		team.taken.CPU += o.CPU
 	}
+	return err
+}
+
+// wait waits until the receivers have ended.
+func (team *team) wait() (err error) {
 	for _, r := range team.takes {
 		err = errors.Join(err, r.cmd.Wait())
 	}

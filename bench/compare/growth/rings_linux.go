@@ -36,12 +36,8 @@ func Rings() *suite.Suite {
 		Cases:   crossings,
 		Each:    150 * time.Millisecond, Quick: 10 * time.Millisecond,
 		Contenders: []suite.Contender{
-			spsc.contender("", "ring.Event", park),
-			mpsc.contender("", "ring.Event", park),
-			mpmc.contender("", "ring.Event", park),
-			spsc.contender(", yielding", "runtime.Gosched", yield),
-			mpsc.contender(", yielding", "runtime.Gosched", yield),
-			mpmc.contender(", yielding", "runtime.Gosched", yield),
+			spsc.waiting(), mpsc.waiting(), mpmc.waiting(),
+			spsc.yielding(), mpsc.yielding(), mpmc.yielding(),
 			{Name: channelName, Role: result.Peer, How: "chan uint64", Measure: through(newChannel)},
 			{Name: "Go channel of slices", Role: result.Peer, How: "chan []uint64, and another for the slices to come back", Measure: through(newLentSlices)},
 			{Name: "mutex queue", Role: result.Peer, How: "a sync.Mutex around a circular buffer, and two of sync.Cond", Measure: through(newMutexQueue)},
@@ -85,14 +81,20 @@ var (
 	mpmc = kind{"MPMC", 64, 64, func() queue { return ring.NewMPMC[uint64](capacity) }}
 )
 
-func park(q queue) way  { return &waiting{queue: q} }
-func yield(q queue) way { return polled{q} }
+// waiting is a ring of the kind whose users wait where it is full or empty, as those of a channel do.
+func (k kind) waiting() suite.Contender {
+	return k.contender("", "ring.Event", result.Own, func() way { return &waiting{queue: k.make()} })
+}
 
-// contender is a ring of the kind and what its users do where it is full or empty.
-func (k kind) contender(suffix, by string, idle func(queue) way) suite.Contender {
-	cross := through(func(int) way { return idle(k.make()) })
+// yielding is one whose users yield there. They never sleep, as all others do: that is no competition.
+func (k kind) yielding() suite.Contender {
+	return k.contender(", yielding", "runtime.Gosched", result.Aside, func() way { return polled{k.make()} })
+}
+
+func (k kind) contender(suffix, by string, role result.Role, build func() way) suite.Contender {
+	cross := through(func(int) way { return build() })
 	return suite.Contender{
-		Name: k.name + suffix, Role: result.Own, How: "ring." + k.name + ": PushBatch, PopBatch; " + by,
+		Name: k.name + suffix, Role: role, How: "ring." + k.name + ": PushBatch, PopBatch; " + by, Compared: true,
 		Measure: func(ctx context.Context, c suite.Case, d time.Duration) (suite.Sample, error) {
 			if w := c.Work.(crossing); w.producers > k.producers || w.consumers > k.consumers {
 				return nil, suite.Unable("not for so many goroutines")

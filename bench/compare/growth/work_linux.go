@@ -60,7 +60,7 @@ func (w work) limit() limit.Options {
 	case w.Payload > 0:
 		o.Batch = min(batch, body/(record+w.Payload)) // as many as share a frame
 	case w.Workers > 0:
-		o.Batch, o.Messages = max(1, batch/w.Workers), 1 // what each gets of a batch that was accepted
+		o.Batch, o.Messages = (batch+w.Workers-1)/w.Workers, 1 // what each gets of a batch that was accepted, at most
 	}
 	return o
 }

@@ -126,8 +126,6 @@ func verdicts(r *result.Suite) (all []string) {
 		say(full, framedName, limitName, 0.85)
 		say(full, bareName, threadedName, 0)
 		say(full, framedName, threadedName, 0)
-	}
-	for _, g := range r.Groups() {
 		single := "1 per message, " + g
 		say(single, bareName, limitName, 0.95)
 		say(single, bareName, vectoredName, 0)

@@ -104,29 +104,30 @@ type outcome struct {
 }
 
 func (p program) contender() suite.Contender {
-	var each float64 // ns, as measured before
+	each := map[work]float64{} // ns, as measured before
 	return suite.Contender{
 		Name: p.name, Role: p.role, How: p.how, Prepare: p.prepare,
 		Measure: func(ctx context.Context, c suite.Case, d time.Duration) (suite.Sample, error) {
-			if c.Work.(work).Busy {
+			w := c.Work.(work)
+			if w.Busy {
 				stop, err := busy(ctx)
 				if err != nil {
 					return nil, err
 				}
 				defer stop()
 			}
-			if each == 0 {
+			if each[w] == 0 {
 				h, err := p.trips(ctx, 200)
 				if err != nil {
 					return nil, err
 				}
-				each = h.Mean()
+				each[w] = h.Mean()
 			}
-			h, err := p.trips(ctx, min(max(int(float64(d.Nanoseconds())/each), 200), 1_000_000))
+			h, err := p.trips(ctx, min(max(int(float64(d.Nanoseconds())/each[w]), 200), 1_000_000))
 			if err != nil {
 				return nil, err
 			}
-			each = h.Mean()
+			each[w] = h.Mean()
 			us := func(percent float64) float64 { return float64(h.ValueAtQuantile(percent)) / 1e3 }
 			return suite.Sample{"p50": us(50), "p99": us(99), "p999": us(99.9)}, nil
 		},
@@ -173,16 +174,25 @@ const busyRole = "roundtrip busy"
 
 func init() { role.Register(busyRole, beBusy) }
 
-// busy starts a process that takes a whole core.
+// busy has a process take a whole core from now on.
 func busy(ctx context.Context) (stop func(), err error) {
 	cmd := role.Command(ctx, busyRole)
-	if err := cmd.Start(); err != nil {
+	says, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
 		return nil, err
 	}
-	return func() {
+	stop = func() {
 		_ = cmd.Process.Kill() // the error of a process that has ended is of no interest
 		_ = cmd.Wait()
-	}, nil
+	}
+	if _, err := says.Read(make([]byte, 1)); err != nil {
+		stop()
+		return nil, fmt.Errorf("the process that takes a core: %w", err)
+	}
+	return stop, nil
 }
 
 // beBusy keeps the last core that there is busy, until it is killed, or for longer than any measurement takes.
@@ -199,6 +209,9 @@ func beBusy([]string) error {
 		}
 	}
 	if err := unix.SchedSetaffinity(0, &last); err != nil {
+		return err
+	}
+	if _, err := os.Stdout.WriteString("\n"); err != nil {
 		return err
 	}
 	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); {
