@@ -32,8 +32,8 @@ const (
 // all of them polled that are due, and the timer's pause grows meanwhile: it is for the time when nobody sends any
 // more.
 //
-// What a poll finds is done on the goroutine that polls. So a link shares an ackPoller only while that holds up nobody:
-// it has no callbacks, and copies to close only of connections that Serve has accepted, for others may linger.
+// What a poll finds is done on the goroutine that polls, as far as that holds up nobody: see flushLightly. A link with
+// callbacks, or with copies to close that Serve has not accepted, for those may linger, has an ackPoller of its own.
 type ackPoller struct {
 	calls atomic.Uint32 // since the timer ended last
 

@@ -173,8 +173,8 @@ func TestThePoolIsToldWhenALongReleaseIsOver(t *testing.T) {
 	}
 }
 
-// What was sent before the link joined is being released, and nobody has seen that begin.
-func TestAWorkerThatJoinsDuringALongReleaseHasNotStalled(t *testing.T) {
+// What was sent before the link joined is being released, and nobody has counted that.
+func TestAWorkerThatJoinsDuringALongReleaseHasNotStalledAndGetsNoMore(t *testing.T) {
 	pool := newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
 	busy, begun := make(chan struct{}), make(chan struct{})
 	there, w := pairOf(t, &Config{OnSent: func(d Desc) {
@@ -184,7 +184,6 @@ func TestAWorkerThatJoinsDuringALongReleaseHasNotStalled(t *testing.T) {
 		}
 	}}, nil)
 	defer w.Close()
-	defer close(busy)
 	if err := there.Send(Desc{FD: 1, Keep: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -193,13 +192,26 @@ func TestAWorkerThatJoinsDuringALongReleaseHasNotStalled(t *testing.T) {
 	if err := pool.Add(there); err != nil {
 		t.Fatal(err)
 	}
-	dispatch(t, pool, []Desc{{FD: 0, Keep: true}})
+	good, goodThere := newWorker(t, pool, nil)
+	go closeAll(good)
+	keep := Desc{FD: 0, Keep: true}
+	dispatch(t, pool, []Desc{keep, keep})
+	until(t, "the other one gets its share", func() bool { goodThere.Flush(); return goodThere.Stats().Delivered == 1 })
 	for i := range 4 * checksPerStall {
 		pool.checkStalled()
 		if err := there.Err(); err != nil {
 			t.Fatalf("look %d: %v", i, err)
 		}
 	}
+	dispatch(t, pool, []Desc{keep, keep})
+	until(t, "the other one gets both", func() bool { return goodThere.Stats().Sent == 3 })
+	goodThere.Close()
+	until(t, "it has left", func() bool { return pool.Stats().Workers == 1 })
+	dispatch(t, pool, []Desc{keep})
+	close(busy)
+	takeOne(t, w)
+	until(t, "the release is seen to be over", func() bool { pool.checkStalled(); return pool.Stats().Waiting == 0 })
+	takeOne(t, w)
 }
 
 // gated is a kernel that stops whoever has sent something, so many times.

@@ -41,13 +41,18 @@ func (p *Pool) checkStalled() {
 	for _, m := range p.members {
 		o := &m.p.out
 		releases := o.releases.Load()
-		m.held, m.releases = releases%2 == 1 && releases == m.releases, releases
+		m.busy = m.busy && o.work.Load() > 0
+		held := m.busy || releases%2 == 1 && releases == m.releases
+		if m.held && !held {
+			p.poke() // one that was not counted has told the pool nothing
+		}
+		m.held, m.releases = held, releases
 		if signs := o.signs(); signs != m.signs || o.drained() || !o.established.Load() { // the last: StartTimeout is for that
 			m.signs, m.still = signs, 0
 			continue
 		}
 		p.touch(m) // acknowledgements that nobody has looked at, or what Push has queued
-		if m.busy = m.busy && o.work.Load() > 0; m.busy || m.held {
+		if m.held {
 			continue // what it has acknowledged cannot be seen
 		}
 		if m.still++; m.still > checksPerStall {
