@@ -117,6 +117,7 @@ func TestAReceiverThatGrantsTheAbsurdIsPacedByTheWindow(t *testing.T) {
 			p, r, g := rawReceiver(t, linkConfig{Network: "unixpacket", Window: 16}, 8)
 			g.write(ackedAt, 8)
 			g.write(limitAt, limit|topBit)
+			until(t, "whoever has looked before is done", func() bool { return p.out.work.Load() == 0 })
 			taken := 0
 			try := func() bool {
 				err := p.TrySend(Desc{FD: 0, Keep: true})
