@@ -21,11 +21,10 @@ import (
 func newWorker(t *testing.T, pool *Pool, cfg *Config) (worker, there *Passer) {
 	t.Helper()
 	there, worker = pairOf(t, cfg, cfg)
-	ready := pool.Stats().Ready
 	if err := pool.Add(there); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the worker is ready", func() bool { return pool.Stats().Ready > ready })
+	until(t, "the worker is ready", there.out.established.Load)
 	t.Cleanup(func() { worker.Close() })
 	return worker, there
 }
