@@ -35,6 +35,29 @@ func lingeringWorker(t *testing.T, pool *Pool, cfg *Config) (w, there *Passer, r
 	return w, there, relent
 }
 
+// slowOnSent returns an OnSent that takes long for the descriptor with the tag 1: begun is closed when it is called, and
+// it returns when busy is closed.
+func slowOnSent() (onSent func(Desc), begun, busy chan struct{}) {
+	begun, busy = make(chan struct{}), make(chan struct{})
+	return func(d Desc) {
+		if d.Tag == 1 {
+			close(begun)
+			<-busy
+		}
+	}, begun, busy
+}
+
+// wantNotStalled looks for stalls more often than a stalled worker bears.
+func wantNotStalled(t *testing.T, pool *Pool, there *Passer) {
+	t.Helper()
+	for i := range 4 * checksPerStall {
+		pool.checkStalled()
+		if err := there.Err(); err != nil {
+			t.Fatalf("look %d: %v", i, err)
+		}
+	}
+}
+
 func TestAWorkerWithALingeringConnectionHoldsUpNoOther(t *testing.T) {
 	pool := newPool(t, nil)
 	_, _, relent := lingeringWorker(t, pool, nil)
@@ -68,12 +91,7 @@ func TestAWorkerThatHasAcknowledgedEverythingHasNotStalled(t *testing.T) {
 	_, there, relent := lingeringWorker(t, pool, nil)
 	dispatch(t, pool, []Desc{{FD: 0, Keep: true}})
 	until(t, "the copy is being closed", func() bool { return there.Stats().Delivered == 1 && there.out.work.Load() > 0 })
-	for i := range 4 * checksPerStall {
-		pool.checkStalled()
-		if err := there.Err(); err != nil {
-			t.Fatalf("look %d: %v", i, err)
-		}
-	}
+	wantNotStalled(t, pool, there)
 	relent()
 }
 
@@ -90,12 +108,7 @@ func TestAWorkerOverAStreamThatHasAcknowledgedEverythingHasNotStalled(t *testing
 	there.in.mu.Unlock()
 	until(t, "the copy is being closed", func() bool { return there.Stats().Delivered == 1 && there.out.releases.Load()%2 == 1 })
 	takeOne(t, w)
-	for i := range 4 * checksPerStall {
-		pool.checkStalled()
-		if err := there.Err(); err != nil {
-			t.Fatalf("look %d: %v", i, err)
-		}
-	}
+	wantNotStalled(t, pool, there)
 }
 
 func TestAWorkerWhoseConnectionsLingerGetsNoMore(t *testing.T) {
@@ -139,13 +152,8 @@ func TestThePoolIsToldWhenALongReleaseIsOver(t *testing.T) {
 	for _, protocol := range []Protocol{Bare, Framed} {
 		t.Run(protocol.String(), func(t *testing.T) {
 			pool := newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
-			busy, begun := make(chan struct{}), make(chan struct{})
-			there, w := pairOf(t, &Config{Protocol: protocol, OnSent: func(d Desc) {
-				if d.FD == 1 {
-					close(begun)
-					<-busy
-				}
-			}}, &Config{Protocol: protocol})
+			onSent, begun, busy := slowOnSent()
+			there, w := pairOf(t, &Config{Protocol: protocol, OnSent: onSent}, &Config{Protocol: protocol})
 			defer w.Close()
 			if err := pool.Add(there); err != nil {
 				t.Fatal(err)
@@ -158,7 +166,7 @@ func TestThePoolIsToldWhenALongReleaseIsOver(t *testing.T) {
 				time.Sleep(time.Millisecond) // it has looked by now
 			}
 			there.out.onFreed.Store(&slow)
-			go there.Send(Desc{FD: 1, Keep: true}) // past the pool, and where it is Bare past the window
+			go there.Send(Desc{FD: 0, Keep: true, Tag: 1}) // past the pool, and where it is Bare past the window
 			takeOne(t, w)
 			wait(t, "OnSent is called", begun)
 			pool.checkStalled()
@@ -176,15 +184,10 @@ func TestThePoolIsToldWhenALongReleaseIsOver(t *testing.T) {
 // What was sent before the link joined is being released, and nobody has counted that.
 func TestAWorkerThatJoinsDuringALongReleaseHasNotStalledAndGetsNoMore(t *testing.T) {
 	pool := newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
-	busy, begun := make(chan struct{}), make(chan struct{})
-	there, w := pairOf(t, &Config{OnSent: func(d Desc) {
-		if d.FD == 1 {
-			close(begun)
-			<-busy
-		}
-	}}, nil)
+	onSent, begun, busy := slowOnSent()
+	there, w := pairOf(t, &Config{OnSent: onSent}, nil)
 	defer w.Close()
-	if err := there.Send(Desc{FD: 1, Keep: true}); err != nil {
+	if err := there.Send(Desc{FD: 0, Keep: true, Tag: 1}); err != nil {
 		t.Fatal(err)
 	}
 	takeOne(t, w)
@@ -197,12 +200,7 @@ func TestAWorkerThatJoinsDuringALongReleaseHasNotStalledAndGetsNoMore(t *testing
 	keep := Desc{FD: 0, Keep: true}
 	dispatch(t, pool, []Desc{keep, keep})
 	until(t, "the other one gets its share", func() bool { goodThere.Flush(); return goodThere.Stats().Delivered == 1 })
-	for i := range 4 * checksPerStall {
-		pool.checkStalled()
-		if err := there.Err(); err != nil {
-			t.Fatalf("look %d: %v", i, err)
-		}
-	}
+	wantNotStalled(t, pool, there)
 	dispatch(t, pool, []Desc{keep, keep})
 	until(t, "the other one gets both", func() bool { return goodThere.Stats().Sent == 3 })
 	goodThere.Close()
@@ -332,13 +330,8 @@ func TestShutdownOfAPoolAsksForAcknowledgements(t *testing.T) {
 // What a Bare link sends past the window is released there, too.
 func TestABareWorkerHasNotStalledWhileACallbackTakesLong(t *testing.T) {
 	pool := newPool(t, &PoolConfig{StallTimeout: time.Hour}) // the test looks
-	busy, begun := make(chan struct{}), make(chan struct{})
-	there, w := pairOf(t, &Config{Protocol: Bare, OnSent: func(d Desc) {
-		if d.Tag == 1 {
-			close(begun)
-			<-busy
-		}
-	}}, &Config{Protocol: Bare})
+	onSent, begun, busy := slowOnSent()
+	there, w := pairOf(t, &Config{Protocol: Bare, OnSent: onSent}, &Config{Protocol: Bare})
 	defer w.Close()
 	defer close(busy)
 	if err := pool.Add(there); err != nil {
@@ -347,10 +340,5 @@ func TestABareWorkerHasNotStalledWhileACallbackTakesLong(t *testing.T) {
 	go there.Send(Desc{FD: 0, Keep: true, Tag: 1})
 	wait(t, "OnSent is called", begun)
 	dispatch(t, pool, []Desc{{FD: 0, Keep: true}})
-	for i := range 4 * checksPerStall {
-		pool.checkStalled()
-		if err := there.Err(); err != nil {
-			t.Fatalf("look %d: %v", i, err)
-		}
-	}
+	wantNotStalled(t, pool, there)
 }

@@ -151,13 +151,12 @@ func (t *team) countCalls(do func() error) (suite.Sample, error) {
 func acceptorVerdicts(r *result.Suite) (all []string) {
 	for _, c := range r.Cases {
 		for _, of := range r.Contenders {
-			limit, ok := r.Ratio(c.Name, acceptorCPU, cFront.name, of.Name)
-			switch {
-			case of.Name == goLoop.name && ok:
+			if limit, ok := r.Ratio(c.Name, acceptorCPU, cFront.name, of.Name); ok && of.Name == goLoop.name {
 				all = append(all, fmt.Sprintf("%s, %s: %.2f (%.2f to %.2f) of the C front's CPU per connection, which the Go runtime takes without any library.",
 					c.Name, of.Name, limit.Median, limit.Q1, limit.Q3))
-			case of.Role == result.Own && ok:
-				all = append(all, acceptorVerdict(r, c.Name, acceptorCPU, of.Name))
+			}
+			if of.Role == result.Own {
+				all = append(all, acceptorVerdict(r, c.Name, acceptorCPU, of.Name)...)
 			}
 		}
 	}
@@ -165,14 +164,14 @@ func acceptorVerdicts(r *result.Suite) (all []string) {
 }
 
 // acceptorVerdict says whether an acceptor takes no more than 1.15 times the C front's CPU, and half of that of
-// WriteMsgUnix. It is empty if that was not measured.
-func acceptorVerdict(r *result.Suite, at string, m result.Metric, name string) string {
+// WriteMsgUnix, if that was measured.
+func acceptorVerdict(r *result.Suite, at string, m result.Metric, name string) []string {
 	limit, ok1 := r.Ratio(at, m, cFront.name, name)
 	peer, ok2 := r.Ratio(at, m, netFront.name, name)
 	if !ok1 || !ok2 {
-		return ""
+		return nil
 	}
-	return fmt.Sprintf("%s, %s: %.2f (%.2f to %.2f) of the C front's CPU per connection; the target, 1.15, is %s; "+
+	return []string{fmt.Sprintf("%s, %s: %.2f (%.2f to %.2f) of the C front's CPU per connection; the target, 1.15, is %s; "+
 		"%.2f (%.2f to %.2f) of that of WriteMsgUnix; the target, 0.5, is %s.", at, name,
-		limit.Median, limit.Q1, limit.Q3, limit.AtMost(1.15), peer.Median, peer.Q1, peer.Q3, peer.AtMost(0.5))
+		limit.Median, limit.Q1, limit.Q3, limit.AtMost(1.15), peer.Median, peer.Q1, peer.Q3, peer.AtMost(0.5))}
 }

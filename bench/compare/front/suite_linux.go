@@ -255,9 +255,7 @@ func verdicts(r *result.Suite) (all []string) {
 			say("%s, %s: at most %.1f requests failed per restart of all four; the target, none in any round, is %s.", restartCase, c.Name, most, result.Met(most == 0))
 		}
 		for _, at := range r.Cases {
-			if text := acceptorVerdict(r, at.Name, frontCPU, c.Name); text != "" {
-				all = append(all, text)
-			}
+			all = append(all, acceptorVerdict(r, at.Name, frontCPU, c.Name)...)
 		}
 	}
 	return all
