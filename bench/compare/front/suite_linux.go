@@ -22,7 +22,8 @@ the other end to close, and begins again. p50 and p99 are from connect until the
 request of the mixture is some 20 µs of work, and one in 50 is 100 times heavier. Imbalance is the work of the busiest worker over that of
 the mean one, in every tenth of a second and not in all of them together: over seconds all workers do the same, within the
 chance of who gets the heavy requests, however badly the work is spread at any moment. Acceptor CPU is that of the process that accepts, per connection; where there is none the workers accept, at
-their own expense. The sum of the two columns is what a way costs, whatever else the machine does. In a rolling restart the workers are replaced one after another, each new one ready before the old one is told to finish: all four
+their own expense. Both together is what a way costs, whatever else the machine does: a front with Framed links keeps its copy of a connection until
+the worker has acknowledged it, so often it is the last to close one, and the kernel's work of ending that is the acceptor's and not the worker's. In a rolling restart the workers are replaced one after another, each new one ready before the old one is told to finish: all four
 twice in a second, in every row, for a process that starts takes from those that serve. What failed is per restart of all four.`
 
 // scene is what a case of the front suite has happen.
@@ -56,6 +57,7 @@ func scenes(quick bool) (all []suite.Case) {
 
 var (
 	frontCPU  = result.Metric{Key: "cpu", Name: "acceptor CPU µs", Digits: 2}
+	wholeCPU  = result.Metric{Key: "whole", Name: "both CPU µs", Digits: 1}
 	perSecond = result.Metric{Key: "rate", Name: "connections/s", More: true, Chart: true}
 	imbalance = result.Metric{Key: "imbalance", Name: "imbalance", Digits: 2}
 	failures  = result.Metric{Key: "failed", Name: "requests failed", Digits: 1}
@@ -69,6 +71,7 @@ func Suite() *suite.Suite {
 			perSecond,
 			frontCPU,
 			{Key: "worker", Name: "worker CPU µs", Digits: 1},
+			wholeCPU,
 			{Key: "p50", Name: "p50 µs"},
 			{Key: "p99", Name: "p99 µs", Chart: true},
 			imbalance,
@@ -132,6 +135,7 @@ func (s scene) play(ctx context.Context, t *team, d time.Duration) (suite.Sample
 	}
 	sample := o.sample()
 	sample["worker"] = workerCPU(before, after)
+	sample[wholeCPU.Key] = sample[frontCPU.Key] + sample["worker"]
 	if s.mixture.Share > 0 {
 		sample["imbalance"] = b.imbalance()
 	}
@@ -256,6 +260,12 @@ func verdicts(r *result.Suite) (all []string) {
 		}
 		for _, at := range r.Cases {
 			all = append(all, acceptorVerdict(r, at.Name, frontCPU, c.Name)...)
+			limit, ok1 := r.Ratio(at.Name, wholeCPU, cFront.name, c.Name)
+			peer, ok2 := r.Ratio(at.Name, wholeCPU, reuseport.name, c.Name)
+			if ok1 && ok2 {
+				say("%s, %s: acceptor and workers together take %.2f (%.2f to %.2f) of the CPU of the C front and its workers, and %.2f (%.2f to %.2f) of that of %s.",
+					at.Name, c.Name, limit.Median, limit.Q1, limit.Q3, peer.Median, peer.Q1, peer.Q3, reuseport.name)
+			}
 		}
 	}
 	return all

@@ -189,7 +189,8 @@ var reasons = map[string]struct{ rise, fall string }{
 	"payload bytes": {rise: "the kernel copies the bytes in and out, and a message holds fewer descriptors; the library has copied them " +
 		"before, for the caller may use its own again"},
 	"goroutines": {fall: "one that sends one by one often finds nobody else at it, and makes a message of one descriptor; of several more merge"},
-	"workers":    {rise: "253 among 64 workers are 64 messages of 4, and 64 processes to wake on the processors that there are"},
+	"workers": {rise: "253 among 64 workers are 64 messages of 4, and 64 processes to wake on the processors that there are; in each of ours " +
+		"a second thread, the Go runtime's monitor, wakes as well when it closes what has come"},
 }
 
 // verdicts say of every line how far it rises, and how far it falls.
