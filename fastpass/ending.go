@@ -61,15 +61,21 @@ func (p *Passer) fence() {
 	p.byeMu.Lock()
 	defer p.byeMu.Unlock()
 	p.saidBye = true
-	if !p.sayBye() {
+	said := p.sayBye()
+	for raised := 0; !said && raised < mostRaises; raised++ {
 		p.conn.Control(func(fd uintptr) { p.kernel.RaiseSendBuffer(int(fd)) })
-		if !p.sayBye() {
-			p.byePending.Store(true)
-			go p.insist()
-		}
+		said = p.sayBye()
+	}
+	if !said {
+		p.byePending.Store(true)
+		go p.insist()
 	}
 	p.conn.Control(func(fd uintptr) { p.kernel.ShutdownRead(int(fd)) })
 }
+
+// mostRaises is how often the send buffer is raised for BYE, at least to twice its size each time. On a stream the rest
+// of a frame goes first, and that may be many times as long as the buffer.
+const mostRaises = 8
 
 // sayBye reports whether BYE is said, or never can be. The caller holds byeMu.
 func (p *Passer) sayBye() bool {

@@ -85,3 +85,43 @@ func TestAPayloadLongerThanTheSendBufferIsRefusedByItself(t *testing.T) {
 		})
 	}
 }
+
+// takesNothing is a link over a stream whose send buffer is as small as it can be. The peer has taken one descriptor,
+// and reads no more: the socket has taken half a frame.
+func takesNothing(t *testing.T) (p, q *Passer) {
+	t.Helper()
+	const size = 64 << 10
+	p, q = pairOf(t, &Config{Network: "unix", Direction: SendOnly, MaxPayload: size},
+		&Config{Network: "unix", Direction: RecvOnly, MaxPayload: size})
+	t.Cleanup(func() {
+		q.Close()
+		p.Close()
+	})
+	setSendBuffer(t, p, 1)
+	if err := p.Send(Desc{FD: 0, Keep: true}); err != nil {
+		t.Fatal(err)
+	}
+	takeOne(t, q)
+	if err := p.Send(Desc{FD: 0, Keep: true, Payload: make([]byte, size)}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "half of it is sent", p.tail.waiting)
+	return p, q
+}
+
+func TestCloseReturnsWithTheSmallestSendBuffer(t *testing.T) {
+	p, _ := takesNothing(t)
+	soon(t, "Close returns", func() { p.Close() })
+	if n := len(p.Undelivered()); n != 1 {
+		t.Errorf("%d are undelivered", n)
+	}
+}
+
+func TestAStalledWorkerWithTheSmallestSendBufferIsTakenBackFrom(t *testing.T) {
+	p, _ := takesNothing(t)
+	pool := newPool(t, &PoolConfig{StallTimeout: 20 * time.Millisecond, MaxPayload: p.cfg.MaxPayload})
+	if err := pool.Add(p); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is taken back from", func() bool { return pool.Stats().Redelivered > 0 })
+}
