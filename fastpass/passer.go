@@ -206,6 +206,9 @@ func (p *Passer) Push(d Desc) error {
 	if p.out.closing.Load() {
 		p.out.flushLightly() // Shutdown may have flushed before this was queued, and waits for it
 	} else if f := p.out.onFreed.Load(); f != nil {
+		if !p.out.hasRoom(false) {
+			p.out.flushLightly() // the pool has the link send only when it gives it something, and so there is no room
+		}
 		(*f)() // and likewise that of a pool
 	}
 	if n == 0 && err == nil {

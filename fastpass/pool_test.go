@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"slices"
@@ -537,5 +538,43 @@ func TestAPolicyMaySortTheWorkers(t *testing.T) {
 	}
 	if last.Stats().Queued != 1 {
 		t.Error("the descriptor went to another worker than the policy picked")
+	}
+}
+
+// What Push has queued is sent by nobody else: a pool that finds no room with a link gives it nothing, and so has it
+// send nothing.
+func TestDispatchGoesOnThoughPushHasFilledTheLink(t *testing.T) {
+	keep := Desc{FD: 0, Keep: true, Payload: make([]byte, 4<<10)}
+	for name, fill := range map[string]int{"window": 8, "payloads": maxQueuedBytes / len(keep.Payload)} {
+		for _, before := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, before Add %t", name, before), func(t *testing.T) {
+				pool := newPool(t, &PoolConfig{Backlog: 1})
+				window := 8
+				if fill > window {
+					window = 2 * fill
+				}
+				there, w := pairOf(t, &Config{Window: window}, nil)
+				defer w.Close()
+				until(t, "the worker is ready", there.out.established.Load)
+				add := func() {
+					if err := pool.Add(there); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if !before {
+					add()
+				}
+				for range fill {
+					if err := there.Push(keep); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if before {
+					add()
+				}
+				go closeAll(w)
+				soon(t, "Dispatch returns", func() { dispatch(t, pool, slices.Repeat([]Desc{keep}, 4)) })
+			})
+		}
 	}
 }

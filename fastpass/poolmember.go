@@ -82,6 +82,7 @@ func (p *Pool) join(w *Passer) (*member, error) {
 		w.fail(errPeerSendOnly)
 	}
 	m.awaitHello()
+	w.out.flushLightly() // Push may have left no room: see there
 	p.poke()
 	return m, nil
 }
