@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -173,5 +175,27 @@ func TestAnIdlePasserIsCheap(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestDispatchToManyWorkersAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	const workers = 150
+	pool := newPool(t, nil)
+	var ends sync.WaitGroup
+	t.Cleanup(ends.Wait) // once they are closed, before the pool is
+	for range workers {
+		w, _ := newWorker(t, pool, nil)
+		ends.Go(func() { closeAll(w) })
+	}
+	ds := slices.Repeat([]Desc{{FD: 0, Keep: true}}, workers) // one for each
+	pass := func() { dispatch(t, pool, ds) }
+	for range 100 { // warm up
+		pass()
+	}
+	if got := testing.AllocsPerRun(200, pass); got > 0 {
+		t.Errorf("%v allocations per call", got)
 	}
 }

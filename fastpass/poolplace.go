@@ -106,18 +106,32 @@ func (p *Pool) touch(m *member) {
 	}
 }
 
-// flushUnlock unlocks mu, and has the workers that were given something send it.
+// flushUnlock unlocks mu, and has the workers that were given something send it: some at a time, as there may be any
+// number of them, and nothing is to be allocated.
 func (p *Pool) flushUnlock() {
 	var few [64]*member
-	touched := append(few[:0], p.touched...)
-	for _, m := range p.touched {
+	for n := p.popTouched(few[:]); n > 0; n = p.popTouched(few[:]) {
+		p.mu.Unlock()
+		for _, m := range few[:n] {
+			m.p.out.flushLightly()
+			m.p.in.readForPool()
+		}
+		if n < len(few) {
+			return
+		}
+		p.mu.Lock()
+	}
+	p.mu.Unlock()
+}
+
+// popTouched moves some of touched to few, and returns how many. The caller holds mu.
+func (p *Pool) popTouched(few []*member) int {
+	rest := max(0, len(p.touched)-len(few))
+	n := copy(few, p.touched[rest:])
+	for _, m := range few[:n] {
 		m.touched = false
 	}
-	clear(p.touched)
-	p.touched = p.touched[:0]
-	p.mu.Unlock()
-	for _, m := range touched {
-		m.p.out.flushLightly()
-		m.p.in.readForPool()
-	}
+	clear(p.touched[rest:])
+	p.touched = p.touched[:rest]
+	return n
 }
