@@ -4,6 +4,8 @@ package fastpass
 
 import (
 	"context"
+	"errors"
+	"net"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -341,4 +343,33 @@ func TestABareWorkerHasNotStalledWhileACallbackTakesLong(t *testing.T) {
 	wait(t, "OnSent is called", begun)
 	dispatch(t, pool, []Desc{{FD: 0, Keep: true}})
 	wantNotStalled(t, pool, there)
+}
+
+// Close beside Shutdown may be held up, by a callback for example.
+func TestShutdownReturnsWhenTheLinkIsClosedWhoeverClosesIt(t *testing.T) {
+	noLeaks(t)
+	onSent, begun, busy := slowOnSent()
+	p, q := link(t, &Config{OnSent: onSent}, nil)
+	if err := p.Send(Desc{FD: 0, Keep: true, Tag: 1}); err != nil {
+		t.Fatal(err)
+	}
+	takeOne(t, q)
+	wait(t, "OnSent is called", begun)
+	if err := p.Push(Desc{FD: 0, Keep: true, Tag: 2}); err != nil {
+		t.Fatal(err)
+	}
+	go p.Close()
+	until(t, "Close has begun", p.closed.Load)
+	back := make(chan []Desc)
+	go func() {
+		if err := p.Shutdown(context.Background()); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Shutdown: %v", err)
+		}
+		back <- p.Undelivered()
+	}()
+	time.Sleep(10 * time.Millisecond) // it would have returned by now
+	close(busy)
+	if ds := <-back; len(ds) != 1 || ds[0].Tag != 2 {
+		t.Errorf("undelivered after Shutdown: %v", ds)
+	}
 }

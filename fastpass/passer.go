@@ -323,7 +323,9 @@ func (p *Passer) Shutdown(ctx context.Context) error {
 	case p.peerSendOnly.Load():
 		why = errPeerSendOnly
 	}
-	if err := p.Close(); err != nil || p.out.drained() { // the last acknowledgements may only have been read by now
+	err := p.Close()
+	<-p.done                           // where somebody else has called Close it may have returned before that
+	if err != nil || p.out.drained() { // the last acknowledgements may only have been read by now
 		return err
 	}
 	if why == nil { // a Send beside it has queued something at the last moment
