@@ -33,6 +33,8 @@ type inbox struct {
 	eof     atomic.Bool  // nothing more comes
 	tight   atomic.Int32 // the descriptor table can never hold a message of this many; 0: none is known
 
+	opened atomic.Pointer[page.Page] // page, for who does not hold mu
+
 	mu        sync.Mutex // held by the goroutine that reads the socket or takes from the queue
 	one       [1]Desc    // what Recv receives into: a slice of its own would be allocated
 	queue     *queue     // taken in, not acknowledged

@@ -134,6 +134,33 @@ func TestWhatAForgottenListenerHasTakenIsClosed(t *testing.T) {
 	}
 }
 
+// A listener that has taken a connection hands it out, although another caller of the same Passer waits for the next
+// message by then.
+func TestAListenerHandsOutWhatItHasTakenBesideOthersThatWait(t *testing.T) {
+	for _, l := range everyLink {
+		t.Run(l.String(), func(t *testing.T) {
+			front, worker := link(t, &Config{Protocol: l.Protocol, Network: l.Network, Direction: SendOnly},
+				&Config{Protocol: l.Protocol, Network: l.Network, Direction: RecvOnly})
+			accepted := make(chan net.Conn)
+			for range 2 {
+				ln := worker.NetListener()
+				go func() {
+					for c, err := ln.Accept(); err == nil; c, err = ln.Accept() {
+						accepted <- c
+					}
+				}()
+			}
+			for range 20 {
+				fd, _ := connSocket(t, connNetworks[0])
+				if err := front.Send(Desc{FD: fd}); err != nil {
+					t.Fatal(err)
+				}
+				soon(t, "the connection is accepted", func() { (<-accepted).Close() })
+			}
+		})
+	}
+}
+
 // opens is a Policy that takes the worker whose number is the tag, and notes what the workers say they have open.
 type opens map[uint64]int // by Worker.ID
 

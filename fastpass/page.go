@@ -55,19 +55,14 @@ func (in *inbox) takePage() {
 	}
 	in.closeFrom(0)
 	if in.page != nil {
+		in.opened.Store(in.page)
 		in.page.Grant(uint64(in.flow.Credit()))
 	}
 }
 
 // openPage is where this end tells the peer how many connections it has open; nil: nowhere. The caller has received
-// something.
-func (p *Passer) openPage() *page.Page {
-	p.in.mu.Lock()
-	page := p.in.page
-	p.in.mu.Unlock()
-	p.in.readerLeft() // the timer may have run out meanwhile
-	return page
-}
+// something. It does not take in.mu: somebody may hold that who waits for the next message.
+func (p *Passer) openPage() *page.Page { return p.in.opened.Load() }
 
 // takeOnPage is acknowledge where there is a page. The peer may be dead: if it has taken nothing back before, it never
 // will.
