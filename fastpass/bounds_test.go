@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"example.com/fdpass/internal/leak"
+	"example.com/fdpass/internal/sys"
 
 	"golang.org/x/sys/unix"
 )
@@ -89,6 +90,52 @@ func TestBothEndsSendAtFullSpeedAndNeitherReads(t *testing.T) {
 				receivers.Wait()
 				senders.Wait()
 			})
+		})
+	}
+}
+
+// An application that takes few keeps half of its table, however fast the peer is.
+func TestWhoReceivesSlowlyHoldsNoMoreThanHalfTheTable(t *testing.T) {
+	for _, l := range framedLinks {
+		t.Run(l.String(), func(t *testing.T) {
+			noLeaks(t)
+			fast := l
+			fast.Window = maxWindow
+			p, q := link(t, fast.config(), l.config())
+			ended := make(chan error, 1)
+			go func() {
+				ds := make([]Desc, 1000)
+				for i := range ds {
+					ds[i].Keep = true // descriptor 0 again and again
+				}
+				var err error
+				for err == nil {
+					_, err = p.SendBatch(ds)
+				}
+				ended <- err
+			}()
+			limit := sys.System.SoftLimit()
+			for range 100 {
+				d, err := q.Recv()
+				if err != nil {
+					t.Fatal(err)
+				}
+				CloseFDs([]int{d.FD})
+				before := q.in.stats.calls.Load()
+				for range 100 { // until nothing more comes for a while
+					time.Sleep(time.Millisecond)
+					if now := q.in.stats.calls.Load(); now == before {
+						break
+					} else {
+						before = now
+					}
+				}
+				if n := int(q.in.queued.Load()); n > min(limit/2, maxCredit) {
+					t.Fatalf("%d descriptors are taken in, the table holds %d", n, limit)
+				}
+			}
+			p.Close()
+			<-ended
 		})
 	}
 }

@@ -17,7 +17,7 @@ func (in *inbox) hello(page bool) []byte {
 	c := &in.p.cfg
 	h := wire.Hello{Sends: c.sends(), Receives: c.receives(), MaxPayload: c.MaxPayload, MaxBody: c.maxBody(), Page: page}
 	if h.Receives {
-		h.Credit = in.credit()
+		h.Credit = in.credit(0)
 	}
 	in.flow.Open(h.Credit)
 	b := make([]byte, wire.HeaderSize+wire.HelloSize)
@@ -169,7 +169,7 @@ func (in *inbox) acknowledge(n int) error {
 	case in.cut.Load():
 		return errCut
 	}
-	a := in.flow.Ack(n, in.credit())
+	a := in.flow.Ack(n, in.credit(n))
 	rest, errno := in.ack.write(a)
 	if errno != 0 {
 		return in.ackError(errno)
@@ -211,17 +211,18 @@ func (in *inbox) ackError(errno syscall.Errno) error {
 	return errCut
 }
 
-// credit is how many more descriptors the peer may send: as many as there is room for. A pump takes them in whether the
-// application asks for them or not, so it leaves half of the room to others.
-func (in *inbox) credit() int {
-	n := 0
+// credit is how many more descriptors the peer may send, once n of those held are the application's: as many as there
+// is room for. A pump takes them in whether the application asks for them or not, so it leaves half of the room to
+// others, and what it holds counts: or else each call of Recv would let half of the rest come, until nothing is left.
+func (in *inbox) credit(n int) int {
+	room := 0
 	if !in.eof.Load() { // else the socket may be closed, by whose number the room is found
-		n = max(in.slots.available(), 0)
+		room = max(in.slots.available(), 0)
 	}
 	if !in.p.expectsAcks() {
-		return n
+		return room
 	}
-	return (n + 1) / 2
+	return max(room-(in.flow.Held()-n)+1, 0) / 2
 }
 
 // watchCredit has the reader look for room if the peer has been told that there is none: nothing would come then that
@@ -249,7 +250,7 @@ func (in *inbox) offer() {
 	}
 	if in.peerSends && in.awaited() {
 		in.clock.read()
-		a := in.flow.Ack(0, in.credit())
+		a := in.flow.Ack(0, in.credit(0))
 		switch {
 		case a.Credit <= in.flow.Held() && !a.Resend && !in.owed:
 			// If nobody calls Recv, it is not for want of room that nothing is taken.

@@ -67,7 +67,7 @@ func (p *Passer) openPage() *page.Page { return p.in.opened.Load() }
 // takeOnPage is acknowledge where there is a page. The peer may be dead: if it has taken nothing back before, it never
 // will.
 func (in *inbox) takeOnPage(n int) error {
-	a := in.flow.Ack(n, in.credit())
+	a := in.flow.Ack(n, in.credit(n))
 	switch in.page.Take(a.Seq-uint64(n), a.Seq) {
 	case page.Broken:
 		in.p.fail(protocolError("it has written into what this end has acknowledged"))
