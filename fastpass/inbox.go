@@ -33,12 +33,10 @@ type inbox struct {
 	eof     atomic.Bool  // nothing more comes
 	tight   atomic.Int32 // the descriptor table can never hold a message of this many; 0: none is known
 
-	opened atomic.Pointer[page.Page] // page, for who does not hold mu
-
 	mu        sync.Mutex // held by the goroutine that reads the socket or takes from the queue
 	one       [1]Desc    // what Recv receives into: a slice of its own would be allocated
 	queue     *queue     // taken in, not acknowledged
-	page      *page.Page // where to acknowledge; nil: by ACK frames
+	page      *page.Page // where to acknowledge; nil: by ACK frames. It comes before the first descriptor
 	owed      bool       // with a page: the peer has asked for an ACK frame, and the socket has not taken it yet
 	pledged   int        // the first in queue, acknowledged by an ACK of which the socket has taken only a part
 	target    []Desc     // where to store what comes while the queue is empty: a caller's own slice

@@ -55,14 +55,13 @@ func (in *inbox) takePage() {
 	}
 	in.closeFrom(0)
 	if in.page != nil {
-		in.opened.Store(in.page)
 		in.page.Grant(uint64(in.flow.Credit()))
 	}
 }
 
 // openPage is where this end tells the peer how many connections it has open; nil: nowhere. The caller has received
-// something. It does not take in.mu: somebody may hold that who waits for the next message.
-func (p *Passer) openPage() *page.Page { return p.in.opened.Load() }
+// something, with in.mu held, and the page came before that: it needs no lock, which who waits for the next message has.
+func (p *Passer) openPage() *page.Page { return p.in.page }
 
 // takeOnPage is acknowledge where there is a page. The peer may be dead: if it has taken nothing back before, it never
 // will.
