@@ -39,7 +39,8 @@ func printed(do func(*task) (outcome, error)) func(*task) error {
 
 // passOn passes descriptors for a while, and returns how many arrived.
 func passOn(t *task) (o outcome, err error) {
-	if err := t.needFiles(); err != nil {
+	const rest = 100
+	if err := role.NeedFiles(2*limit.Sockets + min(t.InFlight, batch*messages) + t.Open + rest); err != nil {
 		return o, err
 	}
 	if err := fillTable(t.Open); err != nil {
@@ -71,20 +72,6 @@ func passOn(t *task) (o outcome, err error) {
 		o.CPU += team.taken.CPU * time.Duration(o.N) / time.Duration(team.taken.N)
 	}
 	return o, err
-}
-
-// needFiles returns an error if the sending process may not open as many files as it has to: where it receives as well
-// it would wait for ever for room for a message.
-func (t *task) needFiles() error {
-	var r unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
-		return os.NewSyscallError("getrlimit", err)
-	}
-	const rest = 100
-	if need := uint64(2*limit.Sockets + min(t.InFlight, batch*messages) + t.Open + rest); r.Cur < need {
-		return fmt.Errorf("%d descriptors are needed, the limit is %d (ulimit -n)", need, r.Cur)
-	}
-	return nil
 }
 
 // warmUp is for what is made on first use.

@@ -30,3 +30,16 @@ func CPUTime() time.Duration {
 	_ = unix.Getrusage(unix.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// NeedFiles returns an error if this process, and so those that it starts, may not have n files open. Who receives waits
+// for room, for ever if there cannot be enough.
+func NeedFiles(n int) error {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return os.NewSyscallError("getrlimit", err)
+	}
+	if r.Cur < uint64(n) {
+		return fmt.Errorf("%d descriptors are needed, the limit is %d (ulimit -n)", n, r.Cur)
+	}
+	return nil
+}
