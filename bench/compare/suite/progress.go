@@ -12,6 +12,7 @@ import (
 type Progress interface {
 	Begin(what string)
 	Done(part time.Duration)
+	Skip(part time.Duration) // which is not measured: nobody waits for it
 }
 
 // Bar shows on a terminal how far a run has come, and the time that is left.
@@ -33,6 +34,11 @@ func NewBar(w io.Writer, total time.Duration) *Bar {
 func (b *Bar) Begin(what string)       { b.bar.Describe(fmt.Sprintf("%-44.44s", what)) }
 func (b *Bar) Done(part time.Duration) { _ = b.bar.Add64(part.Milliseconds()) } // an error of the terminal
 
+// Skip leaves a millisecond, since the bar takes no maximum of 0.
+func (b *Bar) Skip(part time.Duration) {
+	b.bar.ChangeMax64(max(b.bar.GetMax64()-part.Milliseconds(), 1))
+}
+
 // Lines writes about twenty lines in all, for where there is no terminal.
 type Lines struct {
 	w                 io.Writer
@@ -46,7 +52,8 @@ func NewLines(w io.Writer, total time.Duration) *Lines {
 	return &Lines{w: w, total: total, start: time.Now()}
 }
 
-func (l *Lines) Begin(what string) { l.what = what }
+func (l *Lines) Begin(what string)       { l.what = what }
+func (l *Lines) Skip(part time.Duration) { l.total -= part }
 
 func (l *Lines) Done(part time.Duration) {
 	l.done += part

@@ -63,11 +63,15 @@ func Run(ctx context.Context, s *Suite, o Options, shop *peer.Shop, progress Pro
 	}
 	cells := s.cells(r, o.Quick)
 	missing := len(r.Cases)*len(s.Contenders) - len(cells)
-	progress.Done(time.Duration(missing) * s.Expected(o) / time.Duration(max(missing+len(cells), 1)))
+	progress.Skip(time.Duration(missing) * s.Expected(o) / time.Duration(max(missing+len(cells), 1)))
 	for round := range o.Rounds {
 		for _, t := range s.turns(cells, round, o) {
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
+			}
+			if t.out() {
+				progress.Skip(t.long)
+				continue
 			}
 			progress.Begin(fmt.Sprintf("%s %d/%d: %s, %s", s.Name, round+1, o.Rounds, t.of.Name, t.c.Name))
 			t.measure(ctx, t.long)
@@ -172,9 +176,6 @@ func (s *Suite) cells(r *result.Suite, quick bool) (cells []*cell) {
 func (c *cell) out() bool { return c.unable != "" || c.failed != "" }
 
 func (c *cell) measure(ctx context.Context, d time.Duration) {
-	if c.out() {
-		return
-	}
 	sample, err := c.of.Measure(ctx, c.c, d)
 	if err != nil {
 		c.refuse(err)
@@ -207,10 +208,12 @@ func (s *Suite) count(ctx context.Context, cells []*cell, shop *peer.Shop, progr
 			if c.of.Count == nil {
 				continue
 			}
-			progress.Begin(fmt.Sprintf("%s: counting %d/%d: %s, %s", s.Name, n+1, counts, c.of.Name, c.c.Name))
-			if !c.out() && c.note == "" && ctx.Err() == nil {
-				c.count(ctx, missing)
+			if c.out() || c.note != "" || ctx.Err() != nil {
+				progress.Skip(perCount)
+				continue
 			}
+			progress.Begin(fmt.Sprintf("%s: counting %d/%d: %s, %s", s.Name, n+1, counts, c.of.Name, c.c.Name))
+			c.count(ctx, missing)
 			progress.Done(perCount)
 		}
 	}

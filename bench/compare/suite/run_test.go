@@ -224,3 +224,24 @@ func TestProgressInLinesComesToTheEnd(t *testing.T) {
 		t.Errorf("%d lines, the last one %q", len(lines), lines[len(lines)-1])
 	}
 }
+
+// What a missing contender would have taken is no part of what is left, and neither is one that cannot do a case.
+func TestWhatIsNotMeasuredIsNotWaitedFor(t *testing.T) {
+	f := newFake()
+	f.add("able", func(Case, int) (Sample, error) { return Sample{"ns": 1}, nil })
+	f.add("unable", func(Case, int) (Sample, error) { return nil, Unable("there is no way") })
+	f.add("missing", nil).Prepare = func(context.Context, *peer.Shop) (string, error) { return "", errors.New("not here") }
+	const rounds = 10
+	var b bytes.Buffer
+	l := NewLines(&b, f.Expected(Options{Rounds: rounds}))
+	if _, err := Run(t.Context(), &f.Suite, Options{Rounds: rounds}, &peer.Shop{}, l); err != nil {
+		t.Fatal(err)
+	}
+	const able, tried = 2 * rounds * time.Minute, 2 * time.Minute // in two cases each
+	if want := able + tried; l.total != want || l.done != want {
+		t.Errorf("%v of %v are done, want %v: %s", l.done, l.total, want, b.String())
+	}
+	if strings.Contains(b.String(), "preparing") {
+		t.Errorf("a contender that is missing has brought the run forward: %s", b.String())
+	}
+}
