@@ -143,8 +143,11 @@ func measure(ctx context.Context, s *suite.Suite, o *options, run result.Run, sh
 }
 
 func progressFor(expected time.Duration) suite.Progress {
-	if term.IsTerminal(int(os.Stderr.Fd())) {
-		return suite.NewBar(os.Stderr, expected)
+	if columns, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil { // or else it is no terminal
+		if columns == 0 { // as one says that was never told
+			columns = 80
+		}
+		return suite.NewBar(os.Stderr, columns, expected)
 	}
 	return suite.NewLines(os.Stderr, expected)
 }

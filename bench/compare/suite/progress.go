@@ -16,11 +16,15 @@ type Progress interface {
 }
 
 // Bar shows on a terminal how far a run has come, and the time that is left.
-type Bar struct{ bar *progressbar.ProgressBar }
+type Bar struct {
+	bar   *progressbar.ProgressBar
+	words int // columns for what is being done
+}
 
-// NewBar returns a bar for a run that takes about as long as total.
-func NewBar(w io.Writer, total time.Duration) *Bar {
-	return &Bar{progressbar.NewOptions64(total.Milliseconds(),
+// NewBar returns a bar for a terminal of so many columns, and a run that takes about as long as total.
+func NewBar(w io.Writer, columns int, total time.Duration) *Bar {
+	const rest = 36 // columns that the bar and the times take
+	return &Bar{words: min(max(columns-rest, 0), 44), bar: progressbar.NewOptions64(total.Milliseconds(),
 		progressbar.OptionSetWriter(w),
 		progressbar.OptionSetWidth(12),
 		progressbar.OptionSetElapsedTime(true),
@@ -30,8 +34,9 @@ func NewBar(w io.Writer, total time.Duration) *Bar {
 	)}
 }
 
-// Begin keeps what is said as wide as it is, so that the bar stands still and fits a terminal of 80 columns.
-func (b *Bar) Begin(what string)       { b.bar.Describe(fmt.Sprintf("%-44.44s", what)) }
+// Begin keeps what is said as wide as it is, so that the bar stands still and fits the terminal: a line that does not
+// would be another one each time.
+func (b *Bar) Begin(what string)       { b.bar.Describe(fmt.Sprintf("%-*.*s", b.words, b.words, what)) }
 func (b *Bar) Done(part time.Duration) { _ = b.bar.Add64(part.Milliseconds()) } // an error of the terminal
 
 // Skip leaves a millisecond, since the bar takes no maximum of 0.

@@ -245,3 +245,15 @@ func TestWhatIsNotMeasuredIsNotWaitedFor(t *testing.T) {
 		t.Errorf("a contender that is missing has brought the run forward: %s", b.String())
 	}
 }
+
+func TestTheBarFitsTheTerminal(t *testing.T) {
+	for columns, want := range map[int]int{120: 44, 80: 44, 60: 24, 20: 0} {
+		var b bytes.Buffer
+		bar := NewBar(&b, columns, time.Minute)
+		bar.Begin(strings.Repeat("w", 60))
+		bar.Done(time.Second)
+		if got := strings.Count(b.String()[strings.LastIndex(b.String(), "\r"):], "w"); got != want {
+			t.Errorf("%d columns: %d for what is being done, want %d", columns, got, want)
+		}
+	}
+}
