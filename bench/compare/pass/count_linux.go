@@ -12,6 +12,9 @@ import (
 	"example.com/fdpass/bench/compare/suite"
 )
 
+// systemCalls is the metric that is counted here.
+const systemCalls = "calls"
+
 // A tracer changes a command so that its system calls are counted, or leaves it as it is.
 type tracer func(*exec.Cmd) *exec.Cmd
 
@@ -35,7 +38,7 @@ func countCalls(w work, pass func(n int, t tracer) error) (suite.Sample, error) 
 	if err != nil {
 		return nil, err
 	}
-	return suite.Sample{"calls": float64(b-a) / float64(many-few)}, nil
+	return suite.Sample{systemCalls: float64(b-a) / float64(many-few)}, nil
 }
 
 // counter is the program that counts system calls.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"example.com/fdpass/bench/compare/peer"
+	"example.com/fdpass/bench/compare/result"
 	"example.com/fdpass/bench/compare/role"
 	"example.com/fdpass/bench/compare/suite"
 	"example.com/fdpass/bench/compare/suite/suitetest"
@@ -86,6 +87,15 @@ int main(int argc, char **argv) {
 	}
 	s := LimitSuite(yardstick)
 	suitetest.Run(t, s, "ns")
+}
+
+func TestWhoCountedIsSaidIfAnythingWasCounted(t *testing.T) {
+	for key, want := range map[string]bool{"ns": false, systemCalls: true} {
+		r := &result.Suite{Cells: []result.Cell{{Figures: map[string]result.Figure{key: result.Of([]float64{1})}}}}
+		if text := strings.Join(verdicts(r), "\n"); strings.Contains(text, "counted by") != want {
+			t.Errorf("with figures of %s only: %q", key, text)
+		}
+	}
 }
 
 func TestTheSystemCallsOfBothProcessesAreCounted(t *testing.T) {

@@ -8,6 +8,7 @@ package pass
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"example.com/fdpass/bench/compare/result"
@@ -42,7 +43,7 @@ var (
 		{Key: "rate", Name: "descriptors/s", More: true},
 		{Key: "sender", Name: "sender CPU ns"},
 		{Key: "receiver", Name: "receiver CPU ns"},
-		{Key: "calls", Name: "system calls each", Digits: 3},
+		{Key: systemCalls, Name: "system calls each", Digits: 3},
 		{Key: "mallocs", Name: "allocations each", Digits: 3},
 	}
 )
@@ -138,8 +139,14 @@ func verdicts(r *result.Suite) (all []string) {
 			all = append(all, text)
 		}
 	}
-	return append(all, "System calls were counted by "+counter()+".")
+	if slices.ContainsFunc(r.Cells, wereCalls) {
+		all = append(all, "System calls were counted by "+counter()+".")
+	}
+	return all
 }
+
+// wereCalls reports whether system calls were counted: not in a quick run, nor without a program that can.
+func wereCalls(c result.Cell) bool { return len(c.Figures[systemCalls].Samples) > 0 }
 
 // againstPeers compares the best of the library with the best peer, each with as many per message as suits it best.
 func againstPeers(r *result.Suite, group string) string {
