@@ -74,7 +74,7 @@ func compare(ctx context.Context, o *options) error {
 	case o.readme != "":
 		return result.RefreshReadme(o.readme, o.out)
 	}
-	if err := os.MkdirAll(o.out, 0o755); err != nil {
+	if err := canWrite(o.out); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "fdpass-compare-")
@@ -114,6 +114,19 @@ func compare(ctx context.Context, o *options) error {
 		return errors.New("failed:\n  " + strings.Join(failed, "\n  "))
 	}
 	return nil
+}
+
+// canWrite makes a folder, and returns an error if no file can be made in it: to learn that when there are results would
+// be late.
+func canWrite(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".writable-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // interrupted says what a run that is not complete leaves.

@@ -4,6 +4,8 @@ package main
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -61,5 +63,18 @@ func TestARunThatIsInterruptedSaysWhatItLeaves(t *testing.T) {
 		if err := interrupted(errors.New("a signal"), "front", written, "dir"); !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %q, want %q", err, want)
 		}
+	}
+}
+
+func TestAFolderInWhichNothingCanBeMadeIsNoticedBeforeMeasuring(t *testing.T) {
+	good := filepath.Join(t.TempDir(), "new", "folder")
+	if err := canWrite(good); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(good); err != nil || len(left) > 0 {
+		t.Errorf("%v is left: %v", left, err)
+	}
+	if err := canWrite("/proc"); err == nil {
+		t.Error("no error for /proc")
 	}
 }
