@@ -79,10 +79,15 @@ func parse(args []string) (*options, error) {
 		rounds, least = 3, 1
 		out = "bench/results/quick"
 	}
+	var measuring string // an option that says how to measure
 	set.Visit(func(f *flag.Flag) {
-		if f.Name == "rounds" {
+		switch f.Name {
+		case "readme", "out":
+			return
+		case "rounds":
 			rounds = o.Rounds
 		}
+		measuring = f.Name
 	})
 	o.Rounds = rounds
 	if o.out == "" {
@@ -95,6 +100,8 @@ func parse(args []string) (*options, error) {
 		return nil, fmt.Errorf("%q is no option", set.Arg(0))
 	case o.only != "" && !slices.Contains(names(), o.only):
 		return nil, fmt.Errorf("--only is %q, none of %s", o.only, strings.Join(names(), ", "))
+	case o.readme != "" && measuring != "":
+		return nil, fmt.Errorf("--readme measures nothing: --%s makes no sense with it", measuring)
 	case o.Rounds < least || o.Rounds > 99:
 		return nil, fmt.Errorf("--rounds is %d, outside %d to 99", o.Rounds, least)
 	}

@@ -21,6 +21,8 @@ func TestOptionsThatMakeNoSenseAreRefusedInOneLine(t *testing.T) {
 		"--yardstick /no/such.c": "/no/such.c",
 		"--yardstick /":          "/ is no file",
 		"--surprise":             "surprise",
+		"--readme x --quick":     "--quick makes no sense",
+		"--readme x --only pass": "--only makes no sense",
 	} {
 		_, err := parse(strings.Fields(args))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
@@ -38,6 +40,7 @@ func TestDefaultsDependOnHowThoroughARunIs(t *testing.T) {
 		"--quick":              {3, "bench/results/quick"},
 		"--quick --rounds 1":   {1, "bench/results/quick"},
 		"--rounds 7 --out dir": {7, "dir"},
+		"--readme x --out dir": {9, "dir"},
 	} {
 		o, err := parse(strings.Fields(args))
 		if err != nil || o.Rounds != want.rounds || o.out != want.out {
