@@ -78,8 +78,8 @@ func (s *series) add(at float64, f Figure) {
 // The plots are so wide, with the legend in what is at the right of them. Of the axis, room is what is left to it.
 const (
 	width  = 28 * vg.Centimeter
-	beside = 7.6 * vg.Centimeter
-	room   = 1.45
+	beside = 8.8 * vg.Centimeter
+	room   = 1.56
 )
 
 func (s *Suite) plot(group string, m Metric, path string) error {
@@ -88,7 +88,7 @@ func (s *Suite) plot(group string, m Metric, path string) error {
 	p.Title.Padding = vg.Points(8)
 	p.Y.Label.Text = m.Name
 	p.Legend.Top, p.Legend.Left, p.Legend.XOffs = true, true, width-beside // names behind their marks: other fonts are wider than the plotter believes
-	p.Legend.TextStyle.Font.Size = vg.Points(10)
+	p.Legend.TextStyle.Font.Size, p.Legend.Padding = vg.Points(10), vg.Points(2)
 	p.Add(plotter.NewGrid())
 	cases := s.InGroup(group)
 	if _, err := strconv.Atoi(cases[0].Label); err == nil {
