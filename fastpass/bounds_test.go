@@ -140,6 +140,47 @@ func TestWhoReceivesSlowlyHoldsNoMoreThanHalfTheTable(t *testing.T) {
 	}
 }
 
+// Where much is held, credit for each one that the application takes would have the peer send them one by one.
+func TestWhoReceivesOneByOneIsNotSentThemOneByOne(t *testing.T) {
+	for _, l := range framedLinks {
+		t.Run(l.String(), func(t *testing.T) {
+			noLeaks(t)
+			fast := l
+			fast.Window = maxWindow
+			p, q := link(t, fast.config(), l.config())
+			ended := make(chan error, 1)
+			go func() {
+				ds := make([]Desc, 1000)
+				for i := range ds {
+					ds[i].Keep = true // descriptor 0 again and again
+				}
+				var err error
+				for err == nil {
+					_, err = p.SendBatch(ds)
+				}
+				ended <- err
+			}()
+			for range 20 { // until as many are held as ever will be
+				takeOne(t, q)
+				for before := -1; before != int(q.in.queued.Load()); time.Sleep(5 * time.Millisecond) {
+					before = int(q.in.queued.Load())
+				}
+			}
+			const taken = 100
+			before := p.Stats().Sent
+			for range taken {
+				takeOne(t, q)
+				time.Sleep(time.Millisecond)
+			}
+			if n := p.Stats().Sent - before; n > 0 && n < taken*2 {
+				t.Errorf("%d were sent for %d that were taken, with %d in the queue", n, taken, q.in.queued.Load())
+			}
+			p.Close()
+			<-ended
+		})
+	}
+}
+
 // A peer sends as much as it can to an end whose application takes nothing: the end takes in what credit allows, or as
 // many as it takes unasked and what one system call brings.
 func TestWhatAFloodBringsUnaskedIsBounded(t *testing.T) {

@@ -214,6 +214,7 @@ func (in *inbox) ackError(errno syscall.Errno) error {
 // credit is how many more descriptors the peer may send, once n of those held are the application's: as many as there
 // is room for. A pump takes them in whether the application asks for them or not, so it leaves half of the room to
 // others, and what it holds counts: or else each call of Recv would let half of the rest come, until nothing is left.
+// Where it holds much, and so gives the application enough to take, no more is given until that is less.
 func (in *inbox) credit(n int) int {
 	room := 0
 	if !in.eof.Load() { // else the socket may be closed, by whose number the room is found
@@ -222,7 +223,11 @@ func (in *inbox) credit(n int) int {
 	if !in.p.expectsAcks() {
 		return room
 	}
-	return max(room-(in.flow.Held()-n)+1, 0) / 2
+	credit := max(room-(in.flow.Held()-n)+1, 0) / 2
+	if credit < room/8 { // a little at each call of Recv would have the peer send as little in each message
+		credit = min(credit, max(in.flow.Credit(), 0))
+	}
+	return credit
 }
 
 // watchCredit has the reader look for room if the peer has been told that there is none: nothing would come then that
