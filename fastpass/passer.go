@@ -416,7 +416,7 @@ func (p *Passer) Stats() Stats {
 // link's end the methods of the result return an error.
 //
 // Keep SO_SNDBUF of a Framed link well below the system's maximum (net.core.wmem_max), at most half of it: the buffer
-// is raised once more for the goodbye, or there may be no room for that when the peer takes nothing.
+// is raised for the goodbye, or there may be no room for that when the peer takes nothing.
 func (p *Passer) SyscallConn() (syscall.RawConn, error) { return p.conn.SyscallConn() }
 
 // waitWritable waits until the socket might take a message, or until the write deadline of conn is moved, which
