@@ -373,3 +373,30 @@ func TestShutdownReturnsWhenTheLinkIsClosedWhoeverClosesIt(t *testing.T) {
 		t.Errorf("undelivered after Shutdown: %v", ds)
 	}
 }
+
+// What has come and was not taken is closed when Shutdown returns, though another goroutine does it.
+func TestShutdownBesideCloseWaitsForWhatThatCloses(t *testing.T) {
+	noLeaks(t)
+	p, q := link(t, &Config{Protocol: Bare}, &Config{Protocol: Bare})
+	if err := p.Send(Desc{FD: 0, Keep: true}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it has come", func() bool { return q.in.queued.Load() == 1 })
+	p.Close()
+	wait(t, "the link ends", q.Done())
+	q.in.mu.Lock() // holds up Close
+	go q.Close()
+	until(t, "Close has begun", q.closed.Load)
+	returned := make(chan struct{})
+	go func() {
+		q.Shutdown(context.Background())
+		close(returned)
+	}()
+	select {
+	case <-returned:
+		t.Error("Shutdown has returned before what has come was closed")
+	case <-time.After(20 * time.Millisecond):
+	}
+	q.in.mu.Unlock()
+	wait(t, "Shutdown returns", returned)
+}

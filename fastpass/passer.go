@@ -50,6 +50,7 @@ type Passer struct {
 	peerSendOnly atomic.Bool            // the peer takes no descriptors
 	byePending   atomic.Bool            // BYE has to wait, and the end with it
 	done         chan struct{}
+	settled      chan struct{} // Close has closed all that it closes
 	leftover     *leftover
 	reaper       *reaper
 }
@@ -117,7 +118,7 @@ func newPasser(c *net.UnixConn, cfg *Config) (*Passer, error) {
 func assemble(k sys.Kernel, c sys.Conn, socket int, stream bool, cfg Config) *Passer {
 	p := &Passer{
 		cfg: cfg, kernel: k, conn: c, socket: socket, stream: stream,
-		done: make(chan struct{}), reaper: newReaper(k),
+		done: make(chan struct{}), settled: make(chan struct{}), reaper: newReaper(k),
 	}
 	p.leftover = &leftover{reaper: p.reaper}
 	p.vectors = vectorsOf(cfg.Messages, cfg.maxBody())
@@ -324,7 +325,7 @@ func (p *Passer) Shutdown(ctx context.Context) error {
 		why = errPeerSendOnly
 	}
 	err := p.Close()
-	<-p.done                           // where somebody else has called Close it may have returned before that
+	<-p.settled                        // where somebody else has called Close it may have returned before that
 	if err != nil || p.out.drained() { // the last acknowledgements may only have been read by now
 		return err
 	}
@@ -366,6 +367,7 @@ func (p *Passer) Close() error {
 	}
 	p.reaper.settle()
 	peeks.Wait()
+	close(p.settled)
 	return nil
 }
 
