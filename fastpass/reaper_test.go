@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -60,12 +61,16 @@ func TestTheRuntimeEndsTheLingeringOfABriefClose(t *testing.T) {
 // and all its links are closed. After that nothing may be left.
 func unhurried(t *testing.T, test func(t *testing.T, slow func(n int) []int)) {
 	noLeaks(t)
+	// A signal ends the lingering of the thread that gets it, and the garbage collector's may come late, when the goroutine
+	// that it is to interrupt has begun to close.
+	every := debug.SetGCPercent(-1)
 	var mu sync.Mutex
 	var all []func()
 	t.Cleanup(func() {
 		for _, relent := range all {
 			relent()
 		}
+		debug.SetGCPercent(every)
 	})
 	t.Run("while it is slow", func(t *testing.T) {
 		test(t, func(n int) []int {
@@ -193,7 +198,15 @@ func TestDescriptorsThatAreSlowToCloseAreFew(t *testing.T) {
 		closeAfter(t, p)
 		r := newRaw(t, f)
 		t.Cleanup(r.close)
-		r.sendLast(p, slow(1), []byte("x"))
+		p.in.mu.Lock() // it takes nothing in before these are closed here
+		for range 3 {  // of which the scheduler's signal may end one, as the garbage collector's would
+			fds := slow(1)
+			if err := r.sendmsg([]byte("x"), unix.UnixRights(fds...)); err != nil {
+				t.Fatal(err)
+			}
+			CloseFDs(fds)
+		}
+		p.in.mu.Unlock()
 		received := make(chan struct{})
 		go func() {
 			defer close(received)
