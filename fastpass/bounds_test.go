@@ -94,26 +94,37 @@ func TestBothEndsSendAtFullSpeedAndNeitherReads(t *testing.T) {
 	}
 }
 
+// flooded is a link over which p sends descriptor 0 again and again, as fast as q lets it, until stop.
+func flooded(t *testing.T, l linkConfig) (p, q *Passer, stop func()) {
+	t.Helper()
+	fast := l
+	fast.Window = maxWindow
+	p, q = link(t, fast.config(), l.config())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		ds := make([]Desc, 1000)
+		for i := range ds {
+			ds[i].Keep = true
+		}
+		var err error
+		for err == nil {
+			_, err = p.SendBatch(ds)
+		}
+	}()
+	return p, q, func() {
+		p.Close()
+		<-ended
+	}
+}
+
 // An application that takes few keeps half of its table, however fast the peer is.
 func TestWhoReceivesSlowlyHoldsNoMoreThanHalfTheTable(t *testing.T) {
 	for _, l := range framedLinks {
 		t.Run(l.String(), func(t *testing.T) {
 			noLeaks(t)
-			fast := l
-			fast.Window = maxWindow
-			p, q := link(t, fast.config(), l.config())
-			ended := make(chan error, 1)
-			go func() {
-				ds := make([]Desc, 1000)
-				for i := range ds {
-					ds[i].Keep = true // descriptor 0 again and again
-				}
-				var err error
-				for err == nil {
-					_, err = p.SendBatch(ds)
-				}
-				ended <- err
-			}()
+			_, q, stop := flooded(t, l)
+			defer stop()
 			limit := sys.System.SoftLimit()
 			for range 100 {
 				d, err := q.Recv()
@@ -134,8 +145,6 @@ func TestWhoReceivesSlowlyHoldsNoMoreThanHalfTheTable(t *testing.T) {
 					t.Fatalf("%d descriptors are taken in, the table holds %d", n, limit)
 				}
 			}
-			p.Close()
-			<-ended
 		})
 	}
 }
@@ -145,21 +154,8 @@ func TestWhoReceivesOneByOneIsNotSentThemOneByOne(t *testing.T) {
 	for _, l := range framedLinks {
 		t.Run(l.String(), func(t *testing.T) {
 			noLeaks(t)
-			fast := l
-			fast.Window = maxWindow
-			p, q := link(t, fast.config(), l.config())
-			ended := make(chan error, 1)
-			go func() {
-				ds := make([]Desc, 1000)
-				for i := range ds {
-					ds[i].Keep = true // descriptor 0 again and again
-				}
-				var err error
-				for err == nil {
-					_, err = p.SendBatch(ds)
-				}
-				ended <- err
-			}()
+			p, q, stop := flooded(t, l)
+			defer stop()
 			for range 20 { // until as many are held as ever will be
 				takeOne(t, q)
 				for before := -1; before != int(q.in.queued.Load()); time.Sleep(5 * time.Millisecond) {
@@ -175,8 +171,6 @@ func TestWhoReceivesOneByOneIsNotSentThemOneByOne(t *testing.T) {
 			if n := p.Stats().Sent - before; n > 0 && n < taken*2 {
 				t.Errorf("%d were sent for %d that were taken, with %d in the queue", n, taken, q.in.queued.Load())
 			}
-			p.Close()
-			<-ended
 		})
 	}
 }

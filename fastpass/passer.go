@@ -208,9 +208,9 @@ func (p *Passer) Push(d Desc) error {
 		p.out.flushLightly() // Shutdown may have flushed before this was queued, and waits for it
 	} else if f := p.out.onFreed.Load(); f != nil {
 		if !p.out.hasRoom(false) {
-			p.out.flushLightly() // the pool has the link send only when it gives it something, and so there is no room
+			p.out.flushLightly() // a pool has a link send once it has given it something, for which there is no room
 		}
-		(*f)() // and likewise that of a pool
+		(*f)() // Shutdown of the pool may wait for it as well
 	}
 	if n == 0 && err == nil {
 		return p.out.fullError()

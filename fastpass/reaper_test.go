@@ -110,6 +110,12 @@ func (r *raw) sendLast(p *Passer, fds []int, messages ...[]byte) {
 	r.t.Helper()
 	p.in.mu.Lock()
 	defer p.in.mu.Unlock()
+	r.giveAway(fds, messages...)
+}
+
+// giveAway sends messages, each with all of fds, and closes them here.
+func (r *raw) giveAway(fds []int, messages ...[]byte) {
+	r.t.Helper()
 	for _, m := range messages {
 		if err := r.sendmsg(m, unix.UnixRights(fds...)); err != nil {
 			r.t.Fatal(err)
@@ -200,11 +206,7 @@ func TestDescriptorsThatAreSlowToCloseAreFew(t *testing.T) {
 		t.Cleanup(r.close)
 		p.in.mu.Lock() // it takes nothing in before these are closed here
 		for range 3 {  // of which the scheduler's signal may end one, as the garbage collector's would
-			fds := slow(1)
-			if err := r.sendmsg([]byte("x"), unix.UnixRights(fds...)); err != nil {
-				t.Fatal(err)
-			}
-			CloseFDs(fds)
+			r.giveAway(slow(1), []byte("x"))
 		}
 		p.in.mu.Unlock()
 		received := make(chan struct{})
@@ -233,10 +235,7 @@ func TestDescriptorsThatAreSlowToCloseAreFew(t *testing.T) {
 // knock connects to ln, sends fds and closes them here.
 func knock(t *testing.T, ln *Listener, fds []int) {
 	t.Helper()
-	if err := dialRawSocket(t, ln).sendmsg([]byte("x"), unix.UnixRights(fds...)); err != nil {
-		t.Fatal(err)
-	}
-	CloseFDs(fds)
+	dialRawSocket(t, ln).giveAway(fds, []byte("x"))
 }
 
 // Somebody who may not take part can send before he is refused, and those who have not been accepted yet, too.

@@ -25,20 +25,28 @@ func setSendBuffer(t *testing.T, p *Passer, n int) {
 	}
 }
 
-// fullLink is a link whose send buffer is as large as the system allows, and full. The peer has taken one descriptor,
-// and reads no more.
-func fullLink(t *testing.T) (p, q *Passer) {
+// buffered is a link with a send buffer of so many bytes, or what comes nearest. The peer has taken one descriptor, and
+// reads no more.
+func buffered(t *testing.T, here, there *Config, bytes int) (p, q *Passer) {
 	t.Helper()
-	p, q = pairOf(t, &Config{Direction: SendOnly, Batch: 1, Window: 1 << 15}, &Config{Direction: RecvOnly})
+	p, q = pairOf(t, here, there)
 	t.Cleanup(func() {
 		q.Close()
 		p.Close()
 	})
-	setSendBuffer(t, p, 1<<30)
+	setSendBuffer(t, p, bytes)
 	if err := p.Send(Desc{FD: 0, Keep: true}); err != nil {
 		t.Fatal(err)
 	}
 	takeOne(t, q)
+	return p, q
+}
+
+// fullLink is a link whose send buffer is as large as the system allows, and full. The peer has taken one descriptor,
+// and reads no more.
+func fullLink(t *testing.T) (p, q *Passer) {
+	t.Helper()
+	p, q = buffered(t, &Config{Direction: SendOnly, Batch: 1, Window: 1 << 15}, &Config{Direction: RecvOnly}, 1<<30)
 	if p.out.page == nil {
 		t.Skip("acknowledgements do not go through memory here: until the goodbye has gone nothing can be taken back")
 	}
@@ -91,17 +99,8 @@ func TestAPayloadLongerThanTheSendBufferIsRefusedByItself(t *testing.T) {
 func takesNothing(t *testing.T) (p, q *Passer) {
 	t.Helper()
 	const size = 64 << 10
-	p, q = pairOf(t, &Config{Network: "unix", Direction: SendOnly, MaxPayload: size},
-		&Config{Network: "unix", Direction: RecvOnly, MaxPayload: size})
-	t.Cleanup(func() {
-		q.Close()
-		p.Close()
-	})
-	setSendBuffer(t, p, 1)
-	if err := p.Send(Desc{FD: 0, Keep: true}); err != nil {
-		t.Fatal(err)
-	}
-	takeOne(t, q)
+	p, q = buffered(t, &Config{Network: "unix", Direction: SendOnly, MaxPayload: size},
+		&Config{Network: "unix", Direction: RecvOnly, MaxPayload: size}, 1)
 	if err := p.Send(Desc{FD: 0, Keep: true, Payload: make([]byte, size)}); err != nil {
 		t.Fatal(err)
 	}
