@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"fmt"
 	"sync"
 	"testing"
 
@@ -54,8 +53,7 @@ func (s *sockets) close() {
 	s.fds, s.clients = nil, nil
 }
 
-// load fills ds with the next sockets: themselves, to be kept open here, or a copy of each to give away. The copying
-// is what the benchmark costs and not the library, so it is the bare system call, as in the limit program.
+// load fills ds with the next sockets: themselves, to be kept open here, or a copy of each to give away.
 func (s *sockets) load(ds []fastpass.Desc, give bool) error {
 	for i := range ds {
 		if s.next == len(s.fds) {
@@ -63,11 +61,10 @@ func (s *sockets) load(ds []fastpass.Desc, give bool) error {
 		}
 		fd := s.fds[s.next]
 		if give {
-			copied, _, errno := unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-			if errno != 0 {
-				return fmt.Errorf("copying descriptor %d: %w", fd, errno)
+			var err error
+			if fd, err = loopback.Copy(fd); err != nil {
+				return err
 			}
-			fd = int(copied)
 		}
 		ds[i].FD, ds[i].Keep = fd, !give
 		s.next++

@@ -66,6 +66,7 @@ struct config {
 	int open;       // descriptors that both processes have open besides
 	int workers;    // receivers, each with a socket of its own; they take turns, one system call's worth each
 	bool threaded;  // both processes have a second thread, which sleeps
+	bool cloexec;   // copies to give away are made close-on-exec, which takes another call than dup(2)
 	int in_flight;  // one process sends so many and then receives them, turn about; 0: sender and receivers run beside each other
 };
 
@@ -248,13 +249,22 @@ static int64_t receive(int sock, const struct config *c, int64_t total) {
 	return got;
 }
 
+// A copy to give away. It stands for a connection that was accepted, so it is made by the cheapest call:
+// where there are threads, fcntl(2) counts two more references to the file.
+static int copy_of(int fd, const struct config *c) {
+	int copy = c->cloexec ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : dup(fd);
+	if (copy < 0)
+		fail("copying a descriptor");
+	return copy;
+}
+
 // Fills n messages: with the sockets themselves, or with a fresh copy of each to give away.
 static void load(int n, const struct config *c) {
 	static unsigned turn;
 	for (int i = 0; i < n * c->batch; i++) {
 		held[i] = sockets[turn++ % SOCKETS];
-		if (c->give && (held[i] = fcntl(held[i], F_DUPFD_CLOEXEC, 0)) < 0)
-			fail("copying a descriptor");
+		if (c->give)
+			held[i] = copy_of(held[i], c);
 	}
 	for (int i = 0; i < n; i++)
 		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&vec.head[i].msg_hdr)), held + i * c->batch, c->batch * sizeof(int));
@@ -332,12 +342,12 @@ static void print(const struct config *c, int64_t elapsed, int64_t sender_cpu, i
 		   *closing = c->close_run ? "range" : "each";
 	printf(c->json ? "{\"descriptors_per_second\":%.0f,\"ns_per_descriptor\":%.2f,\"sender_cpu_ns\":%.2f,\"receiver_cpu_ns\":%.2f,"
 			 "\"refused\":%jd,\"config\":{\"type\":\"%s\",\"batch\":%d,\"messages\":%d,\"total\":%jd,\"source\":\"%s\",\"close\":\"%s\","
-			 "\"payload\":%d,\"open\":%d,\"workers\":%d,\"in_flight\":%d,\"threaded\":%s}}\n"
+			 "\"payload\":%d,\"open\":%d,\"workers\":%d,\"in_flight\":%d,\"threaded\":%s,\"cloexec\":%s}}\n"
 		       : "%.0f descriptors/s, %.1f ns each; CPU per descriptor: sender %.1f ns, receiver %.1f ns; refused %jd times\n"
-			 "(%s, batch %d, messages %d, total %jd, %s, close %s, payload %d, open %d, workers %d, in flight %d, threaded: %s)\n",
+			 "(%s, batch %d, messages %d, total %jd, %s, close %s, payload %d, open %d, workers %d, in flight %d, threaded: %s, cloexec: %s)\n",
 	       n * 1e9 / elapsed, each, sender_cpu / n, receiver_cpu / n, (intmax_t)refused, type, c->batch, c->messages,
 	       (intmax_t)c->total, source, closing, c->payload, c->open, c->workers, c->in_flight,
-	       c->threaded ? "true" : "false");
+	       c->threaded ? "true" : "false", c->cloexec ? "true" : "false");
 	if (fflush(stdout) || ferror(stdout))
 		fail("writing the result");
 }
@@ -463,6 +473,8 @@ static void help(void) {
 	       "                       them, turn about (default: two processes)\n"
 	       "  --threaded           both processes have a second thread, which sleeps, as every process of\n"
 	       "                       the Go runtime has: system calls then count references to files\n"
+	       "  --cloexec            the sender's copies are made with F_DUPFD_CLOEXEC, which costs more\n"
+	       "                       (default: dup(2))\n"
 	       "  --json               one JSON object on one line instead of text\n"
 	       "  --help               this text\n"
 	       "\n"
@@ -472,7 +484,7 @@ static void help(void) {
 	       "  refused   sends that the kernel refused for lack of room and that were repeated\n"
 	       "            (ETOOMANYREFS without privilege; not 0: the figure is not the limit)\n"
 	       "  config    {type, batch, messages, total, source, close, payload, open, workers, in_flight,\n"
-	       "            threaded}\n"
+	       "            threaded, cloexec}\n"
 	       "\n"
 	       "Exit status: 0 measured, 1 could not be measured, 2 bad option.\n",
 	       BATCH_MAX, BATCH_MAX, MESSAGES_MAX, (intmax_t)TOTAL_DEFAULT, SOCKETS, PAYLOAD_MAX, BODY, WORKERS_MAX, QUEUE_MAX);
@@ -497,7 +509,7 @@ static bool choice(const char *option, const char *text, const char *first, cons
 static int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 static struct config parse(int argc, char **argv) {
-	enum { TYPE = 1, BATCH, MESSAGES, TOTAL, GIVE, LEND, CLOSE, PAYLOAD, OPEN, WORKERS, IN_FLIGHT, THREADED, JSON, HELP };
+	enum { TYPE = 1, BATCH, MESSAGES, TOTAL, GIVE, LEND, CLOSE, PAYLOAD, OPEN, WORKERS, IN_FLIGHT, THREADED, CLOEXEC, JSON, HELP };
 	static const struct option options[] = {
 		{"type", required_argument, NULL, TYPE},   {"batch", required_argument, NULL, BATCH},
 		{"messages", required_argument, NULL, MESSAGES}, {"total", required_argument, NULL, TOTAL},
@@ -505,7 +517,8 @@ static struct config parse(int argc, char **argv) {
 		{"close", required_argument, NULL, CLOSE}, {"json", no_argument, NULL, JSON},
 		{"payload", required_argument, NULL, PAYLOAD}, {"open", required_argument, NULL, OPEN},
 		{"workers", required_argument, NULL, WORKERS}, {"in-flight", required_argument, NULL, IN_FLIGHT},
-		{"threaded", no_argument, NULL, THREADED}, {"help", no_argument, NULL, HELP},
+		{"threaded", no_argument, NULL, THREADED}, {"cloexec", no_argument, NULL, CLOEXEC},
+		{"help", no_argument, NULL, HELP},
 		{0},
 	};
 	struct config c = {.type = SOCK_SEQPACKET, .batch = BATCH_MAX, .messages = 8, .total = TOTAL_DEFAULT, .give = true, .close_run = true, .workers = 1};
@@ -526,6 +539,7 @@ static struct config parse(int argc, char **argv) {
 		case WORKERS: c.workers = number("workers", optarg, WORKERS_MAX); break;
 		case IN_FLIGHT: c.in_flight = number("in-flight", optarg, QUEUE_MAX * BATCH_MAX); break;
 		case THREADED: c.threaded = true; break;
+		case CLOEXEC: c.cloexec = true; break;
 		case JSON: c.json = true; break;
 		case HELP: help(); exit(EXIT_SUCCESS);
 		case ':': misuse("%s needs a value", argv[optind - 1]);
@@ -537,6 +551,8 @@ static struct config parse(int argc, char **argv) {
 	if (give && lend)
 		misuse("--give and --lend exclude each other");
 	c.give = !lend;
+	if (lend && c.cloexec)
+		misuse("--cloexec is for copies, and --lend makes none");
 	if (c.payload && c.type == SOCK_STREAM)
 		misuse("--payload needs messages that stay whole: --type seq");
 	if (c.in_flight && c.workers > 1)

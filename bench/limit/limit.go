@@ -61,6 +61,7 @@ type Options struct {
 	Workers   int    // receivers, which get a system call's worth in turn; 0 means 1
 	InFlight  int    // one process sends so many and then receives them, turn about; 0 means two processes
 	Threaded  bool   // both processes have a second thread, which sleeps: what the kernel takes from any Go program
+	CloExec   bool   // copies to give away are made with F_DUPFD_CLOEXEC, which costs more; default: dup(2)
 }
 
 // Result is one measurement.
@@ -86,6 +87,7 @@ type Config struct {
 	Workers  int    `json:"workers"`
 	InFlight int    `json:"in_flight"`
 	Threaded bool   `json:"threaded"`
+	CloExec  bool   `json:"cloexec"`
 }
 
 // String returns the result in the manner of a benchmark line's measurements.
@@ -129,6 +131,9 @@ func (o Options) Args() []string {
 	}
 	if o.Threaded {
 		args = append(args, "--threaded")
+	}
+	if o.CloExec {
+		args = append(args, "--cloexec")
 	}
 	return args
 }

@@ -26,17 +26,18 @@ func TestRunMeasuresWhatWasAskedFor(t *testing.T) {
 		o    limit.Options
 		want limit.Config
 	}{
-		"defaults":                   {limit.Options{Total: 506}, limit.Config{"seq", 253, 8, 506, "give", "range", 0, 0, 1, 0, false}},
-		"one at a time":              {limit.Options{Batch: 1, Messages: 1, Total: 100}, limit.Config{"seq", 1, 1, 100, "give", "range", 0, 0, 1, 0, false}},
-		"a stream of lent sockets":   {limit.Options{Type: "stream", Batch: 64, Total: 6400, Lend: true}, limit.Config{"stream", 64, 8, 6400, "lend", "range", 0, 0, 1, 0, false}},
-		"closed one by one":          {limit.Options{Batch: 100, Total: 5000, CloseEach: true}, limit.Config{"seq", 100, 8, 5000, "give", "each", 0, 0, 1, 0, false}},
-		"rounded up to whole ones":   {limit.Options{Batch: 100, Total: 101}, limit.Config{"seq", 100, 8, 200, "give", "range", 0, 0, 1, 0, false}},
-		"bytes with each":            {limit.Options{Batch: 10, Total: 1000, Payload: 100}, limit.Config{"seq", 10, 8, 1000, "give", "range", 100, 0, 1, 0, false}},
-		"a table that is not empty":  {limit.Options{Batch: 10, Total: 1000, Open: 1000}, limit.Config{"seq", 10, 8, 1000, "give", "range", 0, 1000, 1, 0, false}},
-		"several receivers":          {limit.Options{Batch: 10, Messages: 2, Total: 1000, Workers: 3}, limit.Config{"seq", 10, 2, 1020, "give", "range", 0, 0, 3, 0, false}},
-		"many at once in flight":     {limit.Options{Total: 20000, Lend: true, InFlight: 16000}, limit.Config{"seq", 253, 8, 32384, "lend", "range", 0, 0, 1, 16192, false}},
-		"a second thread":            {limit.Options{Batch: 10, Total: 1000, Threaded: true}, limit.Config{"seq", 10, 8, 1000, "give", "range", 0, 0, 1, 0, true}},
-		"a last vector that is part": {limit.Options{Batch: 10, Messages: 64, Total: 6410}, limit.Config{"seq", 10, 64, 6410, "give", "range", 0, 0, 1, 0, false}},
+		"defaults":                   {limit.Options{Total: 506}, limit.Config{"seq", 253, 8, 506, "give", "range", 0, 0, 1, 0, false, false}},
+		"one at a time":              {limit.Options{Batch: 1, Messages: 1, Total: 100}, limit.Config{"seq", 1, 1, 100, "give", "range", 0, 0, 1, 0, false, false}},
+		"a stream of lent sockets":   {limit.Options{Type: "stream", Batch: 64, Total: 6400, Lend: true}, limit.Config{"stream", 64, 8, 6400, "lend", "range", 0, 0, 1, 0, false, false}},
+		"closed one by one":          {limit.Options{Batch: 100, Total: 5000, CloseEach: true}, limit.Config{"seq", 100, 8, 5000, "give", "each", 0, 0, 1, 0, false, false}},
+		"rounded up to whole ones":   {limit.Options{Batch: 100, Total: 101}, limit.Config{"seq", 100, 8, 200, "give", "range", 0, 0, 1, 0, false, false}},
+		"bytes with each":            {limit.Options{Batch: 10, Total: 1000, Payload: 100}, limit.Config{"seq", 10, 8, 1000, "give", "range", 100, 0, 1, 0, false, false}},
+		"a table that is not empty":  {limit.Options{Batch: 10, Total: 1000, Open: 1000}, limit.Config{"seq", 10, 8, 1000, "give", "range", 0, 1000, 1, 0, false, false}},
+		"several receivers":          {limit.Options{Batch: 10, Messages: 2, Total: 1000, Workers: 3}, limit.Config{"seq", 10, 2, 1020, "give", "range", 0, 0, 3, 0, false, false}},
+		"many at once in flight":     {limit.Options{Total: 20000, Lend: true, InFlight: 16000}, limit.Config{"seq", 253, 8, 32384, "lend", "range", 0, 0, 1, 16192, false, false}},
+		"a second thread":            {limit.Options{Batch: 10, Total: 1000, Threaded: true}, limit.Config{"seq", 10, 8, 1000, "give", "range", 0, 0, 1, 0, true, false}},
+		"copies close-on-exec":       {limit.Options{Batch: 10, Total: 1000, CloExec: true}, limit.Config{"seq", 10, 8, 1000, "give", "range", 0, 0, 1, 0, false, true}},
+		"a last vector that is part": {limit.Options{Batch: 10, Messages: 64, Total: 6410}, limit.Config{"seq", 10, 64, 6410, "give", "range", 0, 0, 1, 0, false, false}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := limit.Run(t.Context(), tc.o)
@@ -63,6 +64,7 @@ func TestRunNamesTheOptionThatIsOutOfRange(t *testing.T) {
 		"--payload":   {Payload: 4097},
 		"--workers":   {Workers: 257},
 		"--in-flight": {InFlight: 1000, Batch: 1},
+		"--cloexec":   {CloExec: true, Lend: true},
 	} {
 		_, err := limit.Run(t.Context(), o)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {

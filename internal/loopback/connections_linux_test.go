@@ -46,3 +46,30 @@ func TestNoMoreConnectionsAreMadeThanAreKept(t *testing.T) {
 		t.Errorf("%d connections, %v", made, err)
 	}
 }
+
+func TestACopyIsAnotherDescriptorOfTheSameFile(t *testing.T) {
+	err := Connections(1, 0, func(client, accepted int) error {
+		defer unix.Close(client)
+		copied, err := Copy(accepted)
+		unix.Close(accepted)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(copied)
+		name, err := unix.Getsockname(client)
+		if err != nil {
+			return err
+		}
+		a := name.(*unix.SockaddrInet4)
+		if got, want := PeerLabel(copied), label(a.Addr, uint16(a.Port)); got != want {
+			t.Errorf("the copy's peer is %v, the client %v", Address(got), Address(want))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Copy(-1); !errors.Is(err, unix.EBADF) {
+		t.Errorf("a copy of descriptor -1: %v, want EBADF", err)
+	}
+}

@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fcntl.h>
 #include <kj/async-io.h>
 #include <kj/debug.h>
 #include <kj/io.h>
@@ -48,7 +47,7 @@ Outcome send(kj::AsyncCapabilityStream &link, kj::WaitScope &scope, size_t batch
 			lent[i] = FIRST + next % pooled;
 			if (give) {
 				int copied;
-				KJ_SYSCALL(copied = fcntl(lent[i], F_DUPFD_CLOEXEC, 0));
+				KJ_SYSCALL(copied = dup(lent[i]));
 				given[i] = kj::AutoCloseFd(copied);
 			}
 		}

@@ -3,7 +3,6 @@
 // Passes TCP handles with libuv: uv_write2 on an IPC pipe, one handle with each write; uv_accept on the other side.
 // Arguments and output: process_linux.go, type program. (The line above is for the go command.)
 
-#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,7 +50,7 @@ static void release(uv_handle_t *handle) { free(handle); }
 
 static uv_tcp_t *copy_of(int fd) {
 	uv_tcp_t *handle = malloc(sizeof *handle);
-	int copied = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	int copied = dup(fd);
 	if (!handle || copied < 0)
 		must(-1, "copying a descriptor");
 	must(uv_tcp_init(loop, handle), "uv_tcp_init");

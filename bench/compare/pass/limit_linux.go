@@ -19,6 +19,7 @@ const (
 	threadedName  = "C limit, two threads"
 	vectoredName  = "C limit, 32 messages a call"
 	yardstickName = "the yardstick"
+	likeItName    = "C limit, copies close-on-exec"
 )
 
 // theLimit is the project's own C program, which starts both processes and measures by itself.
@@ -36,6 +37,14 @@ func theThreadedLimit() suite.Contender {
 	}, limit.Options{Threaded: true})
 }
 
+// theLimitLikeTheYardstick is the limit that copies what it gives away in the yardstick's way. All others copy with dup(2).
+func theLimitLikeTheYardstick() suite.Contender {
+	return limitOf(suite.Contender{
+		Name: likeItName, Role: result.Check,
+		How: "the same with F_DUPFD_CLOEXEC for dup(2), as the yardstick copies: only to compare the two",
+	}, limit.Options{CloExec: true})
+}
+
 // theVectoredLimit is the limit where small messages that wait go into a system call together, as the library's do.
 func theVectoredLimit() suite.Contender {
 	return limitOf(suite.Contender{
@@ -45,7 +54,7 @@ func theVectoredLimit() suite.Contender {
 }
 
 // limitOf makes c a run of the C program with the options o. If they say how many messages go into a system call it is
-// for small ones.
+// for small ones, and if they say how to copy it is for what is copied.
 func limitOf(c suite.Contender, o limit.Options) suite.Contender {
 	options := func(w work, n int) limit.Options {
 		o := o
@@ -65,6 +74,9 @@ func limitOf(c suite.Contender, o limit.Options) suite.Contender {
 	c.Measure = func(ctx context.Context, c suite.Case, d time.Duration) (suite.Sample, error) {
 		if o.Messages != 0 && c.Work.(work).Batch > 8 {
 			return nil, suite.Unable("messages of so many gain nothing by it")
+		}
+		if o.CloExec && !c.Work.(work).Give {
+			return nil, suite.Unable("what is lent is not copied")
 		}
 		return amounts.measure(c, d, func(w work, n int) (suite.Sample, error) {
 			r, err := limit.Run(ctx, options(w, n))

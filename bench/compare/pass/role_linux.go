@@ -7,6 +7,7 @@ import (
 
 	"example.com/fdpass/bench/compare/process"
 	"example.com/fdpass/bench/compare/role"
+	"example.com/fdpass/internal/loopback"
 	"example.com/fdpass/internal/sys"
 
 	"golang.org/x/sys/unix"
@@ -192,16 +193,15 @@ func clock() int64 {
 	return t.Nano()
 }
 
-// copies fills to with copies of the descriptors. It is the benchmark that needs them and not the contender, so it is
-// the bare call.
+// copies fills to with copies of the descriptors.
 func copies(to, fds []int) ([]int, error) {
 	to = to[:0]
 	for _, fd := range fds {
-		copied, _, errno := unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-		if errno != 0 {
-			return to, errno
+		copied, err := loopback.Copy(fd)
+		if err != nil {
+			return to, err
 		}
-		to = append(to, int(copied))
+		to = append(to, copied)
 	}
 	return to, nil
 }
