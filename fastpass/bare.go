@@ -73,6 +73,9 @@ func (in *inbox) takeMessage(data []byte, marked, doubted bool) {
 		}
 		in.storePlain(fds, false)
 		in.slots.cameWhole()
+		if in.tight.Load() > 0 {
+			in.tight.Store(0) // there was room for it after all
+		}
 	}
 }
 

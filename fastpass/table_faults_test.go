@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -13,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/fdpass/internal/sys"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,6 +56,31 @@ func init() {
 			next = expectNext(ds[:n], next)
 		}
 		require(p.Stats().Lost == 0, "%d messages lost", p.Stats().Lost)
+		say("all")
+		hear()
+		p.Close()
+	}
+
+	// Has no room for a moment, while nobody calls Recv.
+	roles["small table that is full for a moment"] = func() {
+		must(limitTo(0, 40))
+		spec, p := childEnd()
+		held := hog(spec.N - 1)
+		say("full")
+		await := func(f func() bool) {
+			for !f() {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		await(func() bool { return p.in.tight.Load() > 0 })
+		CloseFDs(held)
+		await(func() bool { return p.in.queued.Load() > 0 })
+		ds, err := recvN(p, spec.N, spec.N)
+		must(err)
+		expectNext(ds, 0)
+		must(p.SetReadDeadline(time.Now()))
+		_, err = p.Recv()
+		require(errors.Is(err, os.ErrDeadlineExceeded), "when nothing more has come: %v", err)
 		say("all")
 		hear()
 		p.Close()
@@ -132,6 +160,27 @@ func TestABareMessageThatNoTableHoldsIsAnErrorThatSaysWhatToRaise(t *testing.T) 
 		c.say("end")
 		c.succeed()
 	})
+}
+
+func TestAMessageThatTheTableHoldsAfterAllIsNoErrorAnyMore(t *testing.T) {
+	if sys.Implementation != "sendmmsg/recvmmsg" {
+		t.Skip("so small a table is an error whatever comes")
+	}
+	numbers := newNumbered(t)
+	for _, l := range everyLink[2:] {
+		t.Run(l.String(), func(t *testing.T) {
+			noLeaks(t)
+			const n = 28
+			p, c := linkTo(t, "small table that is full for a moment", l.config(), childSpec{Link: l, N: n}, false)
+			c.expect("full")
+			if _, err := p.SendBatch(numbers.descs(t, 0, n)); err != nil {
+				t.Fatal(err)
+			}
+			c.expect("all")
+			c.say("end")
+			c.succeed()
+		})
+	}
 }
 
 // Somebody else moves the limit up and down, while this process opens and closes descriptors of its own all the time.
