@@ -99,6 +99,8 @@ func aDescriptor(tb testing.TB) int {
 
 // newEcho starts a process that sends back what it gets; stop ends it.
 func newEcho(tb testing.TB, s setup) (there, back *fastpass.Passer, stop func()) {
+	tb.Helper()
+	lent.get(tb) // if there can be none, nothing is started that would be left over
 	ways := []fastpass.Direction{fastpass.Both}
 	if s.TwoLinks {
 		ways = []fastpass.Direction{fastpass.SendOnly, fastpass.RecvOnly}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 
@@ -36,6 +37,10 @@ func (s *sockets) make() error {
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
 		return err
+	}
+	const need = 5 * limit.Sockets // what is lent, the other ends, and a window of copies
+	if r.Cur < need {
+		return fmt.Errorf("%d descriptors are needed, the limit is %d (ulimit -n)", need, r.Cur)
 	}
 	above := int(min(r.Cur, 1<<20)) - limit.Sockets - 64 // out of the way of a window full of copies
 	return loopback.Connections(limit.Sockets, unix.SOCK_NONBLOCK, func(client, accepted int) error {
