@@ -85,16 +85,20 @@ func compare(ctx context.Context, o *options) error {
 	shop := &peer.Shop{Dir: dir, Install: o.install, Log: os.Stderr, Portable: portable()}
 	var chosen []*suite.Suite
 	var expected time.Duration
+	var failed, written []string
 	for _, e := range suites {
 		if o.only == e.name || o.only == "" && e.name != limitSuite {
 			s := e.make(o)
+			if err := role.NeedFiles(s.Files); err != nil { // once, and not for each contender at each case
+				failed = append(failed, fmt.Sprintf("%s, all of it: %v", s.Name, err))
+				continue
+			}
 			chosen = append(chosen, s)
 			expected += s.Expected(o.Options)
 		}
 	}
 	run := result.Run{Command: o.command(), Commit: commit(ctx), Quick: o.Quick, Rounds: o.Rounds, Machine: result.ThisMachine()}
 	progress := progressFor(expected)
-	var failed, written []string
 	for _, s := range chosen {
 		r, err := measure(ctx, s, o, run, shop, progress)
 		if err != nil && ctx.Err() != nil {
@@ -106,7 +110,7 @@ func compare(ctx context.Context, o *options) error {
 		written = append(written, s.Name)
 		for _, c := range r.Cells {
 			if c.Failed != "" {
-				failed = append(failed, fmt.Sprintf("%s, %s: %s", c.Contender, c.Case, c.Failed))
+				failed = append(failed, fmt.Sprintf("%s, %s: %s", c.Contender, c.Case, strings.ReplaceAll(c.Failed, "\n", "; ")))
 			}
 		}
 	}

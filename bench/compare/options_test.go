@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestOptionsThatMakeNoSenseAreRefusedInOneLine(t *testing.T) {
@@ -79,5 +81,24 @@ func TestAFolderInWhichNothingCanBeMadeIsNoticedBeforeMeasuring(t *testing.T) {
 	}
 	if err := canWrite("/proc"); err == nil {
 		t.Error("no error for /proc")
+	}
+}
+
+func TestASuiteThatLacksDescriptorsIsSaidToOnce(t *testing.T) {
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	low := before
+	low.Cur = 200
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &before)
+	for _, name := range []string{"pass", "front", "acceptor", "growth", "limit"} {
+		err := compare(t.Context(), &options{only: name, out: t.TempDir()})
+		if err == nil || strings.Count(err.Error(), "descriptors are needed, the limit is 200 (ulimit -n)") != 1 {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

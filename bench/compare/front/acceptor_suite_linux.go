@@ -58,6 +58,7 @@ func Acceptor() *suite.Suite {
 		},
 		Cases: crowds,
 		Tools: []string{"strace"},
+		Files: files,
 		Each:  500 * time.Millisecond, Quick: 150 * time.Millisecond, // not in turns, as in front
 		Verdicts: acceptorVerdicts,
 	}

@@ -78,6 +78,7 @@ func Suite() *suite.Suite {
 			failures,
 		},
 		Cases: scenes,
+		Files: 256,                                        // with too few the workers wait for room, and never are ready
 		Each:  time.Second, Quick: 150 * time.Millisecond, // not in turns: each begins with processes that are cold
 		Verdicts: verdicts,
 	}

@@ -63,6 +63,7 @@ func Suite() *suite.Suite {
 		Name: "growth", Title: "How cost grows", About: about,
 		Metrics: []result.Metric{cpuEach, perDescriptor},
 		Cases:   cases,
+		Files:   2*limit.Sockets + 256, // 16,000 in flight take more, and say so
 		Each:    300 * time.Millisecond, Quick: 30 * time.Millisecond,
 		Contenders: []suite.Contender{
 			theLimit(),

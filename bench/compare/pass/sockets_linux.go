@@ -56,9 +56,11 @@ func (c *connections) close() {
 	*c = connections{}
 }
 
+// need is how many descriptors a process may have to open: both ends of the connections, and the rest.
+const need = 2*limit.Sockets + 256
+
 // raiseLimit makes room for both ends of the connections here. The senders inherit the limit, and hold copies as well.
 func raiseLimit() error {
-	const need = 2*limit.Sockets + 256
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
 		return err

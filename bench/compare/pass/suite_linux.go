@@ -75,6 +75,7 @@ func Suite(yardstick string) *suite.Suite {
 		Name: "pass", Title: "Passing between two processes", About: about,
 		Metrics: metrics, Cases: cases,
 		Tools: []string{"strace"},
+		Files: need,
 		Each:  600 * time.Millisecond, Quick: 80 * time.Millisecond,
 		Turns: 6,
 		Close: sockets.close, Verdicts: verdicts,
@@ -94,7 +95,8 @@ func LimitSuite(yardstick string) *suite.Suite {
 	s := &suite.Suite{
 		Name: "limit", Title: "The C limit", About: aboutLimit,
 		Metrics: []result.Metric{perDescriptor}, Cases: cases,
-		Each: 400 * time.Millisecond, Quick: 80 * time.Millisecond,
+		Files: need,
+		Each:  400 * time.Millisecond, Quick: 80 * time.Millisecond,
 		Turns:      4,
 		Contenders: []suite.Contender{theLimit(), theThreadedLimit(), theVectoredLimit()},
 		Verdicts:   agreement,

@@ -29,6 +29,9 @@ type Suite struct {
 	// Tools are Debian packages that Count needs. Without them there are no such figures, and all the others.
 	Tools []string
 
+	// Files is how many descriptors a process of the suite has to be allowed to have open: with less nothing is measured.
+	Files int
+
 	// Each is how long a round measures each contender at each case, or about that; a quick run takes Quick instead.
 	Each, Quick time.Duration
 

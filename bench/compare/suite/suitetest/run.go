@@ -7,12 +7,16 @@ import (
 	"time"
 
 	"example.com/fdpass/bench/compare/peer"
+	"example.com/fdpass/bench/compare/role"
 	"example.com/fdpass/bench/compare/suite"
 )
 
 // Run runs s in very short, and wants key measured wherever a contender is there and able.
 func Run(t *testing.T, s *suite.Suite, key string) {
 	t.Helper()
+	if err := role.NeedFiles(s.Files); err != nil {
+		t.Fatal(err)
+	}
 	s.Quick = time.Millisecond
 	shop := &peer.Shop{Dir: t.TempDir(), Log: t.Output()}
 	r, err := suite.Run(t.Context(), s, suite.Options{Quick: true, Rounds: 1}, shop, suite.NewLines(io.Discard, time.Minute))
