@@ -98,6 +98,30 @@ func TestWhoCountedIsSaidIfAnythingWasCounted(t *testing.T) {
 	}
 }
 
+// Whoever is not root and has few descriptors sees the best peers fail with full messages, and the slowest win.
+func TestTheBestOfThoseThatAreLeftIsNoMeasure(t *testing.T) {
+	ns := map[string]result.Figure{perDescriptor.Key: result.Of([]float64{1})}
+	r := &result.Suite{
+		Cases: []result.Case{{Name: "253", Group: "keeping"}},
+		Contenders: []result.Contender{
+			{Name: limitName, Role: result.Limit}, {Name: bareName, Role: result.Own}, {Name: "kj", Role: result.Peer}, {Name: "x/sys", Role: result.Peer},
+		},
+		Cells: []result.Cell{
+			{Case: "253", Contender: limitName, Figures: ns},
+			{Case: "253", Contender: bareName, Figures: ns},
+			{Case: "253", Contender: "kj", Figures: ns},
+			{Case: "253", Contender: "x/sys", Figures: ns},
+		},
+	}
+	if text := againstPeers(r, "keeping"); !strings.Contains(text, "Bare passes 1.00") {
+		t.Errorf("got %q", text)
+	}
+	r.Cells[3] = result.Cell{Case: "253", Contender: "x/sys", Failed: "too many references"}
+	if text := againstPeers(r, "keeping"); !strings.HasSuffix(text, "not said, for x/sys failed at 253.") {
+		t.Errorf("got %q", text)
+	}
+}
+
 func TestTheSystemCallsOfBothProcessesAreCounted(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip("no strace: ", err)

@@ -160,6 +160,13 @@ func againstPeers(r *result.Suite, group string) string {
 		}
 		return name, ns
 	}
+	for _, c := range r.Cells { // the best of those that are left is no measure
+		of := r.Contenders[slices.IndexFunc(r.Contenders, func(of result.Contender) bool { return of.Name == c.Contender })]
+		at := slices.ContainsFunc(r.InGroup(group), func(at result.Case) bool { return at.Name == c.Case })
+		if at && c.Failed != "" && (of.Role == result.Peer || of.Role == result.Limit) {
+			return fmt.Sprintf("%s, each at its best: not said, for %s failed at %s.", group, c.Contender, c.Case)
+		}
+	}
 	own, ours := best(result.Own)
 	peer, theirs := best(result.Peer)
 	_, limit := best(result.Limit)
