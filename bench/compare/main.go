@@ -101,6 +101,9 @@ func compare(ctx context.Context, o *options) error {
 	progress := progressFor(expected)
 	for _, s := range chosen {
 		r, err := measure(ctx, s, o, run, shop, progress)
+		if r != nil && r.Run.Interrupted != "" {
+			written = append(written, s.Name+" (interrupted "+r.Run.Interrupted+")")
+		}
 		if err != nil && ctx.Err() != nil {
 			return interrupted(err, s.Name, written, o.out)
 		}
@@ -146,17 +149,18 @@ func interrupted(err error, during string, written []string, dir string) error {
 // next one.
 func measure(ctx context.Context, s *suite.Suite, o *options, run result.Run, shop *peer.Shop, progress suite.Progress) (*result.Suite, error) {
 	run.Date = time.Now().UTC().Format(time.RFC3339)
-	r, err := suite.Run(ctx, s, o.Options, shop, progress)
-	if err != nil {
-		return nil, err
+	r, stopped := suite.Run(ctx, s, o.Options, shop, progress)
+	if r == nil {
+		return nil, stopped
 	}
+	run.Rounds, run.Interrupted = r.Run.Rounds, r.Run.Interrupted
 	r.Run = run
 	if err := errors.Join(r.WriteJSON(o.out), r.WritePlots(o.out), r.WriteMarkdown(o.out)); err != nil {
 		return nil, err
 	}
 	r.Print(os.Stdout)
 	fmt.Printf("\nall of it: %s\n", filepath.Join(o.out, s.Name+".md"))
-	return r, nil
+	return r, stopped
 }
 
 func progressFor(expected time.Duration) suite.Progress {

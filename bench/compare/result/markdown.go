@@ -49,9 +49,12 @@ func (s *Suite) markdown(w io.Writer) {
 
 // Markdown tells in one paragraph where the figures come from.
 func (r *Run) Markdown() string {
-	m := r.Machine
-	return fmt.Sprintf("%s, %d cores; %s; %s; %s; %s; commit %s; `%s`; interleaved rounds: %d; load average before it: %s.",
-		m.CPU, m.Cores, m.Kernel, m.System, m.Go, r.Date, r.Commit, r.Command, r.Rounds, m.Load)
+	m, interrupted := r.Machine, ""
+	if r.Interrupted != "" {
+		interrupted = " (**interrupted " + r.Interrupted + "**)"
+	}
+	return fmt.Sprintf("%s, %d cores; %s; %s; %s; %s; commit %s; `%s`; interleaved rounds: %d%s; load average before it: %s.",
+		m.CPU, m.Cores, m.Kernel, m.System, m.Go, r.Date, r.Commit, r.Command, r.Rounds, interrupted, m.Load)
 }
 
 // winners writes a row for each case: who wins, and how this library does against the limit and the best of the others.

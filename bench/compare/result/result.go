@@ -28,6 +28,8 @@ type Run struct {
 	Quick   bool    `json:"quick"`
 	Rounds  int     `json:"rounds"`
 	Machine Machine `json:"machine"`
+
+	Interrupted string `json:"interrupted,omitempty"` // when, if it was: there is less than was asked for
 }
 
 // Machine is where the figures come from.

@@ -16,6 +16,14 @@ type Options struct {
 	Rounds int
 }
 
+// Least is how many rounds are worth to be written down.
+func (o Options) Least() int {
+	if o.Quick {
+		return 1
+	}
+	return 5
+}
+
 const (
 	perCount = time.Second // or about that
 	counts   = 5           // of each cell: how much merges, and so how many calls there are, differs from run to run
@@ -49,10 +57,11 @@ type cell struct {
 	unable  string
 	failed  string
 	note    string
+	last    int // the round that it was last measured in
 }
 
 // Run measures a suite. What goes wrong with a contender is in the result, and does not keep the others from being
-// measured; the error is that of ctx.
+// measured; the error is that of ctx. With it comes what the complete rounds have measured, if they were enough, or nil.
 func Run(ctx context.Context, s *Suite, o Options, shop *peer.Shop, progress Progress) (*result.Suite, error) {
 	if s.Close != nil {
 		defer s.Close()
@@ -67,16 +76,27 @@ func Run(ctx context.Context, s *Suite, o Options, shop *peer.Shop, progress Pro
 	for round := range o.Rounds {
 		for _, t := range s.turns(cells, round, o) {
 			if ctx.Err() != nil {
-				return nil, context.Cause(ctx)
+				break
 			}
 			if t.out() {
 				progress.Skip(t.long)
 				continue
 			}
 			progress.Begin(fmt.Sprintf("%s %d/%d: %s, %s", s.Name, round+1, o.Rounds, t.of.Name, t.c.Name))
+			t.last = round
 			t.measure(ctx, t.long)
 			progress.Done(t.long)
 		}
+		if ctx.Err() != nil {
+			if round < o.Least() {
+				return nil, context.Cause(ctx)
+			}
+			for _, cell := range cells {
+				cell.dropRound(round)
+			}
+			break
+		}
+		r.Run.Rounds++
 		for _, cell := range cells {
 			cell.endRound()
 		}
@@ -87,11 +107,15 @@ func Run(ctx context.Context, s *Suite, o Options, shop *peer.Shop, progress Pro
 	for _, cell := range cells {
 		r.Cells = append(r.Cells, cell.result())
 	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
 	if s.Verdicts != nil {
 		r.Verdicts = s.Verdicts(r)
+	}
+	if ctx.Err() != nil {
+		r.Run.Interrupted = fmt.Sprintf("after %d of %d rounds", r.Run.Rounds, o.Rounds)
+		if r.Run.Rounds == o.Rounds {
+			r.Run.Interrupted = "while system calls were counted"
+		}
+		return r, context.Cause(ctx)
 	}
 	return r, nil
 }
@@ -200,6 +224,15 @@ func (c *cell) endRound() {
 	c.round = nil
 }
 
+// dropRound forgets a round that was interrupted. What failed in it may have done so because of that: Ctrl-C is for all
+// processes.
+func (c *cell) dropRound(round int) {
+	c.round = nil
+	if c.last == round {
+		c.unable, c.failed = "", ""
+	}
+}
+
 // count finds what is not measured in rounds.
 func (s *Suite) count(ctx context.Context, cells []*cell, shop *peer.Shop, progress Progress) {
 	_, missing := shop.Need(ctx, s.Tools...)
@@ -223,6 +256,9 @@ func (c *cell) count(ctx context.Context, missing error) {
 	sample, err := Sample(nil), missing
 	if err == nil {
 		sample, err = c.of.Count(ctx, c.c)
+	}
+	if ctx.Err() != nil {
+		return
 	}
 	if err != nil {
 		c.note = "not counted: " + err.Error()

@@ -212,6 +212,38 @@ func TestARunThatIsInterruptedEndsAndClosesTheSuite(t *testing.T) {
 	}
 }
 
+func TestARunThatIsInterruptedKeepsWhatCompleteRoundsHaveMeasured(t *testing.T) {
+	for complete, kept := range map[int]bool{4: false, 5: true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		f := newFake()
+		for _, name := range []string{"a", "b"} {
+			f.add(name, func(c Case, times int) (Sample, error) {
+				if times > complete && c.Name == "two" {
+					cancel()
+					return nil, errors.New("signal: interrupt") // which the other process of Ctrl-C dies of
+				}
+				return Sample{"ns": 1}, nil
+			})
+		}
+		r, err := Run(ctx, &f.Suite, Options{Rounds: 9}, &peer.Shop{}, NewLines(io.Discard, time.Minute))
+		if !errors.Is(err, context.Canceled) || (r != nil) != kept {
+			t.Fatalf("%d rounds: %v, %v", complete, r, err)
+		}
+		if !kept {
+			continue
+		}
+		if r.Run.Rounds != 5 || r.Run.Interrupted != "after 5 of 9 rounds" {
+			t.Errorf("%d rounds, interrupted %s", r.Run.Rounds, r.Run.Interrupted)
+		}
+		for _, c := range r.Cells {
+			if len(c.Figures["ns"].Samples) != 5 || c.Failed != "" {
+				t.Errorf("%s, %s: %+v", c.Contender, c.Case, c)
+			}
+		}
+	}
+}
+
 func TestProgressInLinesComesToTheEnd(t *testing.T) {
 	var b bytes.Buffer
 	l := NewLines(&b, 100*time.Second)
