@@ -114,9 +114,10 @@ func (c *Conn) readPayload(b []byte) (int, error) {
 	return n, nil
 }
 
-// Write writes b to the socket.
-func (c *Conn) Write(b []byte) (int, error) {
-	n, err := c.socket.Write(b)
+// Write writes all of b to the socket, and waits whenever that has no room. The bytes of one call lie together, however
+// many goroutines write. On error n bytes of b are with the socket.
+func (c *Conn) Write(b []byte) (n int, err error) {
+	n, err = c.socket.Write(b)
 	if err != nil {
 		err = c.opError("write", err)
 	}
@@ -222,7 +223,7 @@ func (c *Conn) Std() (net.Conn, error) {
 // after Close the methods of the result return net.ErrClosed.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) { return (*rawConn)(c), nil }
 
-// rawConn is Conn's syscall.RawConn: the file's with the errors of a network connection.
+// rawConn is Conn's syscall.RawConn: the methods of lazySocket, with the errors of a network connection.
 type rawConn Conn
 
 func (r *rawConn) Control(f func(fd uintptr)) error {

@@ -80,4 +80,5 @@ func (d *deadline) goByClock() {
 	}
 }
 
+// stop takes the deadline back. It wakes nobody.
 func (d *deadline) stop() { d.reset(time.Time{}, nil) }

@@ -22,9 +22,9 @@ import (
 // systems that do not tell (see Credentials), a nil Authorize takes anybody: then who may make a socket in that
 // directory decides.
 //
-// Dial blocks only while the listener has more connections waiting than it has room for, and until ctx is done. That
-// the other end refuses this process shows later: Recv and Send then return ErrPeerGone. Any number of goroutines may
-// dial.
+// Dial blocks only while the listener has more connections waiting than it has room for, no longer than until ctx is
+// done, and while Config.Authorize does. That the other end refuses this process shows later: Recv and Send then return
+// ErrPeerGone. Any number of goroutines may dial.
 //
 // Errors: that of ctx; fs.ErrNotExist; syscall.ECONNREFUSED if nobody listens there, or not on a socket;
 // syscall.EPROTOTYPE if the listener has the other socket type; syscall.ENAMETOOLONG; fs.ErrPermission if this

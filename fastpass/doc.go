@@ -13,8 +13,9 @@
 // To pass single descriptors, of whatever kind: [Listen] and [Dial], or [Pair] where one process starts the other; then
 // [Passer.Send] and [Passer.Recv]. See the examples of Listen and Pair.
 //
-// The other examples: Pool.Dispatch gives a connection away of which the front has read the beginning, Pool (Replace)
-// is a front that hands over to its successor, PolicyFunc a policy of one's own.
+// The other examples: [Pool.Dispatch] gives a connection away of which the front has read the beginning, Pool (Replace)
+// is a front that hands over to its successor, [PolicyFunc] a policy of one's own, [Spawn] a program that starts itself
+// again as its worker; [Passer.Undelivered] shows what comes back from a peer that has died.
 //
 // # When not to use it
 //

@@ -125,7 +125,7 @@ func (o *outbox) transmit(v *vector, messages int) (took int, errno syscall.Errn
 	return 0, 0
 }
 
-// sendStream hands the packed messages to a stream socket, behind what it took no more of.
+// sendStream hands the packed messages to a stream socket, behind the rest of a message that it has taken in part.
 func (o *outbox) sendStream(v *vector, messages int) (took int, errno syscall.Errno) {
 	t := &o.p.tail
 	t.mu.Lock()

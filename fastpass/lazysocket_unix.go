@@ -27,7 +27,7 @@ type lazySocket struct {
 
 	mu              sync.Mutex
 	readBy, writeBy time.Time     // the deadlines
-	users           int32         // calls that use fd, without those that wait in polled
+	users           int32         // calls that use the descriptor, without those that wait in polled
 	closed          bool          // nobody begins any more
 	idle            chan struct{} // closed with the last of the users; nil: Close does not wait for them
 	refused         *refusedPoll  // nil: the runtime has not refused to poll it

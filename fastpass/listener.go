@@ -33,7 +33,7 @@ type Listener struct {
 
 // Listen makes a socket at path and listens on it. Processes that Dial it, each with the same Config.Protocol and
 // Network, become links through Accept. The directory must exist. It does not block, except for the moment that
-// another process takes to replace a dead socket in the same place.
+// another process takes to replace a dead socket in the same place; after 5 s of that it fails.
 //
 // The socket has mode 0600 from its first moment, whatever the umask, and from the moment at which path exists this
 // process listens there. To let other users in, chmod it (or make the path in a directory that only they can enter) and

@@ -15,9 +15,9 @@ import (
 type mail struct {
 	waiting atomic.Bool
 	mu      sync.Mutex
-	hello   *wire.Hello
-	batch   int
-	ack     flow.Ack
+	hello   *wire.Hello // nil: none has come since the flusher looked last
+	batch   int         // with hello: the largest one that the peer takes
+	ack     flow.Ack    // if acked
 	acked   bool
 }
 

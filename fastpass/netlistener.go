@@ -51,8 +51,8 @@ func (q *acceptQueue) close() {
 // Accept takes descriptors a few at a time, which are acknowledged together. It returns what Recv does when the link
 // ends: io.EOF in order, ErrPeerGone if the peer died. Close closes the link, in order: what has been acknowledged is
 // still handed out by Accept, before it fails with net.ErrClosed, so call it until then; all the rest remains the
-// peer's. The example shows how a server drains that way. What Accept has not handed out
-// when the garbage collector takes the listener is closed.
+// peer's. The example shows how a server drains that way. What Accept has not handed out when the garbage collector
+// takes the listener is closed.
 //
 // Call NetListener once, and not Recv beside it: two listeners of one Passer take connections from each other.
 //

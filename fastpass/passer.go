@@ -171,9 +171,9 @@ func (p *Passer) flushTail() syscall.Errno {
 // Send queues d and has it sent. It blocks while the window is full, until the write deadline. On success the
 // descriptor belongs to the library, which closes it once it is delivered unless d.Keep; on error to the caller.
 //
-// Success does not mean that the peer has it yet: see Config.OnSent and Undelivered. Of
-// concurrent calls of Send, TrySend, SendBatch and Flush one is the flusher: until nothing is left that the socket
-// takes, it also sends what the others queue, and runs OnSent for it. The others do not wait for that.
+// Success does not mean that the peer has it yet: see Config.OnSent and Undelivered. Of concurrent calls of Send,
+// TrySend, SendBatch and Flush one is the flusher: until nothing is left that the socket takes, it also sends what the
+// others queue, and runs OnSent for it. The others do not wait for that.
 //
 // A descriptor that the kernel refuses, because the number is not open, say, is the caller's again. Config.OnRefused is
 // told of every such descriptor; the error of Send tells the same, if it is known by then. So if OnRefused is set,

@@ -61,6 +61,7 @@ var (
 	Hash Policy = rendezvous{}
 )
 
+// roundRobin and rendezvous are no PolicyFuncs: a pool compares its policy with them, and functions cannot be compared.
 type roundRobin struct{}
 
 // Pick takes turns.

@@ -13,8 +13,7 @@ import (
 )
 
 // Pool spreads descriptors over workers, and gives what a worker has not acknowledged when it dies, leaves or stalls to
-// the others, in order and before anything newer. All its methods may be called from any number of
-// goroutines.
+// the others, in order and before anything newer. All its methods may be called from any number of goroutines.
 type Pool struct {
 	cfg              PoolConfig
 	inTurn           bool        // the policy is RoundRobin

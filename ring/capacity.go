@@ -2,8 +2,8 @@ package ring
 
 import "strconv"
 
-// checkCapacity panics unless n is a power of two. Powers of two make the index of a position one AND, and a lap one
-// shift.
+// checkCapacity panics unless n is a power of two. With powers of two the index of a position is its lowest bits, and
+// its lap all others: see runMark.
 func checkCapacity(constructor string, n int) {
 	if n < 1 || n&(n-1) != 0 {
 		panic("ring: " + constructor + ": capacity " + strconv.Itoa(n) + " is not a power of two of at least 1")

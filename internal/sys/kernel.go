@@ -36,6 +36,7 @@ type Kernel interface {
 	// HungUp reports whether the other end of fd sends nothing more, whether or not all that it has sent is read. Where
 	// the system does not tell it is true.
 	HungUp(fd int) bool
+
 	// MarkMessages has every message that comes on fd from now on bring a control message, where the system can: so an
 	// empty one is told from the end. Others that have the socket see the mark, and may have no room for it. So if
 	// messages with bytes are queued it does nothing, and returns true.

@@ -4,12 +4,12 @@ package sys
 
 import "golang.org/x/sys/unix"
 
-// maxProbe is the largest number of free slots that a probe by duplication looks for.
+// maxProbe is the largest number of slots that a probe takes, or asks for with one call of poll.
 const maxProbe = 1024
 
-// probeByDup finds out by trying how many descriptors, up to want, this process could open now: it duplicates
-// source, and closes the duplicates again. It is exact, but every duplicate costs about
-// 200 ns; other goroutines may see EMFILE meanwhile.
+// probeByDup finds out by trying how many descriptors, up to want and maxProbe, this process could open now: it
+// duplicates source, and closes the duplicates again. It is exact, but every duplicate costs about 200 ns, and other
+// goroutines may see EMFILE meanwhile.
 func probeByDup(source, want int) int {
 	var fds [maxProbe]int
 	n := 0
