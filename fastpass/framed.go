@@ -3,6 +3,7 @@
 package fastpass
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -96,10 +97,10 @@ func (in *inbox) takeHello(h *wire.Header, body []byte) error {
 
 func (in *inbox) takeAck(h *wire.Header, body []byte) error {
 	if !in.p.cfg.sends() {
-		return fmt.Errorf("ACK to an end that only receives")
+		return errors.New("ACK to an end that only receives")
 	}
 	if in.p.peerSendOnly.Load() {
-		return fmt.Errorf("ACK from an end that only sends")
+		return errors.New("ACK from an end that only sends")
 	}
 	a := flow.Ack{Seq: h.Seq, Credit: h.Credit, Resend: h.Flags&wire.FlagResend != 0}
 	if a.Resend {

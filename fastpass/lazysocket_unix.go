@@ -209,7 +209,7 @@ func (s *lazySocket) Write(b []byte) (n int, err error) {
 }
 
 // writeNow returns EAGAIN if there is not room for all of b.
-func (s *lazySocket) writeNow(b []byte) (n int, err error) {
+func (s *lazySocket) writeNow(b []byte) (int, error) {
 	if err := s.begin(&s.writeBy); err != nil {
 		return 0, err
 	}

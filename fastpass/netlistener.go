@@ -102,7 +102,7 @@ func (l *netListener) Accept() (net.Conn, error) {
 				c.openCount = l.openCount
 				return c, nil
 			}
-			l.p.closeUnwanted(d.FD)
+			l.p.reaper.add(int32(d.FD))
 			l.openCount.Opened(-1)
 		}
 		n, err := l.p.RecvBatch(l.ds[:])
@@ -142,4 +142,4 @@ func (l *netListener) count(n int) {
 func (l *netListener) Close() error { return l.p.Close() }
 
 // Addr returns the address of the link's socket.
-func (l *netListener) Addr() net.Addr { return l.p.localAddr() }
+func (l *netListener) Addr() net.Addr { return l.p.conn.LocalAddr() }

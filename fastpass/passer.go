@@ -227,7 +227,7 @@ func (p *Passer) Push(d Desc) error {
 // refused are the caller's again: as with Send, if OnRefused is set, release them there and nowhere else.
 func (p *Passer) SendBatch(ds []Desc) (n int, err error) {
 	n, err = p.out.send(ds, true)
-	if n < len(ds) && err != nil {
+	if n < len(ds) {
 		err = &BatchError{n, err}
 	}
 	return n, err
@@ -437,8 +437,4 @@ func (p *Passer) waitWritable() error {
 // expectsAcks reports whether the peer acknowledges what this end sends, as far as is known.
 func (p *Passer) expectsAcks() bool { return p.cfg.sends() && !p.peerSendOnly.Load() }
 
-// closeUnwanted closes a descriptor that came, and is of no use to this end.
-func (p *Passer) closeUnwanted(fd int) { p.reaper.add(int32(fd)) }
-
-func (p *Passer) localAddr() net.Addr { return p.conn.LocalAddr() }
-func (p *Passer) framed() bool        { return p.cfg.Protocol == Framed }
+func (p *Passer) framed() bool { return p.cfg.Protocol == Framed }

@@ -2,9 +2,7 @@
 
 package fastpass
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // place pushes the first of ds to workers, until none has room. The caller holds mu.
 func (p *Pool) place(ds []Desc) (n int, err error) {
@@ -13,8 +11,9 @@ func (p *Pool) place(ds []Desc) (n int, err error) {
 	for n < len(ds) && len(p.choice) > 0 {
 		i := p.cfg.Policy.Pick(&ds[n], p.turns, p.choice)
 		if i < 0 || i >= len(p.choice) || p.choice[i].member == nil { // nil: the policy has cleared it
-			p.wrong.Store(&policyError{i, len(p.choice)})
-			return n, p.wrong.Load()
+			wrong := &policyError{i, len(p.choice)}
+			p.wrong.Store(wrong)
+			return n, wrong
 		}
 		w := &p.choice[i]
 		m := w.member

@@ -2,9 +2,7 @@
 
 package fastpass
 
-import (
-	"runtime"
-)
+import "runtime"
 
 // release gives up the oldest n of those in flight, which have an owner elsewhere now: their copies are closed, and
 // their slots given back. Refused entries that lie among them and directly behind go as well, but are not closed: they

@@ -56,9 +56,7 @@ func (r *Receiver) Credit() int { return int(int64(r.told - r.next)) }
 // Ack acknowledges n more of the descriptors held and lets room more come than are held then. The
 // caller sends the answer before the application gets them, and calls Sent when it is sent.
 func (r *Receiver) Ack(n, room int) Ack {
-	a := Ack{Seq: r.acked + uint64(n), Resend: r.tell, From: r.next}
-	a.Credit = r.Held() - n + room
-	return a
+	return Ack{Seq: r.acked + uint64(n), Credit: r.Held() - n + room, Resend: r.tell, From: r.next}
 }
 
 // Sent notes that a went out.

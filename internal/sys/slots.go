@@ -2,8 +2,6 @@
 
 package sys
 
-import "golang.org/x/sys/unix"
-
 // maxProbe is the largest number of slots that a probe takes, or asks for with one call of poll.
 const maxProbe = 1024
 
@@ -14,11 +12,9 @@ func probeByDup(source, want int) int {
 	var fds [maxProbe]int
 	n := 0
 	for want = min(want, maxProbe); n < want; n++ {
-		fd, err := unix.FcntlInt(uintptr(source), unix.F_DUPFD_CLOEXEC, 0)
-		if err != nil {
+		if fds[n] = System.Dup(source); fds[n] < 0 {
 			break
 		}
-		fds[n] = fd
 	}
 	CloseFDs(fds[:n])
 	return n
