@@ -11,7 +11,8 @@
 // connect by themselves are in the example of [Listener.Accept].
 //
 // To pass single descriptors, of whatever kind: [Listen] and [Dial], or [Pair] where one process starts the other; then
-// [Passer.Send] and [Passer.Recv]. See the examples of Listen and Pair.
+// [Passer.Send] and [Passer.Recv]. See the examples of Listen and Pair, and that of [Passer.RecvBatch] for many at a
+// time.
 //
 // The other examples: [Pool.Dispatch] gives a connection away of which the front has read the beginning, Pool (Replace)
 // is a front that hands over to its successor, [PolicyFunc] a policy of one's own, [Spawn] a program that starts itself

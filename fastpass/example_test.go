@@ -193,6 +193,69 @@ func ExamplePair() {
 	// through the passed descriptor
 }
 
+// Many at a time: both ends use their slices again, that of RecvBatch with the memory for payloads in it.
+func ExamplePasser_RecvBatch() {
+	here, there := bothEnds()
+	r, w, err := os.Pipe()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	go func() {
+		ds := make([]fastpass.Desc, 100)
+		for i := range ds {
+			ds[i] = fastpass.Desc{FD: int(w.Fd()), Payload: []byte("input"), Keep: true}
+		}
+		for range 10 {
+			if n, err := here.SendBatch(ds); err != nil {
+				log.Fatal(err, ": the others are still ours: ", ds[n:])
+			}
+		}
+		if err := here.Shutdown(context.Background()); err != nil {
+			log.Fatal(err)
+		}
+	}()
+
+	received, bytes := 0, 0
+	ds, fds := make([]fastpass.Desc, 253), make([]int, 253)
+	for {
+		n, err := there.RecvBatch(ds)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			log.Fatal(err)
+		}
+		for i, d := range ds[:n] {
+			fds[i] = d.FD
+			bytes += len(d.Payload) // the next call writes over it
+		}
+		fastpass.CloseFDs(fds[:n])
+		received += n
+	}
+	there.Close()
+	fmt.Println(received, "descriptors,", bytes, "bytes")
+	// Output: 1000 descriptors, 5000 bytes
+}
+
+// bothEnds makes a link within this process, as the example of Pair does.
+func bothEnds() (here, there *fastpass.Passer) {
+	here, file, err := fastpass.Pair(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	conn, err := net.FileConn(file)
+	if err != nil {
+		log.Fatal(err)
+	}
+	file.Close()
+	if there, err = fastpass.New(conn.(*net.UnixConn), nil); err != nil {
+		log.Fatal(err)
+	}
+	return here, there
+}
+
 // A front that reads the beginning of each connection before it chooses a worker.
 func ExamplePool_Dispatch() {
 	pool, err := fastpass.NewPool(&fastpass.PoolConfig{Policy: fastpass.Hash}) // workers join as in the first example
