@@ -18,7 +18,8 @@ var (
 	// before; Recv returns io.EOF then, and on a Bare link, where nobody says goodbye, mostly in any case.
 	ErrPeerGone = errors.New("fastpass: the peer is gone: it has ended, or has closed its socket")
 
-	// ErrStalled means that a pool took the link's descriptors back because the worker did not take them in time.
+	// ErrStalled means that a pool took the link's descriptors back because the worker did not take them in time, or
+	// did not say HELLO (PoolConfig.StallTimeout and StartTimeout). The message says which.
 	ErrStalled = errors.New("fastpass: the worker has stalled: it has taken nothing for PoolConfig.StallTimeout")
 )
 

@@ -65,16 +65,16 @@ func (q *quiet) wait(i *interest, f func(fd uintptr) bool) error {
 	return err
 }
 
-// SetReadDeadline is a net.Conn's.
+// SetReadDeadline implements Conn.
 func (q *quiet) SetReadDeadline(t time.Time) error { return q.in.file.SetReadDeadline(t) }
 
-// SetWriteDeadline is a net.Conn's.
+// SetWriteDeadline implements Conn.
 func (q *quiet) SetWriteDeadline(t time.Time) error { return q.out.file.SetReadDeadline(t) }
 
-// LocalAddr is a net.Conn's.
+// LocalAddr implements Conn.
 func (q *quiet) LocalAddr() net.Addr { return q.addr }
 
-// Close is a net.Conn's.
+// Close implements Conn.
 func (q *quiet) Close() error {
 	if !q.shut() {
 		return net.ErrClosed
