@@ -145,29 +145,6 @@ func (p *Passer) start() error {
 	return nil
 }
 
-// writeFrame sends a frame without descriptors, and returns how many of its bytes the socket took; for gone see
-// tail.write.
-func (p *Passer) writeFrame(frame []byte) (n int, gone uint64, errno syscall.Errno) {
-	if !p.conn.Acquire() {
-		return 0, 0, syscall.EPIPE
-	}
-	defer p.conn.Release()
-	if p.stream {
-		return p.tail.write(p.kernel, p.socket, frame)
-	}
-	n, errno = p.kernel.Write(p.socket, frame)
-	return n, 0, errno
-}
-
-// flushTail sends what a stream socket took no more of, and returns 0 once it is all gone.
-func (p *Passer) flushTail() syscall.Errno {
-	if !p.conn.Acquire() {
-		return syscall.EPIPE
-	}
-	defer p.conn.Release()
-	return p.tail.flush(p.kernel, p.socket)
-}
-
 // Send queues d and has it sent. It blocks while the window is full, until the write deadline. On success the
 // descriptor belongs to the library, which closes it once it is delivered unless d.Keep; on error to the caller.
 //
@@ -420,6 +397,29 @@ func (p *Passer) Stats() Stats {
 // Keep SO_SNDBUF of a Framed link well below the system's maximum (net.core.wmem_max), at most half of it: the buffer
 // is raised for the goodbye, or there may be no room for that when the peer takes nothing.
 func (p *Passer) SyscallConn() (syscall.RawConn, error) { return p.conn.SyscallConn() }
+
+// writeFrame sends a frame without descriptors, and returns how many of its bytes the socket took; for gone see
+// tail.write.
+func (p *Passer) writeFrame(frame []byte) (n int, gone uint64, errno syscall.Errno) {
+	if !p.conn.Acquire() {
+		return 0, 0, syscall.EPIPE
+	}
+	defer p.conn.Release()
+	if p.stream {
+		return p.tail.write(p.kernel, p.socket, frame)
+	}
+	n, errno = p.kernel.Write(p.socket, frame)
+	return n, 0, errno
+}
+
+// flushTail sends what a stream socket took no more of, and returns 0 once it is all gone.
+func (p *Passer) flushTail() syscall.Errno {
+	if !p.conn.Acquire() {
+		return syscall.EPIPE
+	}
+	defer p.conn.Release()
+	return p.tail.flush(p.kernel, p.socket)
+}
 
 // waitWritable waits until the socket might take a message, or until the write deadline of conn is moved, which
 // only tells the waiter to look around.
