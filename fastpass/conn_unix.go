@@ -44,7 +44,8 @@ type Conn struct {
 	socket    lazySocket
 	tag       uint64
 	shared    bool
-	openCount *page.Page // where it is counted as open; nil: nowhere
+	openCount *page.Page  // where it is counted as open; nil: nowhere
+	last      *lastCloser // nil: the peer has no copy that it is to close first
 
 	unread  atomic.Bool // false is stored when the payload is used up and spares every later Read the mutex
 	mu      sync.Mutex
@@ -126,7 +127,8 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 
 // Close closes the descriptor and unblocks every Read and Write, which return net.ErrClosed, and so does a second
 // Close. A descriptor that came as Shared, or from the NetListener of a Framed link, is shut down first, since other
-// processes may hold a copy of it that would keep the connection open.
+// processes may hold a copy of it that would keep the connection open. From such a NetListener the descriptor itself is
+// closed up to 25 ms later, unless a Read or Write has had to wait: the front is to close its copy first.
 //
 // It does not block, unless SO_LINGER was set on the socket, here or by another process that has it: then it may take
 // until the peer has received everything, or until that time is over.
@@ -144,7 +146,7 @@ func (c *Conn) end(shut bool) bool {
 	}
 	runtime.SetFinalizer(c, nil)
 	c.openCount.Opened(-1) // first: the client may be back at the front before this process runs again
-	c.socket.close(shut)
+	c.socket.close(shut, c.last)
 	return true
 }
 

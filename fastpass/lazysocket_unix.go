@@ -317,8 +317,8 @@ func (s *lazySocket) shut() bool {
 }
 
 // close is called once, after shut. It has all calls that wait return, and closes the descriptor when nobody uses it
-// any more; with shut, it shuts the connection down first.
-func (s *lazySocket) close(shut bool) {
+// any more; with shut, it shuts the connection down first, and leaves the descriptor to last, if there is one.
+func (s *lazySocket) close(shut bool, last *lastCloser) {
 	if shut {
 		s.stream.Shutdown()
 	}
@@ -337,9 +337,12 @@ func (s *lazySocket) close(shut bool) {
 		}
 		<-idle
 	}
-	if file != nil {
+	switch {
+	case file != nil:
 		_ = file.Close() // nobody can do anything about an error
-	} else {
+	case shut && last != nil:
+		last.add(int32(s.stream.FD))
+	default:
 		s.stream.Close()
 	}
 }

@@ -20,7 +20,8 @@ const acceptBatch = 32
 // netListener hands the descriptors that come over a link out as connections.
 type netListener struct {
 	p       *Passer
-	trusted bool // the peer could stop this process anyhow: see sys.Stream
+	trusted bool        // the peer could stop this process anyhow: see sys.Stream
+	last    *lastCloser // nil: the link is Bare
 	mu      sync.Mutex
 	*acceptQueue
 }
@@ -57,7 +58,8 @@ func (q *acceptQueue) close() {
 // Call NetListener once, and not Recv beside it: two listeners of one Passer take connections from each other.
 //
 // Connections of a Framed link are shut down when they are closed, like those that are Shared: the peer may still hold
-// its copy. A duplicate that was made of such a Conn's descriptor is shut down with it. To pass a connection on, read
+// its copy. Up to 64 of them, and no more than a sixteenth of the table, stay open for up to 25 ms then, so that the peer
+// closes its copies first: the last close takes a connection apart, and the front has enough to do. A duplicate that was made of such a Conn's descriptor is shut down with it. To pass a connection on, read
 // what is left of its payload, call Conn.Std, and send a duplicate of the result's descriptor.
 //
 // A listening socket is no connection, though it is a stream socket: here, the server would close it and so shut it
@@ -69,6 +71,9 @@ func (q *acceptQueue) close() {
 func (p *Passer) NetListener() net.Listener {
 	sys.GrowTable()
 	l := &netListener{p: p, trusted: p.mayStopUs(), acceptQueue: &acceptQueue{reaper: p.reaper}}
+	if p.framed() {
+		l.last = newLastCloser(p.reaper)
+	}
 	runtime.AddCleanup(l, (*acceptQueue).close, l.acceptQueue)
 	return l
 }
@@ -99,7 +104,7 @@ func (l *netListener) Accept() (net.Conn, error) {
 				c, err = l.tryAgain(d, brief, err)
 			}
 			if err == nil {
-				c.openCount = l.openCount
+				c.openCount, c.last = l.openCount, l.last
 				return c, nil
 			}
 			l.p.reaper.add(int32(d.FD))

@@ -48,6 +48,8 @@ var (
 	}
 )
 
+const givingAway = "giving away" // the group
+
 func cases(quick bool) (all []suite.Case) {
 	batches := []int{1, 8, 64, 253}
 	if quick {
@@ -56,7 +58,7 @@ func cases(quick bool) (all []suite.Case) {
 	for _, w := range []work{{Give: false}, {Give: true}} {
 		group := "keeping"
 		if w.Give {
-			group = "giving away"
+			group = givingAway
 		}
 		for _, w.Batch = range batches {
 			label := fmt.Sprintf("%d per message", w.Batch)
@@ -182,12 +184,11 @@ func againstPeers(r *result.Suite, group string) string {
 // agreement says whether the C limit is what the yardstick is.
 func agreement(r *result.Suite) (all []string) {
 	for _, c := range r.Cases {
-		of := likeItName // if both make copies
-		f, ok := r.Ratio(c.Name, perDescriptor, of, yardstickName)
-		if !ok {
-			of = limitName
-			f, ok = r.Ratio(c.Name, perDescriptor, of, yardstickName)
+		of := limitName
+		if c.Group == givingAway {
+			of = likeItName
 		}
+		f, ok := r.Ratio(c.Name, perDescriptor, of, yardstickName)
 		if !ok {
 			continue
 		}
