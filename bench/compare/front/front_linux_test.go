@@ -6,7 +6,6 @@ import (
 	"math"
 	"os"
 	"os/exec"
-	"strings"
 	"testing"
 	"time"
 
@@ -51,28 +50,6 @@ func TestBalanceIsThatOfEachMoment(t *testing.T) {
 		}
 		if got := b.imbalance(); math.Abs(got-c.want) > 1e-9 {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
-		}
-	}
-}
-
-// With less room a greeter would never get what its acceptor waits to pass, and each client would wait until its patience
-// ends.
-func TestAnAcceptorWithoutRoomForWhatIsKeptIsRefused(t *testing.T) {
-	var before unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
-		t.Fatal(err)
-	}
-	low := before
-	low.Cur = 1024
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &before)
-	s := Acceptor()
-	netAlone := s.Contenders[len(s.Contenders)-1]
-	for _, c := range s.Cases(true) {
-		if _, err := netAlone.Measure(t.Context(), c, time.Millisecond); err == nil || !strings.Contains(err.Error(), "the limit is 1024") {
-			t.Errorf("%s: got %v", c.Name, err)
 		}
 	}
 }
