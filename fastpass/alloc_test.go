@@ -192,8 +192,9 @@ func TestDispatchToManyWorkersAllocatesNothing(t *testing.T) {
 	}
 	ds := slices.Repeat([]Desc{{FD: 0, Keep: true}}, workers) // one for each
 	pass := func() { dispatch(t, pool, ds) }
-	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // the links share buffers, and a collection takes those that are idle
-	for range 100 {                                  // warm up
+	// The links share buffers, and a collection takes those that are idle.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	for range 100 { // warm up
 		pass()
 	}
 	// So many that what a link needs once, when its receiver falls behind for the first time, is not one for each call.
