@@ -5,6 +5,8 @@ package fastpass
 import (
 	"sync"
 	"time"
+
+	"example.com/fdpass/internal/sys"
 )
 
 const (
@@ -22,22 +24,23 @@ const (
 //
 // It does not point to the Passer, so that it can outlive it.
 type lastCloser struct {
-	reaper *reaper
-	most   int // how many are held
+	reaper *reaper // for those that linger
+	most   int     // how many are held
 	mu     sync.Mutex
-	held   []int32     // the oldest first
-	timer  *time.Timer // runs while any is held; nil: there never was one
+	closer sys.Closer
+	held   []sys.Stream // the oldest first
+	timer  *time.Timer  // runs while any is held; nil: there never was one
 }
 
 func newLastCloser(r *reaper) *lastCloser {
-	return &lastCloser{reaper: r, most: min(maxHeld, r.kernel.SoftLimit()/16)}
+	return &lastCloser{reaper: r, closer: sys.Closer{Kernel: r.kernel}, most: min(maxHeld, r.kernel.SoftLimit()/16)}
 }
 
-// add closes fd. It does not block.
-func (l *lastCloser) add(fd int32) {
+// add closes s. It does not wait for any peer.
+func (l *lastCloser) add(s sys.Stream) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.held = append(l.held, fd)
+	l.held = append(l.held, s)
 	switch n := len(l.held); {
 	case n > l.most:
 		l.release((n + 1) / 2) // half of them, as the peer may still have the others
@@ -51,7 +54,14 @@ func (l *lastCloser) add(fd int32) {
 
 // release closes the n oldest. The caller holds mu.
 func (l *lastCloser) release(n int) {
-	l.reaper.addAll(l.held[:n])
+	for _, s := range l.held[:n] {
+		if s.Lingers() {
+			l.reaper.add(int32(s.FD))
+		} else {
+			l.closer.Add(s.FD, s.Brief)
+		}
+	}
+	l.closer.Flush()
 	l.held = append(l.held[:0], l.held[n:]...)
 }
 

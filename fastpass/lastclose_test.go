@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"example.com/fdpass/internal/sys"
+
+	"golang.org/x/sys/unix"
 )
 
 // A connection of a Framed link is still open here when the front may close its copy, and not for long.
@@ -51,13 +53,18 @@ func TestALastCloserHolds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := &lastCloser{reaper: newReaper(sys.System), most: tc.most}
+				l := newLastCloser(newReaper(sys.System))
+				l.most = tc.most
 				var fds []int
 				for i, step := range tc.steps {
 					switch step {
 					case add:
-						fds = append(fds, null(t))
-						l.add(int32(fds[len(fds)-1]))
+						fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+						if err != nil {
+							t.Fatal(err)
+						}
+						fds = append(fds, fd)
+						l.add(sys.Stream{FD: fd})
 					case pass:
 						time.Sleep(holdFor)
 					default:
@@ -89,10 +96,11 @@ func TestALastCloserHolds(t *testing.T) {
 func TestALastCloserDoesNotWaitForWhatLingers(t *testing.T) {
 	fds, relent := lingering(t, 3)
 	defer relent()
-	l := &lastCloser{reaper: newReaper(sys.System), most: 1}
+	l := newLastCloser(newReaper(sys.System))
+	l.most = 1
 	soon(t, "adding what lingers", func() {
 		for _, fd := range fds {
-			l.add(int32(fd))
+			l.add(sys.Stream{FD: fd})
 		}
 	})
 	relent()

@@ -341,7 +341,7 @@ func (s *lazySocket) close(shut bool, last *lastCloser) {
 	case file != nil:
 		_ = file.Close() // nobody can do anything about an error
 	case shut && last != nil:
-		last.add(int32(s.stream.FD))
+		last.add(s.stream)
 	default:
 		s.stream.Close()
 	}

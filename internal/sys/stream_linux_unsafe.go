@@ -49,12 +49,15 @@ func (s Stream) Shutdown() {
 
 // Close closes it.
 func (s Stream) Close() {
-	if s.Brief && !lingers(s.FD) { // that may have been set meanwhile
+	if s.Brief && !s.Lingers() { // that may have been set meanwhile
 		System.CloseBriefly(s.FD, s.FD)
 	} else {
 		System.CloseRange(s.FD, s.FD)
 	}
 }
+
+// Lingers reports whether Close may wait for the peer.
+func (s Stream) Lingers() bool { return lingers(s.FD) }
 
 // lingers reports whether a close of the socket fd may wait for the peer.
 func lingers(fd int) bool {

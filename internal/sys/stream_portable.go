@@ -33,3 +33,9 @@ func (s Stream) Shutdown() { _ = syscall.Shutdown(s.FD, syscall.SHUT_RDWR) }
 
 // Close closes it.
 func (s Stream) Close() { System.CloseRange(s.FD, s.FD) }
+
+// Lingers reports whether Close may wait for the peer.
+func (s Stream) Lingers() bool {
+	l, err := unix.GetsockoptLinger(s.FD, unix.SOL_SOCKET, unix.SO_LINGER)
+	return err != nil || l.Onoff != 0
+}
