@@ -59,8 +59,9 @@ func (q *acceptQueue) close() {
 //
 // Connections of a Framed link are shut down when they are closed, like those that are Shared: the peer may still hold
 // its copy. Up to 64 of them, and no more than a sixteenth of the table, stay open for up to 25 ms then, so that the peer
-// closes its copies first: the last close takes a connection apart, and the front has enough to do. A duplicate that was made of such a Conn's descriptor is shut down with it. To pass a connection on, read
-// what is left of its payload, call Conn.Std, and send a duplicate of the result's descriptor.
+// closes its copies first: the last close takes a connection apart, and the front has enough to do. A duplicate that was
+// made of such a Conn's descriptor is shut down with it. To pass a connection on, read what is left of its payload, call
+// Conn.Std, and send a duplicate of the result's descriptor.
 //
 // A listening socket is no connection, though it is a stream socket: here, the server would close it and so shut it
 // down for everybody. Receive it with Recv, make a listener with net.FileListener(os.NewFile(uintptr(d.FD), "")), and

@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,15 +90,16 @@ func TestASuiteThatLacksDescriptorsIsSaidToOnce(t *testing.T) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
 		t.Fatal(err)
 	}
-	low := before
-	low.Cur = 200
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
-		t.Fatal(err)
-	}
 	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &before)
-	for _, name := range []string{"pass", "front", "acceptor", "growth", "limit"} {
+	for name, files := range map[string]uint64{"pass": 200, "front": 200, "acceptor": 1024, "growth": 200, "limit": 200} {
+		low := before
+		low.Cur = files
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+			t.Fatal(err)
+		}
 		err := compare(t.Context(), &options{only: name, out: t.TempDir()})
-		if err == nil || strings.Count(err.Error(), "descriptors are needed, the limit is 200 (ulimit -n)") != 1 {
+		want := fmt.Sprintf("descriptors are needed, the limit is %d (ulimit -n)", files)
+		if err == nil || strings.Count(err.Error(), want) != 1 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

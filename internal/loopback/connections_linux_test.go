@@ -14,12 +14,7 @@ func TestEachAcceptedEndBelongsToItsClient(t *testing.T) {
 			defer unix.Close(client)
 			defer unix.Close(accepted)
 			made++
-			name, err := unix.Getsockname(client)
-			if err != nil {
-				return err
-			}
-			a := name.(*unix.SockaddrInet4)
-			if got, want := PeerLabel(accepted), label(a.Addr, uint16(a.Port)); got != want {
+			if got, want := PeerLabel(accepted), labelOf(t, client); got != want {
 				t.Errorf("the peer is %v, the client %v", Address(got), Address(want))
 			}
 			status, err := unix.FcntlInt(uintptr(accepted), unix.F_GETFL, 0)
@@ -56,12 +51,7 @@ func TestACopyIsAnotherDescriptorOfTheSameFile(t *testing.T) {
 			return err
 		}
 		defer unix.Close(copied)
-		name, err := unix.Getsockname(client)
-		if err != nil {
-			return err
-		}
-		a := name.(*unix.SockaddrInet4)
-		if got, want := PeerLabel(copied), label(a.Addr, uint16(a.Port)); got != want {
+		if got, want := PeerLabel(copied), labelOf(t, client); got != want {
 			t.Errorf("the copy's peer is %v, the client %v", Address(got), Address(want))
 		}
 		return nil
@@ -72,4 +62,15 @@ func TestACopyIsAnotherDescriptorOfTheSameFile(t *testing.T) {
 	if _, err := Copy(-1); !errors.Is(err, unix.EBADF) {
 		t.Errorf("a copy of descriptor -1: %v, want EBADF", err)
 	}
+}
+
+// labelOf is what PeerLabel says of the other end of client.
+func labelOf(t *testing.T, client int) uint64 {
+	t.Helper()
+	name, err := unix.Getsockname(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := name.(*unix.SockaddrInet4)
+	return label(a.Addr, uint16(a.Port))
 }

@@ -36,7 +36,7 @@ func BriefStream(fd int) bool { return interrupts() && isTCP(fd) }
 // Whoever has such a connection as well can have it linger all the same, with SO_LINGER. If its own copy is closed
 // before the one here, this thread waits then, until the client has everything or the time is over, but not longer than
 // the runtime does for the thread: the signal with which that interrupts goroutines ends the wait.
-func Brief(fd int) bool { return BriefStream(fd) && !lingers(fd) }
+func Brief(fd int) bool { return BriefStream(fd) && !Stream{FD: fd}.Lingers() }
 
 // interrupts reports whether the runtime interrupts goroutines with signals. A test for invariants wants no Brief.
 var interrupts = sync.OnceValue(func() bool {

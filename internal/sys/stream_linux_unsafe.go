@@ -57,11 +57,8 @@ func (s Stream) Close() {
 }
 
 // Lingers reports whether Close may wait for the peer.
-func (s Stream) Lingers() bool { return lingers(s.FD) }
-
-// lingers reports whether a close of the socket fd may wait for the peer.
-func lingers(fd int) bool {
+func (s Stream) Lingers() bool {
 	var l unix.Linger
-	_, errno := getsockopt(fd, unix.SOL_SOCKET, unix.SO_LINGER, unsafe.Pointer(&l), unsafe.Sizeof(l))
+	_, errno := getsockopt(s.FD, unix.SOL_SOCKET, unix.SO_LINGER, unsafe.Pointer(&l), unsafe.Sizeof(l))
 	return errno != 0 || l.Onoff != 0
 }

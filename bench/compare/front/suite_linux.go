@@ -23,7 +23,7 @@ request of the mixture is some 20 µs of work, and one in 50 is 100 times heavie
 the mean one, in every tenth of a second and not in all of them together: over seconds all workers do the same, within the
 chance of who gets the heavy requests, however badly the work is spread at any moment. Acceptor CPU is that of the process that accepts, per connection; where there is none the workers accept, at
 their own expense. Both together is what a way costs, whatever else the machine does: a front with Framed links keeps its copy of a connection until
-the worker has acknowledged it, so often it is the last to close one, and the kernel's work of ending that is the acceptor's and not the worker's. In a rolling restart the workers are replaced one after another, each new one ready before the old one is told to finish: all four
+the worker has acknowledged it, and whoever of the two closes last has the kernel's work of ending it; the workers wait with that for a moment. In a rolling restart the workers are replaced one after another, each new one ready before the old one is told to finish: all four
 twice in a second, in every row, for a process that starts takes from those that serve. What failed is per restart of all four.`
 
 // scene is what a case of the front suite has happen.
